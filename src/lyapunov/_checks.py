@@ -1,0 +1,91 @@
+"""What is asked of arguments. One check, one function, one form of message: expected, received, what to do."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import keystr, tree_flatten, tree_flatten_with_path
+
+from lyapunov.errors import InvalidInput
+
+
+def tensor(value: Any, name: str) -> Tensor:
+    """A tensor (NumPy arrays are taken as tensors)."""
+    if isinstance(value, Tensor):
+        return value
+    if type(value).__module__.startswith("numpy"):
+        return torch.as_tensor(value)
+    raise InvalidInput(
+        f"Expected `{name}` to be a tensor, got {type(value).__name__}. Convert it with torch.as_tensor(...)."
+    )
+
+
+def shape(value: Tensor, expected: tuple[int | str, ...], name: str, remedy: str = "") -> None:
+    """Sizes where `expected` has numbers; names (any size) where it has words."""
+    fits = value.dim() == len(expected) and all(
+        isinstance(want, str) or want == have for want, have in zip(expected, value.shape, strict=True)
+    )
+    if not fits:
+        wanted = ", ".join(str(size) for size in expected)
+        remedy = remedy or "Check the order and the sizes of its axes."
+        raise InvalidInput(f"Expected `{name}` of shape ({wanted}), got {tuple(value.shape)}. {remedy}")
+
+
+def floating(value: Tensor, name: str) -> None:
+    """Real floating numbers."""
+    if not value.is_floating_point():
+        raise InvalidInput(
+            f"Expected floating-point `{name}`, got {value.dtype}. Convert with .float(), or one-hot encode integer symbols: "
+            "torch.nn.functional.one_hot(symbols, size).float()."
+        )
+
+
+def finite(value: Tensor, name: str) -> None:
+    """No NaN and no infinity; the first place is named."""
+    if not value.is_floating_point() or bool(torch.isfinite(value).all()):
+        return
+    place = torch.nonzero(~torch.isfinite(value.detach()))[0].tolist()
+    found = value.detach()[tuple(place)].item()
+    index = ", ".join(str(at) for at in place)
+    raise InvalidInput(
+        f"Expected finite `{name}`, got {found} at {name}[{index}]. Remove or replace it: one such value makes every exponent NaN."
+    )
+
+
+def finite_tree(value: Any, name: str) -> None:
+    """`finite` for every tensor of a pytree, each named by its path."""
+    for path, leaf in tree_flatten_with_path(value)[0]:
+        if isinstance(leaf, Tensor):
+            finite(leaf, name + keystr(path))
+
+
+def same_device(value: Any, device: torch.device, name: str) -> None:
+    """Every tensor of a pytree on the module's device."""
+    for leaf in tree_flatten(value)[0]:
+        if isinstance(leaf, Tensor) and leaf.device != device:
+            raise InvalidInput(
+                f"Expected `{name}` on {device}, where the module is, got {leaf.device}. Move one of them: {name}.to('{device}')."
+            )
+
+
+def whole_number(value: Any, name: str, *, least: int, most: int | None = None, why: str = "") -> int:
+    """An integer within bounds."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= least and (most is None or value <= most):
+        return value
+    span = f"at least {least}" if most is None else f"from {least} to {most}"
+    raise InvalidInput(f"Expected `{name}` to be a whole number {span}{why}, got {value!r}. Choose one in that range.")
+
+
+def positive(value: Any, name: str) -> float:
+    """A finite number above zero."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf"):
+        return float(value)
+    raise InvalidInput(f"Expected `{name}` to be a finite number above zero, got {value!r}. Pass for example {name}=1.0.")
+
+
+def one_of(value: Any, choices: tuple[Any, ...], name: str) -> None:
+    """One of some named choices."""
+    if value not in choices:
+        raise InvalidInput(
+            f"Expected `{name}` to be one of {', '.join(map(repr, choices))}, got {value!r}. Choose one of them."
+        )

@@ -1,0 +1,36 @@
+"""The shape vocabulary of annotations. Checked at run time under pytest only, by jaxtyping's import hook."""
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from torch import Tensor
+
+State: TypeAlias = Any
+"""A pytree of tensors, batch first."""
+Input: TypeAlias = Any
+"""What drives one step: a pytree of tensors, batch first, or None for an autonomous system."""
+
+if TYPE_CHECKING:
+    Frame: TypeAlias = Tensor
+    Rows: TypeAlias = Tensor
+    PerSequence: TypeAlias = Tensor
+    PerColumn: TypeAlias = Tensor
+    Exponents: TypeAlias = Tensor
+else:
+    try:
+        from jaxtyping import Float
+    except ImportError:
+        Frame = Rows = PerSequence = PerColumn = Exponents = Tensor
+    else:
+        Frame = Float[Tensor, "batch n k"]
+        Rows = Float[Tensor, "batch n"]
+        PerSequence = Float[Tensor, "batch"]
+        PerColumn = Float[Tensor, "batch k"]
+        Exponents = Float[Tensor, "k"]
+
+Frames: TypeAlias = Tensor | tuple[Tensor, ...]
+"""One frame (batch, n, k), or one per independent block."""
+
+
+def blocks(value: Any) -> tuple[Any, ...]:
+    """One value per independent block: a tuple as it is, anything else as the only block."""
+    return value if isinstance(value, tuple) else (value,)

@@ -1,0 +1,100 @@
+"""Inputs as users have them (time axis, batch axis, packing, lengths) as sequences that a run can step through."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
+from torch.utils._pytree import tree_flatten, tree_map
+
+from lyapunov import _checks
+from lyapunov._shapes import Input
+from lyapunov.errors import InvalidInput
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """What drives a run: `values` a pytree of tensors (time, batch, ...), or None for an autonomous system."""
+
+    values: Any
+    batch: int
+    steps: int
+    lengths: Tensor | None = None
+
+    def at(self, t: int) -> Input:
+        """The input of step t, batch first."""
+        return None if self.values is None else tree_map(lambda leaf: leaf[t], self.values)
+
+
+def driven(values: Any, lengths: Any) -> Sequences:
+    """Checked sequences from a pytree of tensors (time, batch, ...) of equal time and batch."""
+    leaves = tree_flatten(values)[0]
+    if not leaves or any(leaf.dim() < 2 for leaf in leaves):
+        raise InvalidInput("Expected `inputs` with a time and a batch axis, got fewer axes. Pass (batch, time, ...).")
+    steps, batch = leaves[0].shape[:2]
+    if any(leaf.shape[:2] != (steps, batch) for leaf in leaves):
+        shapes = ", ".join(str((leaf.shape[1], leaf.shape[0], *leaf.shape[2:])) for leaf in leaves)
+        raise InvalidInput(
+            f"Expected all `inputs` with the same batch and time, got {shapes} (batch, time, ...). Cut them to the same."
+        )
+    if batch < 1 or steps < 2:
+        raise InvalidInput(
+            f"Expected `inputs` of at least 1 sequence and 2 steps, got {batch} of {steps}. Pass longer sequences: "
+            "an exponent is a rate over time."
+        )
+    return Sequences(values, batch, steps, _checked_lengths(lengths, batch, steps))
+
+
+def autonomous(steps: int | None, batch: int) -> Sequences:
+    """No inputs: so many steps."""
+    if steps is None:
+        raise InvalidInput("Expected `inputs`, or `steps` for an autonomous system, got neither. Pass steps=1000, say.")
+    return Sequences(None, batch, _checks.whole_number(steps, "steps", least=2))
+
+
+def unpack(inputs: Any, lengths: Any, *, batch_first: bool) -> tuple[Any, Any]:
+    """A PackedSequence as a padded tensor with its lengths; anything else as it is."""
+    if not isinstance(inputs, PackedSequence):
+        return inputs, lengths
+    if lengths is not None:
+        raise InvalidInput("Expected `lengths` only with padded inputs, got them with a PackedSequence. Leave them out.")
+    return pad_packed_sequence(inputs, batch_first=batch_first)
+
+
+def cast(value: Any, dtype: torch.dtype, device: torch.device) -> Any:
+    """Every floating tensor of a pytree in the run's dtype and on its device; a tensor of inference mode as a plain copy."""
+
+    def one(leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor):
+            return leaf
+        leaf = leaf.detach().clone() if leaf.is_inference() else leaf.detach()
+        return leaf.to(device, dtype) if leaf.is_floating_point() else leaf.to(device)
+
+    return tree_map(one, value)
+
+
+def digest(*values: Any) -> str:
+    """A short hash of pytrees of tensors: the same data, the same hash, whatever the device."""
+    running = hashlib.sha256()
+    for leaf in tree_flatten(values)[0]:
+        running.update(repr((str(getattr(leaf, "dtype", "")), tuple(getattr(leaf, "shape", ())))).encode())
+        running.update(np.ascontiguousarray(leaf.cpu().numpy()).tobytes() if isinstance(leaf, Tensor) else repr(leaf).encode())
+    return running.hexdigest()[:16]
+
+
+def _checked_lengths(lengths: Any, batch: int, steps: int) -> Tensor | None:
+    if lengths is None:
+        return None
+    lengths = torch.as_tensor(lengths)
+    if lengths.shape != (batch,) or lengths.is_floating_point():
+        raise InvalidInput(
+            f"Expected `lengths` as {batch} whole numbers, one per sequence, got shape {tuple(lengths.shape)} and {lengths.dtype}. "
+            "Pass the number of valid steps of each sequence."
+        )
+    if bool((lengths < 1).any()) or bool((lengths > steps).any()):
+        at = int(torch.nonzero((lengths < 1) | (lengths > steps))[0])
+        raise InvalidInput(f"Expected `lengths` from 1 to {steps}, got {int(lengths[at])} at lengths[{at}]. Correct it.")
+    return lengths.cpu().long()

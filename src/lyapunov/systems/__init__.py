@@ -1,0 +1,25 @@
+"""What is stepped: driven maps and how they move small changes."""
+
+from lyapunov.systems.contract import check_contract
+from lyapunov.systems.gru import GRU
+from lyapunov.systems.lstm import LSTM, Linearization
+from lyapunov.systems.rnn import RNN
+from lyapunov.systems.stack import CoupledStack, Stack
+from lyapunov.systems.step import Step
+from lyapunov.systems.system import Label, Layer, System, forward_mode_push, total_size
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "CoupledStack",
+    "Label",
+    "Layer",
+    "Linearization",
+    "Stack",
+    "Step",
+    "System",
+    "check_contract",
+    "forward_mode_push",
+    "total_size",
+]

@@ -1,0 +1,41 @@
+"""Derivatives of the usual nonlinearities, written so that saturated units keep their tiny slopes instead of losing them."""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn.functional import logsigmoid, softplus
+
+
+def tanh_slope(a: Tensor) -> Tensor:
+    """tanh'(a) = 4 e^(-2|a|) / (1 + e^(-2|a|))^2. (1 - tanh^2 is exactly zero in float64 from |a| = 19 on.)"""
+    small = torch.exp(-2 * a.abs())
+    return 4 * small / (1 + small) ** 2
+
+
+def log_tanh_slope(a: Tensor) -> Tensor:
+    """ln tanh'(a), finite however saturated the unit."""
+    a = a.abs()
+    return 2 * (math.log(2) - a - softplus(-2 * a))
+
+
+def sigmoid_slope(a: Tensor) -> Tensor:
+    """sigma'(a) = sigma(a) sigma(-a)."""
+    return torch.sigmoid(a) * torch.sigmoid(-a)
+
+
+def log_sigmoid_slope(a: Tensor) -> Tensor:
+    """ln sigma'(a)."""
+    return logsigmoid(a) + logsigmoid(-a)
+
+
+def scale_rows(rows: Tensor, columns: Tensor) -> Tensor:
+    """diag(rows) @ columns for (batch, n) and (batch, n, k)."""
+    return rows.unsqueeze(-1) * columns
+
+
+def combine_biases(bias_ih: Tensor | None, bias_hh: Tensor | None) -> Tensor | float:
+    """The two biases that PyTorch adds at the same place, as one; 0 where there are none."""
+    if bias_ih is None or bias_hh is None:
+        return 0.0
+    return bias_ih + bias_hh

@@ -1,0 +1,144 @@
+"""What a system promises, asked of it in two steps before a run: the same answer twice, its own shape, a true derivative."""
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_map
+
+from lyapunov._shapes import Input, State, blocks
+from lyapunov.errors import BadSystem
+from lyapunov.systems.system import System
+
+
+def check_contract(system: System, state: State, first: Input, second: Input) -> None:
+    """Two steps: finite, of the same shape, deterministic, sequences independent, and one finite-difference direction.
+
+    Raises `BadSystem` with what was expected, what the step did, and what to change.
+    """
+    new = _first_step(system, state, first)
+    _same_form(state, new)
+    _finite(new)
+    _deterministic(new, system.step(state, first))
+    _same_form(state, system.step(new, second))
+    point = _generic_point(system, state)
+    _independent(system, point, first)
+    _derivative(system, point, first)
+
+
+def _first_step(system: System, state: State, x: Input) -> State:
+    try:
+        return system.step(state, x)
+    except RuntimeError as error:
+        dtype = tree_flatten(state)[0][0].dtype
+        raise BadSystem(
+            f"Expected a step that runs on a {dtype} state, but its first call failed: {_line(error)}. If its own weights have "
+            "another dtype, pass the module itself (or its method) so that they are cast, or choose dtype=... to match."
+        ) from error
+
+
+def _same_form(old: State, new: State) -> None:
+    (before, form), (after, new_form) = tree_flatten(old), tree_flatten(new)
+    if form != new_form or not all(isinstance(leaf, Tensor) for leaf in after):
+        raise BadSystem(
+            f"Expected the step to return a state of the structure it was given, {_describe(old)}, got {_describe(new)}. "
+            "Return the new state alone, in the same order; outputs and logits do not belong to it."
+        )
+    for one, other in zip(before, after, strict=True):
+        if one.shape != other.shape or one.dtype != other.dtype:
+            raise BadSystem(
+                f"Expected the step to return a state of shape {tuple(one.shape)} and {one.dtype}, got {tuple(other.shape)} and "
+                f"{other.dtype}. Return the state in the shape and dtype it came in."
+            )
+
+
+def _finite(new: State) -> None:
+    if not all(bool(torch.isfinite(leaf).all()) for leaf in tree_flatten(new)[0]):
+        raise BadSystem(
+            "Expected a finite state after the first step, got NaN or infinity. Check the weights and the initial state."
+        )
+
+
+def _deterministic(once: State, again: State) -> None:
+    for one, other in zip(tree_flatten(once)[0], tree_flatten(again)[0], strict=True):
+        if not torch.equal(one, other):
+            gap = (one - other).abs().max().item()
+            raise BadSystem(
+                f"Expected a deterministic step, but two calls with the same state and input differ by {gap:.2g}. Switch off "
+                "dropout and noise (module.eval()), or hand the noise over as inputs."
+            )
+
+
+def _generic_point(system: System, state: State) -> State:
+    """A point beside the state, away from the kinks that a state of zeros may lie on."""
+    generator = torch.Generator().manual_seed(20201)
+    nudged = tuple(
+        vector + 1e-3 * (1 + vector.abs()) * _noise(vector, generator) for vector in blocks(system.vector(state))
+    )
+    return system.with_vector(state, _like_blocks(system.vector(state), nudged))
+
+
+def _independent(system: System, state: State, x: Input) -> None:
+    vectors = blocks(system.vector(state))
+    if vectors[0].shape[0] < 2:
+        return
+    moved = tuple(torch.cat([vector[:1] + 1e-2, vector[1:]]) for vector in vectors)
+    other = system.step(system.with_vector(state, _like_blocks(system.vector(state), moved)), x)
+    for one, two in zip(tree_flatten(system.step(state, x))[0], tree_flatten(other)[0], strict=True):
+        if not torch.allclose(one[1:], two[1:], rtol=1e3 * torch.finfo(one.dtype).eps, atol=1e3 * torch.finfo(one.dtype).eps):
+            raise BadSystem(
+                "Expected sequences that do not see each other, but changing the first one's state changed the next state of "
+                "others. Remove what mixes the batch (batch normalisation in training mode, reductions over axis 0)."
+            )
+
+
+def _derivative(system: System, state: State, x: Input) -> None:
+    generator = torch.Generator().manual_seed(20202)
+    vectors = blocks(system.vector(state))
+    directions = tuple(_noise(vector, generator) for vector in vectors)
+    try:
+        frame = _like_blocks(system.vector(state), tuple(direction.unsqueeze(-1) for direction in directions))
+        pushed = blocks(system.push(state, x, frame)[1])
+    except (RuntimeError, NotImplementedError) as error:
+        raise BadSystem(
+            f"Expected a step that forward-mode differentiation can follow, but it failed: {_line(error)}. Write the step with "
+            "differentiable torch operations, without in-place changes of the state."
+        ) from error
+    for at, direction in enumerate(directions):
+        _compare(system, state, x, at, direction, pushed[at].squeeze(-1))
+
+
+def _compare(system: System, state: State, x: Input, at: int, direction: Tensor, pushed: Tensor) -> None:
+    vectors = blocks(system.vector(state))
+    unit = torch.finfo(direction.dtype).eps
+    width = unit ** (1 / 3)
+
+    def moved(sign: float) -> Tensor:
+        shifted = (*vectors[:at], vectors[at] + sign * width * direction, *vectors[at + 1 :])
+        return blocks(system.vector(system.step(system.with_vector(state, _like_blocks(system.vector(state), shifted)), x)))[at]
+
+    plus, minus = moved(1.0), moved(-1.0)
+    measured = (plus - minus) / (2 * width)
+    allowed = 100 * width * (measured.norm() + pushed.norm()) + 100 * unit / width * (1 + plus.norm())
+    gap = (measured - pushed).norm()
+    if not bool(gap <= allowed):
+        raise BadSystem(
+            f"Expected the derivative of the step to agree with finite differences, got {pushed.norm().item():.3g} beside "
+            f"{measured.norm().item():.3g} (apart by {gap.item():.2g}). Remove .detach(), .data, torch.no_grad or "
+            "inference_mode from the path of the state: they drop the derivative silently."
+        )
+
+
+def _noise(like: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.randn(like.shape, dtype=torch.float64, generator=generator).to(like)
+
+
+def _like_blocks(original: Tensor | tuple[Tensor, ...], parts: tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
+    return parts if isinstance(original, tuple) else parts[0]
+
+
+def _describe(state: State) -> str:
+    described = tree_map(lambda leaf: tuple(leaf.shape) if isinstance(leaf, Tensor) else type(leaf).__name__, state)
+    return str(described)
+
+
+def _line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0].rstrip(".")

@@ -1,0 +1,231 @@
+"""Maps, products, flows and networks whose spectrum is known, each with its source: what to test an estimator on.
+
+    case = known.henon()
+    lyapunov.spectrum(case.system, state=case.start(batch=8), steps=5000)   # against case.exponents
+
+Driven systems bring their inputs: `case.inputs(batch, steps)`. Exponents are in nats per step, for flows in nats per unit of
+time (pass `dt=case.dt`); `case.precision` is how far the stated value itself can be trusted (0: closed form).
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lyapunov._shapes import Input, State
+from lyapunov.systems.rnn import RNN
+from lyapunov.systems.step import Step
+from lyapunov.systems.system import System
+
+_Start = Callable[[int, torch.Generator], Tensor]
+_Drive = Callable[[int, int, torch.Generator], Tensor]
+_DTYPE = torch.float64
+
+
+@dataclass(frozen=True)
+class Known:
+    """A system, its exponents in descending order, and where they come from."""
+
+    system: System
+    exponents: Tensor
+    source: str
+    draw_start: _Start
+    draw_inputs: _Drive | None = None
+    precision: float = 0.0
+    dt: float = 1.0
+
+    def start(self, batch: int, *, seed: int = 0) -> Tensor:
+        """`batch` initial states, (batch, n), drawn with the seed."""
+        return self.draw_start(batch, torch.Generator().manual_seed(seed))
+
+    def inputs(self, batch: int, steps: int, *, seed: int = 0) -> Tensor:
+        """`batch` input sequences, (batch, steps, ...), drawn with the seed."""
+        if self.draw_inputs is None:
+            raise ValueError(f"Expected a driven system, got {self.system.name}, which is autonomous. Pass `steps` instead.")
+        return self.draw_inputs(batch, steps, torch.Generator().manual_seed(seed))
+
+
+def _case(
+    name: str,
+    function: Callable[[State, Input], State],
+    exponents: list[float] | Tensor,
+    source: str,
+    start: _Start,
+    *,
+    inputs: _Drive | None = None,
+    precision: float = 0.0,
+    dt: float = 1.0,
+) -> Known:
+    example = start(1, torch.Generator().manual_seed(0))
+    ordered = torch.as_tensor(exponents, dtype=_DTYPE).sort(descending=True).values
+    system = Step(function, example, dtype=_DTYPE)
+    system.name = name
+    return Known(system, ordered, source, start, inputs, precision, dt)
+
+
+def _uniform(low: float, high: float, size: int) -> _Start:
+    return lambda batch, generator: low + (high - low) * torch.rand(batch, size, dtype=_DTYPE, generator=generator)
+
+
+def _zeros(size: int) -> _Start:
+    return lambda batch, _: torch.zeros(batch, size, dtype=_DTYPE)
+
+
+def logistic() -> Known:
+    """x' = 4 x (1 - x): ln 2."""
+    return _case(
+        "logistic map",
+        lambda x, _: 4 * x - 4 * x**2, [math.log(2)], "conjugate to the tent map; Ulam & von Neumann 1947", _uniform(0.1, 0.9, 1)
+    )
+
+
+def henon() -> Known:
+    """x' = 1 - 1.4 x^2 + y, y' = 0.3 x: 0.41922 and ln 0.3 - 0.41922."""
+
+    def step(state: State, _: Input) -> State:
+        x, y = state.unbind(-1)
+        return torch.stack([y - 1.4 * x**2 + 1, 0.3 * x], dim=-1)
+
+    source = "Henon 1976; largest exponent numerically, sum ln 0.3 exactly"
+    return _case("Henon map", step, [0.41922, math.log(0.3) - 0.41922], source, _uniform(-0.1, 0.1, 2), precision=5e-5)
+
+
+def cat_map() -> Known:
+    """(x, y)' = (2x + y, x + y) mod 1: +-ln((3 + sqrt 5) / 2)."""
+    matrix = torch.tensor([[2.0, 1.0], [1.0, 1.0]], dtype=_DTYPE)
+    top = math.log((3 + math.sqrt(5)) / 2)
+    return _case("cat map", lambda s, _: torch.remainder(s @ matrix.mT, 1.0), [top, -top], "Arnold's cat map", _uniform(0, 1, 2))
+
+
+def bernoulli_ring(size: int = 8, coupling: float = 0.3) -> Known:
+    """A ring of doubling maps with diffusive coupling e: ln 2 + ln |1 - e + e cos(2 pi k / size)|."""
+
+    def step(state: State, _: Input) -> State:
+        doubled = torch.remainder(2 * state, 1.0)
+        around = doubled.roll(1, dims=-1) + doubled.roll(-1, dims=-1)
+        return (1 - coupling) * doubled + coupling / 2 * around
+
+    modes = torch.arange(size, dtype=_DTYPE) * (2 * math.pi / size)
+    exponents = math.log(2) + (1 - coupling + coupling * modes.cos()).abs().log()
+    return _case("ring of doubling maps", step, exponents, "circulant Jacobian; its eigenvalues", _uniform(0, 1, size))
+
+
+def ikeda(u: float = 0.9) -> Known:
+    """z' = 1 + u z exp(i tau), tau = 0.4 - 6 / (1 + |z|^2), at u = 0.9: 0.507, sum 2 ln u exactly."""
+
+    def step(state: State, _: Input) -> State:
+        x, y = state.unbind(-1)
+        tau = -6 / (x**2 + y**2 + 1) + 0.4
+        cos, sin = tau.cos(), tau.sin()
+        return torch.stack([u * (x * cos - y * sin) + 1, u * (x * sin + y * cos)], dim=-1)
+
+    source = "Ikeda 1979; largest exponent numerically, sum 2 ln u exactly"
+    return _case("Ikeda map", step, [0.507, 2 * math.log(u) - 0.507], source, _uniform(-0.2, 0.2, 2), precision=5e-4)
+
+
+def lorenz(dt: float = 0.01) -> Known:
+    """Lorenz 1963 at (10, 28, 8/3) by fourth-order Runge-Kutta: 0.9056, 0, -14.572 per unit of time (sum -41/3)."""
+
+    def field(state: State) -> State:
+        x, y, z = state.unbind(-1)
+        return torch.stack([10 * (y - x), 28 * x - x * z - y, x * y - 8 / 3 * z], dim=-1)
+
+    def step(state: State, _: Input) -> State:
+        k1 = field(state)
+        k2 = field(state + dt / 2 * k1)
+        k3 = field(state + dt / 2 * k2)
+        k4 = field(state + dt * k3)
+        return state + dt / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+
+    source = "Lorenz 1963; exponents as in Sprott 2003; 1e-4 of discretization at dt = 0.01"
+    return _case("Lorenz flow", step, [0.9056, 0.0, -14.572], source, _uniform(1, 10, 3), precision=1e-3, dt=dt)
+
+
+def period_three_product() -> Known:
+    """A = [[1,1],[0,1]], B = [[1,0],[1,1]], C = diag(2, 1/2) applied in turn: +-ln((3 + sqrt 5) / 2) / 3."""
+    factors = torch.tensor([[[1, 1], [0, 1]], [[1, 0], [1, 1]], [[2, 0], [0, 0.5]]], dtype=_DTYPE)
+    top = math.log((3 + math.sqrt(5)) / 2) / 3
+
+    def inputs(batch: int, steps: int, _: torch.Generator) -> Tensor:
+        return factors[torch.arange(steps) % 3].expand(batch, -1, -1, -1)
+
+    return _case("period-three product", _apply, [top, -top], "eigenvalues of C B A", _zeros(2), inputs=inputs)
+
+
+def gaussian_products(size: int = 4, scale: float = 1.0) -> Known:
+    """Products of independent N(0, scale^2) matrices: (ln 2 + psi((N - k + 1) / 2)) / 2 + ln scale, k = 1..N."""
+    ranks = torch.arange(1, size + 1, dtype=_DTYPE)
+    exponents = 0.5 * (math.log(2) + torch.digamma((size - ranks + 1) / 2)) + math.log(scale)
+
+    def inputs(batch: int, steps: int, generator: torch.Generator) -> Tensor:
+        return scale * torch.randn(batch, steps, size, size, dtype=_DTYPE, generator=generator)
+
+    return _case("Gaussian products", _apply, exponents, "Newman 1986", _zeros(size), inputs=inputs)
+
+
+def random_fibonacci() -> Known:
+    """x'' = +-x' +-x with fair signs: +-0.1239756."""
+
+    def inputs(batch: int, steps: int, generator: torch.Generator) -> Tensor:
+        matrices = torch.zeros(batch, steps, 2, 2, dtype=_DTYPE)
+        matrices[..., 0, :] = 2.0 * torch.randint(0, 2, (batch, steps, 2), generator=generator) - 1
+        matrices[..., 1, 0] = 1
+        return matrices
+
+    return _case("random Fibonacci", _apply, [0.1239756, -0.1239756], "Viswanath 2000", _zeros(2), inputs=inputs, precision=5e-8)
+
+
+def triangular_products(size: int = 5) -> Known:
+    """Products of independent upper-triangular matrices: E ln |a_ii|, sorted; here ln a_ii ~ N(m_i, 1/4), m_i of no order."""
+    means = torch.linspace(-1.0, 0.5, size, dtype=_DTYPE)[torch.arange(size) * 2 % size if size % 2 else slice(None)]
+
+    def inputs(batch: int, steps: int, generator: torch.Generator) -> Tensor:
+        noise = torch.randn(batch, steps, size, size, dtype=_DTYPE, generator=generator)
+        diagonal = (means + 0.5 * noise.diagonal(dim1=-2, dim2=-1)).exp()
+        return noise.triu(1) + torch.diag_embed(diagonal)
+
+    return _case("triangular products", _apply, means, "triangular products keep their diagonal", _zeros(size), inputs=inputs)
+
+
+def gaussian_tanh(size: int = 300, gain: float = 2.0, noise: float = 0.0, *, seed: int = 0) -> Known:
+    """h' = tanh(W h + noise xi), W ~ N(0, gain^2 / N): exact for N -> infinity, at finite N about 0.01 off.
+
+    Rank fraction u has exponent lambda with < g^2 phi'^2 / (e^(2 lambda) + u g^2 phi'^2) > = 1 over x ~ N(0, q),
+    q = g^2 <tanh^2> + noise^2, and phi' = 1 - tanh^2 x. The weights are drawn with the seed.
+    """
+    weight = torch.randn(size, size, dtype=_DTYPE, generator=torch.Generator().manual_seed(seed)) * gain / math.sqrt(size)
+    system = RNN(torch.eye(size, dtype=_DTYPE), weight)
+
+    def inputs(batch: int, steps: int, generator: torch.Generator) -> Tensor:
+        return noise * torch.randn(batch, steps, size, dtype=_DTYPE, generator=generator)
+
+    exponents = torch.from_numpy(_mean_field_spectrum(gain, noise, (np.arange(size) + 0.5) / size))
+    source = "mean-field theory of driven Gaussian networks, solved numerically"
+    return Known(system, exponents, source, _uniform(-0.5, 0.5, size), inputs, precision=0.01)
+
+
+def _mean_field_spectrum(gain: float, noise: float, fractions: np.ndarray) -> np.ndarray:
+    nodes = np.linspace(-12.0, 12.0, 2001)
+    weights = np.exp(-(nodes**2) / 2)
+    weights /= weights.sum()
+    q = gain**2 + noise**2
+    for _ in range(2000):
+        q = gain**2 * float(weights @ np.tanh(math.sqrt(q) * nodes) ** 2) + noise**2
+    power = (gain / np.cosh(math.sqrt(q) * nodes) ** 2) ** 2
+
+    def excess(log_growth: np.ndarray) -> np.ndarray:
+        return (power / (np.exp(2 * log_growth)[:, None] + fractions[:, None] * power)) @ weights - 1
+
+    low, high = np.full_like(fractions, -60.0), np.full_like(fractions, 5.0)
+    for _ in range(80):
+        middle = (low + high) / 2
+        above = excess(middle) > 0
+        low, high = np.where(above, middle, low), np.where(above, high, middle)
+    return (low + high) / 2
+
+
+def _apply(state: State, matrix: Input) -> State:
+    return (matrix @ state.unsqueeze(-1)).squeeze(-1)

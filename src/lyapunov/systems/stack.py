@@ -1,0 +1,127 @@
+"""Layers on top of each other. One-directional layers are block-triangular, so the spectrum is the union of the layers'."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lyapunov._shapes import Frame, Input, PerSequence, Rows, State
+from lyapunov.systems.system import Label, Layer, System
+
+
+class _Stack(System):
+    """What both forms share. The state is one state per layer; each layer is driven by the output of the one below."""
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        self.layers = tuple(layers)
+        self.name = f"{self.layers[0].name} x {len(self.layers)} layers"
+        self.device = self.layers[0].device
+        self.volume_cost = max((layer.volume_cost for layer in self.layers), key=("linear", "cubic", "none").index)
+
+    @property
+    def labels(self) -> tuple[Label, ...]:
+        """Layer by layer."""
+        return tuple(label._replace(layer=at) for at, layer in enumerate(self.layers) for label in layer.labels)
+
+    def initial_state(self, batch: int, like: Tensor) -> State:
+        """Each layer's own."""
+        return tuple(layer.initial_state(batch, like) for layer in self.layers)
+
+    def step(self, state: State, x: Tensor) -> State:
+        """All layers, from the bottom up."""
+        new = []
+        for layer, own in zip(self.layers, state, strict=True):
+            new.append(layer.step(own, x))
+            x = layer.output(new[-1])
+        return tuple(new)
+
+    def _volumes(self, state: State, x: Tensor) -> list[PerSequence] | None:
+        volumes = []
+        for layer, own in zip(self.layers, state, strict=True):
+            volumes.append(layer.log_volume(own, x))
+            x = layer.output(layer.step(own, x))
+        return None if self.volume_cost == "none" else volumes
+
+
+class Stack(_Stack):
+    """A stack with one independent frame per layer: L small problems instead of one L times as large, and exact attribution.
+
+    `vector`, the frames and `log_volume` have one entry per layer; each layer's Jacobian is its own diagonal block.
+    """
+
+    @property
+    def tangent_size(self) -> tuple[int, ...]:
+        """Rows of each layer's frame."""
+        return tuple(layer.tangent_size for layer in self.layers)
+
+    def vector(self, state: State) -> tuple[Rows, ...]:
+        """One vector per layer."""
+        return tuple(layer.vector(own) for layer, own in zip(self.layers, state, strict=True))
+
+    def with_vector(self, state: State, vector: tuple[Rows, ...]) -> State:
+        """Each layer's state from its own vector."""
+        parts = zip(self.layers, state, vector, strict=True)
+        return tuple(layer.with_vector(own, rows) for layer, own, rows in parts)
+
+    def push(self, state: State, x: Tensor, frame: tuple[Frame, ...]) -> tuple[State, tuple[Frame, ...]]:
+        """Every layer's state and frame, each frame by its own layer alone."""
+        new, moved = [], []
+        for layer, own, block in zip(self.layers, state, frame, strict=True):
+            own_new, block_new = layer.push(own, x, block)
+            new.append(own_new)
+            moved.append(block_new)
+            x = layer.output(own_new)
+        return tuple(new), tuple(moved)
+
+    def pull(self, state: State, x: Tensor, frame: tuple[Frame, ...]) -> tuple[Frame, ...]:
+        """Every layer's J^T @ frame, each by its own layer alone."""
+        pulled = []
+        for layer, own, block in zip(self.layers, state, frame, strict=True):
+            pulled.append(layer.pull(own, x, block))
+            x = layer.output(layer.step(own, x))
+        return tuple(pulled)
+
+    def log_volume(self, state: State, x: Tensor) -> Tensor | None:
+        """(batch, layers), or None where one layer has none."""
+        volumes = self._volumes(state, x)
+        return None if volumes is None else torch.stack(volumes, dim=-1)
+
+
+class CoupledStack(_Stack):
+    """A stack with one frame over all layers, rows layer by layer: what covariant vectors and gradients need."""
+
+    @property
+    def tangent_size(self) -> int:
+        """Rows of all layers together."""
+        return sum(self._sizes)
+
+    @property
+    def _sizes(self) -> tuple[int, ...]:
+        return tuple(layer.tangent_size for layer in self.layers)
+
+    def vector(self, state: State) -> Rows:
+        """All layers' vectors, one after the other."""
+        return torch.cat([layer.vector(own) for layer, own in zip(self.layers, state, strict=True)], dim=-1)
+
+    def with_vector(self, state: State, vector: Rows) -> State:
+        """Each layer's state from its part of the vector."""
+        parts = zip(self.layers, state, vector.split(self._sizes, dim=-1), strict=True)
+        return tuple(layer.with_vector(own, rows) for layer, own, rows in parts)
+
+    def push(self, state: State, x: Input, frame: Frame) -> tuple[State, Frame]:
+        """J_ll from each layer, J_lm = X_l [h' rows of J_(l-1)m] for m < l: each layer's rows from those of the one below."""
+        new: list[Any] = []
+        moved: list[Tensor] = []
+        below = None
+        for layer, own, rows in zip(self.layers, state, frame.split(self._sizes, dim=1), strict=True):
+            own_new, block = layer.push_driven(own, x, rows, below)
+            new.append(own_new)
+            moved.append(block)
+            x, below = layer.output(own_new), block[:, : layer.output_size]
+        return tuple(new), torch.cat(moved, dim=1)
+
+    def log_volume(self, state: State, x: Tensor) -> PerSequence | None:
+        """The layers' sum: the Jacobian is block-triangular."""
+        volumes = self._volumes(state, x)
+        return None if volumes is None else torch.stack(volumes).sum(0)

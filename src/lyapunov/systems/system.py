@@ -1,0 +1,155 @@
+"""The interface everything rests on: a driven map s' = F(s, x) and how it moves a frame of small changes."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.func import jvp, vjp, vmap
+
+from lyapunov._shapes import Frame, Input, Rows, State
+
+
+class Label(NamedTuple):
+    """What one row of a frame is: which layer, which part of its state (h, c, ...), which unit."""
+
+    layer: int
+    part: str
+    unit: int
+
+
+class System(ABC):
+    """A driven map and its tangent. Subclasses give `step`; a closed form overrides `push`.
+
+    The state is whatever the system steps (a tensor or a pytree, batch first). Only what is differentiated has rows in
+    the frame: `vector` reads those coordinates from a state and `with_vector` puts them back. `push` and `pull` default to
+    forward mode and to vector-Jacobian products, with `vmap` over the columns of the frame only.
+    """
+
+    name: str = "system"
+    device: torch.device = torch.device("cpu")
+    volume_cost: Literal["none", "linear", "cubic"] = "none"
+    """What one call of `log_volume` costs in the size of the state; "none" where there is no such number."""
+
+    @property
+    @abstractmethod
+    def tangent_size(self) -> int | tuple[int, ...]:
+        """Rows of the frame: one number, or one per independent block."""
+
+    @property
+    def labels(self) -> tuple[Label, ...]:
+        """What each row of the frame is, block after block."""
+        return tuple(Label(0, "state", unit) for unit in range(sum(_sizes(self))))
+
+    @abstractmethod
+    def initial_state(self, batch: int, like: Tensor) -> State:
+        """The state a run starts from, for `batch` sequences, with the dtype and device of `like`."""
+
+    @abstractmethod
+    def step(self, state: State, x: Input) -> State:
+        """The next state; `state` is left as it was."""
+
+    @abstractmethod
+    def vector(self, state: State) -> Any:
+        """The differentiated coordinates of a state: (batch, n), or one such tensor per block."""
+
+    @abstractmethod
+    def with_vector(self, state: State, vector: Any) -> State:
+        """The same state with its differentiated coordinates replaced."""
+
+    def push(self, state: State, x: Input, frame: Any) -> tuple[State, Any]:
+        """The next state and J @ frame, with J = d vector(s') / d vector(s) at `state`."""
+        return forward_mode_push(self, state, x, frame)
+
+    def pull(self, state: State, x: Input, frame: Any) -> Any:
+        """J^T @ frame, by vector-Jacobian products."""
+        _, backward = vjp(lambda vector: self.vector(self.step(self.with_vector(state, vector), x)), self.vector(state))
+        return vmap(lambda column: backward(column)[0], in_dims=-1, out_dims=-1)(frame)
+
+    def log_volume(self, state: State, x: Input) -> Tensor | None:  # noqa: ARG002
+        """ln |det J| at `state`: (batch,), or (batch, blocks); None where the system has no such number."""
+        return None
+
+    def running(self) -> AbstractContextManager[Any]:
+        """Entered around a run: whatever the system must set for it, and put back afterwards."""
+        return nullcontext()
+
+
+def forward_mode_push(system: System, state: State, x: Input, frame: Frame) -> tuple[State, Frame]:
+    """The default push, and the oracle of every closed form: one forward-mode product per column of the frame."""
+
+    def moved(vector: Rows) -> tuple[Rows, State]:
+        new = system.step(system.with_vector(state, vector), x)
+        return system.vector(new), new
+
+    point = system.vector(state)
+
+    def along(column: Rows) -> tuple[Rows, State]:
+        _, tangent, new = jvp(moved, (point,), (column,), has_aux=True)
+        return tangent, new
+
+    tangent, new = vmap(along, in_dims=-1, out_dims=(-1, None))(frame)
+    return new, tangent
+
+
+class Layer(System):
+    """One recurrent layer in closed form. Its output is the first part of its state (h) and of its frame's rows.
+
+    The defaults are those of a layer whose state is h alone.
+    """
+
+    index: int
+    """Which layer of the module it is."""
+    input_size: int
+    output_size: int
+
+    @abstractmethod
+    def push_driven(self, state: State, x: Tensor, frame: Frame, input_frame: Frame | None) -> tuple[State, Frame]:
+        """The next state and J @ frame + X @ input_frame, with X = d s' / d x the input derivative."""
+
+    def push(self, state: State, x: Tensor, frame: Frame) -> tuple[State, Frame]:
+        """The next state and J @ frame, from the weights."""
+        return self.push_driven(state, x, frame, None)
+
+    @property
+    def tangent_size(self) -> int:
+        """N."""
+        return self.output_size
+
+    @property
+    def labels(self) -> tuple[Label, ...]:
+        """The N hidden units."""
+        return size_labels(self.index, [("h", self.output_size)])
+
+    def initial_state(self, batch: int, like: Tensor) -> State:
+        """Zeros, as the module starts."""
+        return like.new_zeros(batch, self.output_size)
+
+    def vector(self, state: State) -> Rows:
+        """h."""
+        return state
+
+    def with_vector(self, state: State, vector: Rows) -> State:  # noqa: ARG002
+        """h."""
+        return vector
+
+    def output(self, state: State) -> Rows:
+        """h: what the layer above, or a readout, sees."""
+        return state
+
+
+def size_labels(layer: int, parts: Sequence[tuple[str, int]]) -> tuple[Label, ...]:
+    """Labels of a layer whose rows are `parts`, each with its number of units."""
+    return tuple(Label(layer, part, unit) for part, size in parts for unit in range(size))
+
+
+def total_size(system: System) -> int:
+    """The number of exponents a full run of `system` has."""
+    return sum(_sizes(system))
+
+
+def _sizes(system: System) -> tuple[int, ...]:
+    size = system.tangent_size
+    return size if isinstance(size, tuple) else (size,)
