@@ -4,6 +4,7 @@ from importlib.metadata import version
 
 from lyapunov.errors import BadSystem, Diverged, InvalidInput, LyapunovError, LyapunovWarning, Unsupported
 from lyapunov.estimate import Settings, Spectrum, spectrum
+from lyapunov.report import plots
 from lyapunov.systems import System
 
 __version__ = version("lyapunov")
@@ -19,5 +20,6 @@ __all__ = [
     "System",
     "Unsupported",
     "__version__",
+    "plots",
     "spectrum",
 ]

@@ -15,9 +15,7 @@ def tensor(value: Any, name: str) -> Tensor:
         return value
     if type(value).__module__.startswith("numpy"):
         return torch.as_tensor(value)
-    raise InvalidInput(
-        f"Expected `{name}` to be a tensor, got {type(value).__name__}. Convert it with torch.as_tensor(...)."
-    )
+    raise InvalidInput(f"Expected `{name}` to be a tensor, got {type(value).__name__}. Convert it with torch.as_tensor(...).")
 
 
 def shape(value: Tensor, expected: tuple[int | str, ...], name: str, remedy: str = "") -> None:
@@ -48,7 +46,8 @@ def finite(value: Tensor, name: str) -> None:
     found = value.detach()[tuple(place)].item()
     index = ", ".join(str(at) for at in place)
     raise InvalidInput(
-        f"Expected finite `{name}`, got {found} at {name}[{index}]. Remove or replace it: one such value makes every exponent NaN."
+        f"Expected finite `{name}`, got {found} at {name}[{index}]. "
+        "Remove or replace it: one such value makes every exponent NaN."
     )
 
 
@@ -64,7 +63,8 @@ def same_device(value: Any, device: torch.device, name: str) -> None:
     for leaf in tree_flatten(value)[0]:
         if isinstance(leaf, Tensor) and leaf.device != device:
             raise InvalidInput(
-                f"Expected `{name}` on {device}, where the module is, got {leaf.device}. Move one of them: {name}.to('{device}')."
+                f"Expected `{name}` on {device}, where the module is, got {leaf.device}. "
+                f"Move one of them: {name}.to('{device}')."
             )
 
 

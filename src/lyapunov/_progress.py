@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,7 +11,7 @@ DELAY = 2.0
 
 
 @contextmanager
-def progress_bar(title: str, total: int, *, enabled: bool | None) -> Iterator[Callable[[int], None]]:
+def progress_bar(title: str, total: int, *, enabled: bool | None) -> Generator[Callable[[int], None], None, None]:
     """Yields `advance(done)`. `enabled`: True, False, or None for "when standard error is a terminal"."""
     if enabled is None:
         enabled = sys.stderr.isatty()

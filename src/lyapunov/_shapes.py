@@ -11,7 +11,9 @@ Input: TypeAlias = Any
 
 if TYPE_CHECKING:
     Frame: TypeAlias = Tensor
+    InputFrame: TypeAlias = Tensor
     Rows: TypeAlias = Tensor
+    Units: TypeAlias = Tensor
     PerSequence: TypeAlias = Tensor
     PerColumn: TypeAlias = Tensor
     Exponents: TypeAlias = Tensor
@@ -19,10 +21,12 @@ else:
     try:
         from jaxtyping import Float
     except ImportError:
-        Frame = Rows = PerSequence = PerColumn = Exponents = Tensor
+        Frame = InputFrame = Rows = Units = PerSequence = PerColumn = Exponents = Tensor
     else:
         Frame = Float[Tensor, "batch n k"]
+        InputFrame = Float[Tensor, "batch _ k"]
         Rows = Float[Tensor, "batch n"]
+        Units = Float[Tensor, "batch _"]
         PerSequence = Float[Tensor, "batch"]
         PerColumn = Float[Tensor, "batch k"]
         Exponents = Float[Tensor, "k"]

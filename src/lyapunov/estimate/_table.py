@@ -59,13 +59,20 @@ def _rows(spectrum: "Spectrum") -> list[tuple[str, ...]]:
     everything = count <= HEAD + TAIL + 1
     shown = range(count) if everything else (*range(HEAD), *range(count - TAIL, count))
     memory = spectrum.memory_times.tolist()
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for i in shown:
         if not everything and i == count - TAIL:
             rows.append(("...", "...", "", "", "", ""))
         flag = "" if bool(spectrum.reliable[i]) else "below the precision floor"
         error = number(float(spectrum.standard_errors[i]))
-        row = (str(i + 1), number(float(spectrum.exponents[i])), error, number(memory[i], 1), str(int(spectrum.layer[i])), flag)
+        row = (
+            str(i + 1),
+            number(float(spectrum.exponents[i])),
+            error,
+            number(memory[i], 1),
+            str(int(spectrum.layer[i])),
+            flag,
+        )
         rows.append(row)
     return rows
 

@@ -5,19 +5,20 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from lyapunov._plain import plain
 from lyapunov._shapes import Exponents
 from lyapunov.errors import InvalidInput
 from lyapunov.estimate import quantities
 from lyapunov.estimate._table import html_table, text_table
 from lyapunov.estimate.settings import Settings
-from lyapunov.estimate.statistics import Estimates, student_quantile
+from lyapunov.estimate.statistics import Estimates, between_sequences, student_quantile
 
 _FORMAT = "lyapunov-spectrum-1"
 
@@ -117,8 +118,6 @@ class Spectrum:
             return self.estimates.volume_mean_error
         if not self.mean_count:
             return None
-        from lyapunov.estimate.statistics import between_sequences
-
         means = self.per_sequence[:, self._usable].mean(dim=-1, keepdim=True)
         return float(between_sequences(means, self.history_steps.sum(0)))
 
@@ -185,7 +184,7 @@ class Spectrum:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, numbers and strings, ready for JSON: infinities and NaN as strings."""
-        return _plain(
+        return plain(
             {
                 "unit": "nats per step" if self.settings.dt == 1 else "nats per unit of time",
                 "exponents": self.exponents.tolist(),
@@ -207,14 +206,14 @@ class Spectrum:
                 tensors[name] = value.contiguous()
             else:
                 header[name] = value
-        document = json.dumps(_plain({"estimates": header, "settings": dataclasses.asdict(self.settings)}))
+        document = json.dumps(plain({"estimates": header, "settings": dataclasses.asdict(self.settings)}))
         path = Path(path)
         partial = path.with_name(path.name + ".partial")
         save_file(tensors, partial, metadata={"format": _FORMAT, "spectrum": document})
         partial.replace(path)
 
     @classmethod
-    def load(cls, path: str | Path) -> Self:
+    def load(cls, path: str | Path) -> "Spectrum":
         """A saved spectrum. Raises InvalidInput for a file that is missing or is not one."""
         try:
             with safe_open(path, framework="pt") as file:
@@ -237,16 +236,6 @@ class Spectrum:
 
     def _repr_html_(self) -> str:
         return html_table(self)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value
 
 
 def _number(value: Any) -> Any:

@@ -62,8 +62,10 @@ def choose(problem: Problem, request: Request, wishes: Wishes) -> Settings:
     """
     size, drive = total_size(problem.system), problem.sequences
     named = {"k": wishes.k, "settle": wishes.settle, "align": wishes.align, "qr_every": wishes.qr_every}
-    k = size if wishes.k is None else _checks.whole_number(
-        wishes.k, "k", least=1, most=size, why=f" (the system has {size} exponents)"
+    k = (
+        size
+        if wishes.k is None
+        else _checks.whole_number(wishes.k, "k", least=1, most=size, why=f" (the system has {size} exponents)")
     )
     transient = _default_transient(problem)
     settle = transient if wishes.settle is None else _checks.whole_number(wishes.settle, "settle", least=0)

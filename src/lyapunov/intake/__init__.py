@@ -1,6 +1,23 @@
 """From what users have to a System, the sequences that drive it, and the state it starts from."""
 
+from lyapunov.intake.checkpoint import Checkpoint, Nonlinearity, load_checkpoint
+from lyapunov.intake.files import encode, existing, one_hot_sequences, read_inputs, read_text
 from lyapunov.intake.inputs import Sequences, digest
 from lyapunov.intake.recognize import Problem, Request, compute_device, recognize
 
-__all__ = ["Problem", "Request", "Sequences", "compute_device", "digest", "recognize"]
+__all__ = [
+    "Checkpoint",
+    "Nonlinearity",
+    "Problem",
+    "Request",
+    "Sequences",
+    "compute_device",
+    "digest",
+    "encode",
+    "existing",
+    "load_checkpoint",
+    "one_hot_sequences",
+    "read_inputs",
+    "read_text",
+    "recognize",
+]

@@ -91,8 +91,8 @@ def _checked_lengths(lengths: Any, batch: int, steps: int) -> Tensor | None:
     lengths = torch.as_tensor(lengths)
     if lengths.shape != (batch,) or lengths.is_floating_point():
         raise InvalidInput(
-            f"Expected `lengths` as {batch} whole numbers, one per sequence, got shape {tuple(lengths.shape)} and {lengths.dtype}. "
-            "Pass the number of valid steps of each sequence."
+            f"Expected `lengths` as {batch} whole numbers, one per sequence, got shape {tuple(lengths.shape)} and "
+            f"{lengths.dtype}. Pass the number of valid steps of each sequence."
         )
     if bool((lengths < 1).any()) or bool((lengths > steps).any()):
         at = int(torch.nonzero((lengths < 1) | (lengths > steps))[0])

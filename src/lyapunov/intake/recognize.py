@@ -68,11 +68,12 @@ def compute_device(device: torch.device, dtype: torch.dtype) -> torch.device:
 def _layers(module: nn.RNNBase, request: Request) -> Problem:
     if module.bidirectional:
         raise Unsupported(
-            "Expected a one-directional module, got bidirectional=True: the backward pass runs against time, so the two are not "
-            "one map. Analyse each direction by itself: load its weights (those of the backward one end in `_reverse`) into a "
+            "Expected a one-directional module, got bidirectional=True: the backward pass runs against time, so the two are "
+            "not one map. Analyse each direction by itself: load its weights (the backward one's end in `_reverse`) into a "
             "one-directional module, and give the backward one its inputs reversed in time."
         )
-    device = compute_device(module.weight_hh_l0.device, request.dtype)
+    source: Any = module.weight_hh_l0
+    device = compute_device(source.device, request.dtype)
     build = _LayerBuilder(module, request, device)
     layers = [build(f"_l{at}", at) for at in range(module.num_layers)]
     system = layers[0] if len(layers) == 1 else (CoupledStack if request.coupled else Stack)(layers)
@@ -80,9 +81,9 @@ def _layers(module: nn.RNNBase, request: Request) -> Problem:
     values, unbatched = _time_major(inputs, module, module.batch_first, unbatched_allowed=True)
     sequences = _sequences(values, lengths, request, device, batch=_state_batch(request.state, 1))
     state = _module_state(module, request.state, sequences.batch, unbatched=unbatched)
-    _same_device(request, module.weight_hh_l0.device)
+    _same_device(request, source.device)
     states = _split_layers(cast(state, request.dtype, device), system, sequences, request.dtype)
-    return Problem(system, sequences, states, module.weight_hh_l0.dtype)
+    return Problem(system, sequences, states, source.dtype)
 
 
 def _cell(module: nn.RNNCellBase, request: Request) -> Problem:

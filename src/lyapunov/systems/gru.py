@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lyapunov._shapes import Frame, PerSequence, Rows
+from lyapunov._shapes import Frame, InputFrame, PerSequence, Units
 from lyapunov.systems._gates import scale_rows, sigmoid_slope, tanh_slope
 from lyapunov.systems.system import Layer
 
@@ -48,14 +48,12 @@ class GRU(Layer):
         self.output_size, self.input_size = weight_hh.shape[1], weight_ih.shape[1]
         self.device, self.index = weight_hh.device, layer
 
-    def step(self, state: Rows, x: Tensor) -> Rows:
+    def step(self, state: Units, x: Tensor) -> Units:
         """h'."""
         gates = self._gates(state, x)
         return gates.one_minus_z * gates.n + gates.z * state
 
-    def push_driven(
-        self, state: Rows, x: Tensor, frame: Frame, input_frame: Frame | None
-    ) -> tuple[Rows, Frame]:
+    def push_driven(self, state: Units, x: Tensor, frame: Frame, input_frame: InputFrame | None) -> tuple[Units, Frame]:
         """h' and J frame + X input_frame; the reset gate stands before U_n but not before W_n."""
         gates = self._gates(state, x)
         u_r, u_z, u_n = (self.weight_hh @ frame).chunk(3, dim=1)
@@ -71,17 +69,15 @@ class GRU(Layer):
         )
         return gates.one_minus_z * gates.n + gates.z * state, moved
 
-    def log_volume(self, state: Rows, x: Tensor) -> PerSequence:
+    def log_volume(self, state: Units, x: Tensor) -> PerSequence:
         """ln |det J| from the dense Jacobian."""
         identity = torch.eye(self.output_size, dtype=state.dtype, device=state.device).expand(len(state), -1, -1)
         return torch.linalg.slogdet(self.push(state, x, identity)[1]).logabsdet
 
-    def _gates(self, h: Rows, x: Tensor) -> _Gates:
+    def _gates(self, h: Units, x: Tensor) -> _Gates:
         w_r, w_z, w_n = (x @ self.weight_ih.mT + self.bias_ih).chunk(3, dim=-1)
         u_r, u_z, u_n = (h @ self.weight_hh.mT + self.bias_hh).chunk(3, dim=-1)
         a_r, a_z = w_r + u_r, w_z + u_z
         r, z = torch.sigmoid(a_r), torch.sigmoid(a_z)
         a_n = w_n + r * u_n
-        return _Gates(
-            r, z, torch.sigmoid(-a_z), torch.tanh(a_n), sigmoid_slope(a_r), sigmoid_slope(a_z), tanh_slope(a_n), u_n
-        )
+        return _Gates(r, z, torch.sigmoid(-a_z), torch.tanh(a_n), sigmoid_slope(a_r), sigmoid_slope(a_z), tanh_slope(a_n), u_n)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from lyapunov._shapes import Frame, PerSequence, Rows
+from lyapunov._shapes import Frame, InputFrame, PerSequence, Rows, Units
 from lyapunov.systems._gates import combine_biases, log_sigmoid_slope, scale_rows, sigmoid_slope, tanh_slope
 from lyapunov.systems.system import Label, Layer, size_labels
 
@@ -69,31 +69,31 @@ class LSTM(Layer):
         parts = [("h", self.output_size), ("c", self.cell_size)]
         return size_labels(self.index, parts if self.linearization == "full" else parts[:1])
 
-    def initial_state(self, batch: int, like: Tensor) -> tuple[Rows, Rows]:
+    def initial_state(self, batch: int, like: Tensor) -> tuple[Units, Units]:
         """Zeros, as the module starts."""
         return like.new_zeros(batch, self.output_size), like.new_zeros(batch, self.cell_size)
 
-    def vector(self, state: tuple[Rows, Rows]) -> Rows:
+    def vector(self, state: tuple[Units, Units]) -> Rows:
         """(h, c), or h."""
         return torch.cat(state, dim=-1) if self.linearization == "full" else state[0]
 
-    def with_vector(self, state: tuple[Rows, Rows], vector: Rows) -> tuple[Rows, Rows]:
+    def with_vector(self, state: tuple[Units, Units], vector: Rows) -> tuple[Units, Units]:
         """(h, c) from the vector, or h from it and c from the state."""
         if self.linearization == "hidden":
             return vector, state[1]
         return vector[:, : self.output_size], vector[:, self.output_size :]
 
-    def output(self, state: tuple[Rows, Rows]) -> Rows:
+    def output(self, state: tuple[Units, Units]) -> Units:
         """h."""
         return state[0]
 
-    def step(self, state: tuple[Rows, Rows], x: Tensor) -> tuple[Rows, Rows]:
+    def step(self, state: tuple[Units, Units], x: Tensor) -> tuple[Units, Units]:
         """(h', c')."""
         return self._next(self._gates(state[0], x), state[1])
 
     def push_driven(
-        self, state: tuple[Rows, Rows], x: Tensor, frame: Frame, input_frame: Frame | None
-    ) -> tuple[tuple[Rows, Rows], Frame]:
+        self, state: tuple[Units, Units], x: Tensor, frame: Frame, input_frame: InputFrame | None
+    ) -> tuple[tuple[Units, Units], Frame]:
         """(h', c') and J frame + X input_frame; one product with the weights serves all four gates."""
         c, gates = state[1], self._gates(state[0], x)
         new = self._next(gates, c)
@@ -113,7 +113,7 @@ class LSTM(Layer):
             d_h = self.weight_hr @ d_h
         return new, torch.cat([d_h, d_c], dim=1) if self.linearization == "full" else d_h
 
-    def log_volume(self, state: tuple[Rows, Rows], x: Tensor) -> PerSequence:
+    def log_volume(self, state: tuple[Units, Units], x: Tensor) -> PerSequence:
         """Full: sum ln f + sum [ln |tanh c'| + ln o(1-o)] + ln |det U_o| (projected: a P x P determinant); hidden: dense."""
         gates = self._gates(state[0], x)
         c_new = self._next(gates, state[1])[1]
@@ -131,16 +131,16 @@ class LSTM(Layer):
     def _log_det(self) -> Tensor:
         return torch.linalg.slogdet(self._u_o).logabsdet
 
-    def _gates(self, h: Rows, x: Tensor) -> _Gates:
+    def _gates(self, h: Units, x: Tensor) -> _Gates:
         a_i, a_f, a_g, a_o = (x @ self.weight_ih.mT + h @ self.weight_hh.mT + self.bias).chunk(4, dim=-1)
         sigmoid = torch.sigmoid
         return _Gates(sigmoid(a_i), sigmoid(a_f), torch.tanh(a_g), sigmoid(a_o), a_i, a_f, a_g, a_o)
 
-    def _next(self, gates: _Gates, c: Rows) -> tuple[Rows, Rows]:
+    def _next(self, gates: _Gates, c: Units) -> tuple[Units, Units]:
         c_new = gates.f * c + gates.i * gates.g
         h_new = gates.o * torch.tanh(c_new)
         return (h_new if self.weight_hr is None else h_new @ self.weight_hr.mT), c_new
 
     @staticmethod
-    def _output_slope(gates: _Gates, c_new: Rows) -> Rows:
+    def _output_slope(gates: _Gates, c_new: Units) -> Units:
         return torch.tanh(c_new) * sigmoid_slope(gates.a_o)

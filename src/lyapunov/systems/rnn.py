@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lyapunov._shapes import Frame, PerSequence, Rows
+from lyapunov._shapes import Frame, InputFrame, PerSequence, Units
 from lyapunov.systems._gates import combine_biases, log_tanh_slope, scale_rows, tanh_slope
 from lyapunov.systems.system import Layer
 
@@ -34,14 +34,12 @@ class RNN(Layer):
         self.device, self.name, self.index = weight_hh.device, f"RNN ({nonlinearity})", layer
         self.volume_cost = "linear" if nonlinearity == "tanh" else "none"
 
-    def step(self, state: Rows, x: Tensor) -> Rows:
+    def step(self, state: Units, x: Tensor) -> Units:
         """h'."""
         a = self._preactivation(state, x)
         return torch.tanh(a) if self.nonlinearity == "tanh" else torch.relu(a)
 
-    def push_driven(
-        self, state: Rows, x: Tensor, frame: Frame, input_frame: Frame | None
-    ) -> tuple[Rows, Frame]:
+    def push_driven(self, state: Units, x: Tensor, frame: Frame, input_frame: InputFrame | None) -> tuple[Units, Frame]:
         """h' and diag(phi') (W_hh frame + W_ih input_frame)."""
         a = self._preactivation(state, x)
         moved = self.weight_hh @ frame
@@ -51,7 +49,7 @@ class RNN(Layer):
             return torch.tanh(a), scale_rows(tanh_slope(a), moved)
         return torch.relu(a), scale_rows((a > 0).to(a.dtype), moved)
 
-    def log_volume(self, state: Rows, x: Tensor) -> PerSequence | None:
+    def log_volume(self, state: Units, x: Tensor) -> PerSequence | None:
         """Sum of ln phi'(a) plus ln |det W_hh|."""
         if self.nonlinearity == "relu":
             return None
@@ -61,5 +59,5 @@ class RNN(Layer):
     def _log_det(self) -> Tensor:
         return torch.linalg.slogdet(self.weight_hh).logabsdet
 
-    def _preactivation(self, h: Rows, x: Tensor) -> Rows:
+    def _preactivation(self, h: Units, x: Tensor) -> Units:
         return x @ self.weight_ih.mT + h @ self.weight_hh.mT + self.bias

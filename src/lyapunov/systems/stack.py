@@ -39,9 +39,12 @@ class _Stack(System):
     def _volumes(self, state: State, x: Tensor) -> list[PerSequence] | None:
         volumes = []
         for layer, own in zip(self.layers, state, strict=True):
-            volumes.append(layer.log_volume(own, x))
+            volume = layer.log_volume(own, x)
+            if volume is None:
+                return None
+            volumes.append(volume)
             x = layer.output(layer.step(own, x))
-        return None if self.volume_cost == "none" else volumes
+        return volumes
 
 
 class Stack(_Stack):

@@ -1,6 +1,6 @@
 """Any `step(state, x)`: its state a tensor or a pytree of tensors, its tangent by forward mode."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -56,7 +56,7 @@ class Step(System):
         return tree_unflatten(leaves, self._structure)
 
     @contextmanager
-    def running(self) -> Iterator[None]:
+    def running(self) -> Generator[None, None, None]:
         """The module in evaluation mode, and every training flag back afterwards."""
         flags = [] if self._module is None else [(module, module.training) for module in self._module.modules()]
         try:
@@ -90,7 +90,6 @@ def _cast_call(module: nn.Module, method: str, dtype: torch.dtype, device: torch
     wrapped = _Method(module, method)
     tensors = {**dict(wrapped.named_parameters()), **dict(wrapped.named_buffers())}
     cast = {
-        name: tensor.to(device, dtype) if tensor.is_floating_point() else tensor.to(device)
-        for name, tensor in tensors.items()
+        name: tensor.to(device, dtype) if tensor.is_floating_point() else tensor.to(device) for name, tensor in tensors.items()
     }
     return lambda state, x: functional_call(wrapped, cast, (state, x))

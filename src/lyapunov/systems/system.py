@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.func import jvp, vjp, vmap
 
-from lyapunov._shapes import Frame, Input, Rows, State
+from lyapunov._shapes import Frame, Input, InputFrame, Rows, State, Units
 
 
 class Label(NamedTuple):
@@ -29,7 +29,8 @@ class System(ABC):
     """
 
     name: str = "system"
-    device: torch.device = torch.device("cpu")
+    device: Any = torch.device("cpu")
+    """Where the weights are; a `torch.device`."""
     volume_cost: Literal["none", "linear", "cubic"] = "none"
     """What one call of `log_volume` costs in the size of the state; "none" where there is no such number."""
 
@@ -65,7 +66,7 @@ class System(ABC):
 
     def pull(self, state: State, x: Input, frame: Any) -> Any:
         """J^T @ frame, by vector-Jacobian products."""
-        _, backward = vjp(lambda vector: self.vector(self.step(self.with_vector(state, vector), x)), self.vector(state))
+        backward = vjp(lambda vector: self.vector(self.step(self.with_vector(state, vector), x)), self.vector(state))[1]
         return vmap(lambda column: backward(column)[0], in_dims=-1, out_dims=-1)(frame)
 
     def log_volume(self, state: State, x: Input) -> Tensor | None:  # noqa: ARG002
@@ -87,10 +88,11 @@ def forward_mode_push(system: System, state: State, x: Input, frame: Frame) -> t
     point = system.vector(state)
 
     def along(column: Rows) -> tuple[Rows, State]:
-        _, tangent, new = jvp(moved, (point,), (column,), has_aux=True)
-        return tangent, new
+        pushed: Any = jvp(moved, (point,), (column,), has_aux=True)
+        return pushed[1], pushed[2]
 
-    tangent, new = vmap(along, in_dims=-1, out_dims=(-1, None))(frame)
+    unmapped: Any = None
+    tangent, new = vmap(along, in_dims=-1, out_dims=(-1, unmapped))(frame)
     return new, tangent
 
 
@@ -106,7 +108,7 @@ class Layer(System):
     output_size: int
 
     @abstractmethod
-    def push_driven(self, state: State, x: Tensor, frame: Frame, input_frame: Frame | None) -> tuple[State, Frame]:
+    def push_driven(self, state: State, x: Tensor, frame: Frame, input_frame: InputFrame | None) -> tuple[State, Frame]:
         """The next state and J @ frame + X @ input_frame, with X = d s' / d x the input derivative."""
 
     def push(self, state: State, x: Tensor, frame: Frame) -> tuple[State, Frame]:
@@ -135,7 +137,7 @@ class Layer(System):
         """h."""
         return vector
 
-    def output(self, state: State) -> Rows:
+    def output(self, state: State) -> Units:
         """h: what the layer above, or a readout, sees."""
         return state
 

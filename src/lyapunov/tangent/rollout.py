@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -26,6 +26,7 @@ _REMEDY = {
 }
 
 
+@runtime_checkable
 class Drive(Protocol):
     """What drives a run."""
 

@@ -1,0 +1,47 @@
+# make demo and make test each do all their set-up in .venv. The rest builds on the same.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# A package index that has a CPU-only torch, for machines where the default one brings CUDA:
+#   make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test check format clean help
+
+help:  ## what there is
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+demo: $(VENV)/.demo  ## train an LSTM on real text and watch its Lyapunov spectrum move (about three minutes)
+	$(BIN)/lyapunov demo
+
+test: $(VENV)/.dev  ## prove the numbers against known answers
+	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+
+check: $(VENV)/.dev  ## formatting, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyrefly check
+
+format: $(VENV)/.dev  ## put the code into its form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:  ## remove what make made
+	rm -rf $(VENV) .coverage .pytest_cache .ruff_cache
+
+$(VENV)/.torch: constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Expected Python 3.11 or newer, got $$($(PYTHON) --version). Pass another one: make PYTHON=python3.11 ..."; exit 1; }
+	@echo "Setting up $(VENV) (once; downloads PyTorch)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.torch pyproject.toml
+	@$(PIP) -e '.[plot]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.torch pyproject.toml
+	@$(PIP) -e '.[dev]'
+	@touch $@ $(VENV)/.demo

@@ -1,0 +1,72 @@
+"""`lyapunov demo`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from lyapunov.cli import INTERRUPTED
+from lyapunov.intake import read_text
+from lyapunov.report import ReadingTable, plots
+from lyapunov.tasks import Training, corpus, demo_corpus, run_demo, start_directory
+from lyapunov.training import History, read_history
+
+_Positive = Parameter(validator=Number(gte=1))
+
+
+def demo(
+    *,
+    epochs: Annotated[int, _Positive] = 24,
+    hidden: Annotated[int, _Positive] = 128,
+    text: Path | None = None,
+    directory: Path = Path("runs/demo"),
+    seed: int = 0,
+) -> None:
+    """Train a character LSTM on real text and watch its Lyapunov spectrum move.
+
+    After every epoch the exponents of the full state (h, c) are taken on held-out text. Ctrl-C ends the run; what there is by
+    then is kept. An earlier run in the same directory is moved aside.
+
+    Parameters
+    ----------
+    epochs
+        Passes through the text; the default takes about three minutes on two cores.
+    hidden
+        Units of the LSTM.
+    text
+        A UTF-8 text to learn (default: War and Peace where LYAPUNOV_DATA_DIR has it, else Python's own reference).
+    directory
+        Where history, spectra, checkpoint and figure are left.
+    seed
+        Of the weights and of the first frame.
+    """
+    data = demo_corpus() if text is None else corpus(text.name, read_text(text))
+    moved = start_directory(directory)
+    if moved is not None:
+        print(f"An earlier run was moved to {moved}.")
+    training = Training(hidden=hidden, epochs=epochs, seed=seed)
+    finished = False
+    with ReadingTable(f"LSTM with {hidden} units learning {data.name} ({len(data.train):,} characters)") as table:
+        try:
+            for reading in run_demo(data, training, directory, say=table.status):
+                table.add(reading)
+            finished = True
+        except KeyboardInterrupt:
+            pass
+    _leave(directory)
+    if not finished:
+        print("Stopped by Ctrl-C; every epoch shown above is kept.", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+
+
+def _leave(directory: Path) -> None:
+    """Draws the figure of what there is, and says where everything lies."""
+    history = History(directory)
+    if not history.file.exists():
+        print("Nothing was finished, so nothing was kept.")
+        return
+    plots.save_demo_figure(read_history(history.file), history.spectra(), directory / "figure.png")
+    print(f"In {directory}: history.jsonl, spectra/, checkpoint.safetensors and figure.png")
+    print(f"Next: lyapunov spectrum {directory / 'checkpoint.safetensors'} --inputs TEXT.txt --k 8")

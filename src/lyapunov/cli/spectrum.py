@@ -1,0 +1,90 @@
+"""`lyapunov spectrum`."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from lyapunov.estimate import spectrum as estimate
+from lyapunov.intake import load_checkpoint, read_inputs
+from lyapunov.report import plots
+
+
+def spectrum(
+    checkpoint: Path,
+    /,
+    *,
+    inputs: Path,
+    k: int | None = None,
+    linearization: Literal["full", "hidden"] = "full",
+    coupled: bool = False,
+    core: str | None = None,
+    nonlinearity: Literal["tanh", "relu"] | None = None,
+    settle: int | None = None,
+    align: int | None = None,
+    qr_every: int | None = None,
+    sequences: Annotated[int, Parameter(validator=Number(gte=1))] = 10,
+    steps: Annotated[int, Parameter(validator=Number(gte=2))] = 300,
+    seed: int = 0,
+    as_json: Annotated[bool, Parameter(name="--json", negative=())] = False,
+    save: Path | None = None,
+    plot: Path | None = None,
+) -> None:
+    """Print the Lyapunov spectrum of the RNN, GRU or LSTM in a checkpoint, driven by the inputs of a file.
+
+    Parameters
+    ----------
+    checkpoint
+        .safetensors, or a torch.save file of tensors (never unpickled) with the usual parameter names (weight_ih_l0, ...).
+    inputs
+        .npy or .safetensors of shape (batch, time, features) or (time, features), or a .txt with as many different symbols as
+        the network has inputs.
+    k
+        How many leading exponents (default: all).
+    linearization
+        Of an LSTM: the full state (h, c), or the hidden state alone.
+    coupled
+        One frame over all layers instead of one each.
+    core
+        Which recurrent part, where the checkpoint has several.
+    nonlinearity
+        Of a vanilla RNN, whose weights do not tell it.
+    settle
+        Steps for the state to settle, not counted (default: a quarter of the inputs, at most 100).
+    align
+        Steps for the frame to align, not counted (default: the same).
+    qr_every
+        Steps between orthonormalisations (default: 1).
+    sequences
+        Of a .txt: how many pieces.
+    steps
+        Of a .txt: how long each piece is.
+    seed
+        Of the first frame.
+    as_json
+        Print JSON instead of the table.
+    save
+        Also keep the spectrum in this safetensors file.
+    plot
+        Also draw it to this file (.png, .svg, .pdf).
+    """
+    found = load_checkpoint(checkpoint, core=core, nonlinearity=nonlinearity)
+    values = read_inputs(inputs, size=found.module.input_size, vocabulary=found.vocabulary, sequences=sequences, steps=steps)
+    result = estimate(
+        found.module,
+        values,
+        k=k,
+        linearization=linearization,
+        coupled=coupled,
+        settle=settle,
+        align=align,
+        qr_every=qr_every,
+        seed=seed,
+    )
+    if save is not None:
+        result.save(save)
+    if plot is not None:
+        plots.save_spectrum_figure(result, plot)
+    print(json.dumps(result.to_dict(), allow_nan=False) if as_json else result)

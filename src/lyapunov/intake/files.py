@@ -1,0 +1,98 @@
+"""Input files as tensors: .npy, .safetensors, or text as one-hot symbols."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from lyapunov.errors import InvalidInput
+
+
+def existing(path: str | Path, what: str) -> Path:
+    """The path of a file that is there."""
+    path = Path(path)
+    if not path.is_file():
+        raise InvalidInput(f"Expected {what} at {path}, got no such file. Check the path.")
+    return path
+
+
+def read_inputs(
+    path: str | Path, *, size: int, vocabulary: Sequence[str] | None = None, sequences: int = 10, steps: int = 300
+) -> Tensor:
+    """Inputs (batch, time, size) from a file; .npy and .safetensors are taken whole, text is cut into `sequences` x `steps`.
+
+    Text needs a vocabulary of `size` symbols: the given one, or, left None, the symbols of the text itself in sorted order.
+    """
+    path = existing(path, "an inputs file")
+    if path.suffix == ".txt":
+        return _text(path, size, vocabulary, sequences, steps)
+    if path.suffix not in (".npy", ".safetensors"):
+        raise InvalidInput(f"Expected inputs as .npy, .safetensors or .txt, got {path.name}. Save them with numpy.save, say.")
+    values = _array(path) if path.suffix == ".npy" else _tensor(path)
+    return values.unsqueeze(0) if values.dim() == 2 else values
+
+
+def one_hot_sequences(symbols: Tensor, *, size: int, sequences: int, steps: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """`sequences` windows of `steps` symbols, spread evenly over the text, as (sequences, steps, size) one-hot inputs."""
+    if sequences < 1 or len(symbols) < steps:
+        raise InvalidInput(
+            f"Expected text of at least {steps} symbols for {sequences} sequence(s), got {len(symbols)}. Ask for fewer steps."
+        )
+    starts = torch.linspace(0, len(symbols) - steps, sequences).long()
+    windows = symbols[starts.unsqueeze(-1) + torch.arange(steps)]
+    return torch.nn.functional.one_hot(windows, size).to(dtype)
+
+
+def encode(text: str, vocabulary: Sequence[str]) -> Tensor:
+    """Symbols as positions in the vocabulary."""
+    place = {symbol: at for at, symbol in enumerate(vocabulary)}
+    unknown = next((symbol for symbol in text if symbol not in place), None)
+    if unknown is not None:
+        raise InvalidInput(
+            f"Expected text in the vocabulary of {len(vocabulary)} symbols, got {unknown!r} at position {text.index(unknown)}. "
+            "Remove it, or use a text of the kind the network was trained on."
+        )
+    return torch.tensor([place[symbol] for symbol in text], dtype=torch.long)
+
+
+def read_text(path: str | Path) -> str:
+    """A UTF-8 text file."""
+    try:
+        return existing(path, "a text").read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"Expected UTF-8 text in {path}, got bytes that are not ({error}). Convert the file.") from error
+
+
+def _text(path: Path, size: int, vocabulary: Sequence[str] | None, sequences: int, steps: int) -> Tensor:
+    text = read_text(path)
+    chosen = sorted(set(text)) if vocabulary is None else vocabulary
+    if len(chosen) != size:
+        raise InvalidInput(
+            f"Expected a text of {size} different symbols, the network's input size, got {len(chosen)} in {path.name}. Pass "
+            "the whole text it was trained on, or encoded inputs as .npy."
+        )
+    return one_hot_sequences(encode(text, chosen), size=size, sequences=sequences, steps=steps)
+
+
+def _array(path: Path) -> Tensor:
+    try:
+        return torch.from_numpy(np.load(path, allow_pickle=False))
+    except (ValueError, OSError, TypeError, EOFError) as error:
+        raise InvalidInput(f"Expected an array of numbers in {path}, got: {error}. Save it with numpy.save.") from error
+
+
+def _tensor(path: Path) -> Tensor:
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise InvalidInput(f"Expected a safetensors file at {path}, got: {error}. Save it with safetensors.") from error
+    if "inputs" not in tensors and len(tensors) != 1:
+        raise InvalidInput(
+            f"Expected one tensor, or one called `inputs`, in {path.name}, got {', '.join(sorted(tensors)) or 'none'}. "
+            "Rename it."
+        )
+    return tensors["inputs"] if "inputs" in tensors else next(iter(tensors.values()))

@@ -1,0 +1,6 @@
+"""Numbers for people: figures and terminal tables."""
+
+from lyapunov.report import plots
+from lyapunov.report.terminal import ReadingTable
+
+__all__ = ["ReadingTable", "plots"]

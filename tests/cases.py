@@ -1,0 +1,152 @@
+"""The systems that the laws are asked of: each as the user hands it over, beside PyTorch's own step where there is one."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lyapunov.intake import Problem, Request, recognize
+from lyapunov.systems import known
+
+BATCH, STEPS, INPUTS, UNITS = 3, 12, 4, 5
+
+
+@dataclass(frozen=True)
+class Case:
+    """A way to build a problem in a dtype; `module_step` is PyTorch's own (state vector after one step), if any."""
+
+    name: str
+    build: Callable[[torch.dtype], Problem]
+    module: nn.Module | None = None
+    hidden_only: bool = False
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+def drawn(*shape: int, seed: int, scale: float = 1.0) -> Tensor:
+    return scale * torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def seeded(kind: type[nn.Module], *args: Any, scale: float = 3.0, **kwargs: Any) -> nn.Module:
+    """A module with weights three times PyTorch's: strong enough for every term of a Jacobian to show."""
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        module = kind(*args, **kwargs).double()
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.mul_(scale)
+    return module
+
+
+def request(inputs: Any, state: Any, dtype: torch.dtype, **kwargs: Any) -> Request:
+    defaults = {"steps": None, "lengths": None, "linearization": "full", "coupled": False}
+    return Request(inputs, state, dtype=dtype, **{**defaults, **kwargs})
+
+
+def _module_state(module: Any) -> Any:
+    output = getattr(module, "proj_size", 0) or UNITS
+    layers = (module.num_layers,) if isinstance(module, nn.RNNBase) else ()
+    h, c = drawn(*layers, BATCH, output, seed=3, scale=0.5), drawn(*layers, BATCH, UNITS, seed=4, scale=0.5)
+    return (h, c) if isinstance(module, nn.LSTM | nn.LSTMCell) else h
+
+
+def _of_module(name: str, module: nn.Module, **kwargs: Any) -> Case:
+    def build(dtype: torch.dtype) -> Problem:
+        inputs = drawn(BATCH, STEPS, INPUTS, seed=2)
+        if isinstance(module, nn.RNNBase) and not module.batch_first:
+            inputs = inputs.transpose(0, 1)
+        return recognize(module, request(inputs, _module_state(module), dtype, **kwargs))
+
+    return Case(name, build, module, hidden_only=kwargs.get("linearization") == "hidden")
+
+
+def _of_step(name: str, function: Callable[[Any, Tensor], Any], state: Any) -> Case:
+    inputs = drawn(BATCH, STEPS, INPUTS, seed=2)
+    return Case(name, lambda dtype: recognize(function, request(inputs, state, dtype)))
+
+
+def _of_known(name: str, case: known.Known) -> Case:
+    inputs = case.inputs(BATCH, STEPS) if case.draw_inputs else None
+    steps = None if case.draw_inputs else STEPS
+    return Case(name, lambda dtype: recognize(case.system, request(inputs, case.start(BATCH), dtype, steps=steps)))
+
+
+class PlainCell(nn.Module):
+    """A user's own cell."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.Linear(UNITS + INPUTS, UNITS)
+        self.dropout = nn.Dropout(0.5)
+
+    def forward(self, state: Tensor, x: Tensor) -> Tensor:
+        return 0.5 * state + 0.5 * torch.tanh(self.mix(torch.cat([self.dropout(state), x], dim=-1)))
+
+
+def _tree_step(state: dict[str, Any], x: Tensor) -> dict[str, Any]:
+    fast, (slow,) = state["fast"], state["slow"]
+    fast = torch.tanh(fast @ MIX.to(fast) + x.sum(-1, keepdim=True) + slow.mean(dim=(1, 2)).unsqueeze(-1))
+    return {"fast": fast, "slow": (0.9 * slow + 0.1 * fast.unsqueeze(-1),)}
+
+
+MIX = drawn(UNITS, UNITS, seed=7)
+TREE = {"fast": drawn(BATCH, UNITS, seed=5), "slow": (drawn(BATCH, UNITS, 2, seed=6),)}
+
+MODULES = [
+    *(
+        _of_module(f"RNN-{phi}-bias={bias}", seeded(nn.RNN, INPUTS, UNITS, nonlinearity=phi, bias=bias))
+        for phi in ("tanh", "relu")
+        for bias in (True, False)
+    ),
+    *(_of_module(f"GRU-bias={bias}", seeded(nn.GRU, INPUTS, UNITS, bias=bias, batch_first=True)) for bias in (True, False)),
+    *(
+        _of_module(
+            f"LSTM-{lin}-bias={bias}-proj={proj}", seeded(nn.LSTM, INPUTS, UNITS, bias=bias, proj_size=proj), linearization=lin
+        )
+        for lin in ("full", "hidden")
+        for bias in (True, False)
+        for proj in (0, 2)
+    ),
+    _of_module("RNNCell-tanh", seeded(nn.RNNCell, INPUTS, UNITS)),
+    _of_module("RNNCell-relu", seeded(nn.RNNCell, INPUTS, UNITS, nonlinearity="relu", bias=False)),
+    _of_module("GRUCell", seeded(nn.GRUCell, INPUTS, UNITS)),
+    _of_module("LSTMCell-full", seeded(nn.LSTMCell, INPUTS, UNITS)),
+    _of_module("LSTMCell-hidden", seeded(nn.LSTMCell, INPUTS, UNITS, bias=False), linearization="hidden"),
+]
+_STACKED = {
+    "RNN": seeded(nn.RNN, INPUTS, UNITS, num_layers=3, dropout=0.3),
+    "RNN-relu": seeded(nn.RNN, INPUTS, UNITS, num_layers=2, nonlinearity="relu"),
+    "GRU": seeded(nn.GRU, INPUTS, UNITS, num_layers=3, batch_first=True),
+    "LSTM": seeded(nn.LSTM, INPUTS, UNITS, num_layers=2, dropout=0.3),
+    "LSTM-proj": seeded(nn.LSTM, INPUTS, UNITS, num_layers=3, proj_size=2, batch_first=True),
+}
+STACKS = [_of_module(f"{name}-stack", module) for name, module in _STACKED.items()]
+COUPLED = [_of_module(f"{name}-coupled", module, coupled=True) for name, module in _STACKED.items()] + [
+    _of_module("LSTM-coupled-hidden", _STACKED["LSTM"], coupled=True, linearization="hidden")
+]
+STEPS_OF_USERS = [
+    _of_step("step-tensor", lambda s, x: torch.tanh(s @ MIX.to(s) + x.sum(-1, keepdim=True)), drawn(BATCH, UNITS, seed=8)),
+    _of_step("step-module", seeded(PlainCell), drawn(BATCH, UNITS, seed=8)),
+    _of_step("step-method", seeded(PlainCell).forward, drawn(BATCH, UNITS, seed=8)),
+    _of_step("step-pytree", _tree_step, TREE),
+]
+KNOWN = [
+    _of_known(build.__name__, build())
+    for build in (
+        known.logistic,
+        known.henon,
+        known.cat_map,
+        known.bernoulli_ring,
+        known.ikeda,
+        known.lorenz,
+        known.period_three_product,
+        known.gaussian_products,
+        known.random_fibonacci,
+        known.triangular_products,
+    )
+]
+KNOWN.append(_of_known("gaussian_tanh", known.gaussian_tanh(size=6, noise=0.5)))
+ALL = [*MODULES, *STACKS, *COUPLED, *STEPS_OF_USERS, *KNOWN]

@@ -1,0 +1,202 @@
+"""Laws that every System obeys, each asked of every one: what a new system must pass."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.func import jvp, vmap
+from torch.utils._pytree import tree_flatten, tree_map
+
+from cases import ALL, BATCH, COUPLED, MODULES, STACKS, Case, drawn
+from lyapunov._shapes import blocks
+from lyapunov.intake import Problem
+from lyapunov.systems import Stack, System, forward_mode_push
+from lyapunov.tangent import Schedule, random_frame, rollout
+from tolerances import CLOSED_FORM, ROUNDING, SINGLE
+
+DOUBLE, SINGLE_DTYPE = torch.float64, torch.float32
+KNOWN_DOUBLE_ONLY = {"gaussian_tanh"}
+every_module = pytest.mark.parametrize("case", [*MODULES, *STACKS, *COUPLED], ids=repr, indirect=True)
+
+
+@pytest.fixture(params=ALL, ids=repr)
+def case(request) -> Case:
+    return request.param
+
+
+@pytest.fixture
+def problem(case: Case):
+    problem = case.build(DOUBLE)
+    with problem.system.running():
+        yield problem
+
+
+def frames(system: System, columns: int, dtype: torch.dtype = DOUBLE, seed: int = 30):
+    sizes = blocks(system.tangent_size)
+    drawn_blocks = tuple(drawn(BATCH, size, columns, seed=seed + at).to(dtype) for at, size in enumerate(sizes))
+    return drawn_blocks if isinstance(system.tangent_size, tuple) else drawn_blocks[0]
+
+
+def dense(system: System, state, x):
+    """The Jacobian of each block."""
+    identities = tuple(torch.eye(size, dtype=DOUBLE).expand(BATCH, -1, -1) for size in blocks(system.tangent_size))
+    frame = identities if isinstance(system.tangent_size, tuple) else identities[0]
+    return blocks(system.push(state, x, frame)[1])
+
+
+def one_of(tree, at: int):
+    """One sequence of a batch."""
+    return None if tree is None else tree_map(lambda leaf: leaf[at : at + 1], tree)
+
+
+def flat(tree) -> Tensor:
+    return torch.cat([leaf.reshape(-1) for leaf in tree_flatten(tree)[0]])
+
+
+def test_push_is_forward_mode(problem: Problem) -> None:
+    system, state, x = problem.system, problem.state, problem.sequences.at(0)
+    frame = frames(system, 4)
+    moved = blocks(system.push(state, x, frame)[1])
+    if isinstance(system, Stack):
+        for at, layer in enumerate(system.layers):
+            torch.testing.assert_close(
+                moved[at], forward_mode_push(layer, state[at], x, frame[at])[1], rtol=0, atol=CLOSED_FORM
+            )
+            x = layer.output(layer.step(state[at], x))
+    else:
+        torch.testing.assert_close(moved[0], forward_mode_push(system, state, x, frame)[1], rtol=0, atol=CLOSED_FORM)
+
+
+def module_step(module: nn.Module, vector: Tensor, problem: Problem, x: Tensor) -> Tensor:
+    """PyTorch's own step on the differentiated coordinates of all layers, layer by layer; dropout off."""
+    state = problem.system.with_vector(problem.state, split_like(problem.system.vector(problem.state), vector))
+    layers = state if hasattr(problem.system, "layers") else (state,)
+    is_lstm = isinstance(module, nn.LSTM | nn.LSTMCell)
+    parts = list(zip(*layers, strict=True)) if is_lstm else [layers]
+    module.eval()
+    if isinstance(module, nn.RNNCellBase):
+        new = module(x, layers[0])
+        news = [new] if is_lstm else [(new,)]
+    else:
+        stacked = tuple(torch.stack(part) for part in parts)
+        time = x.unsqueeze(1) if module.batch_first else x.unsqueeze(0)
+        new = module(time, stacked if is_lstm else stacked[0])[1]
+        news = list(zip(*(new if is_lstm else (new,)), strict=True))
+    states = [tuple(own) if is_lstm else own[0] for own in news]
+    new_state = tuple(states) if hasattr(problem.system, "layers") else states[0]
+    return torch.cat(blocks(problem.system.vector(new_state)), dim=-1)
+
+
+def split_like(vectors, joined: Tensor):
+    if not isinstance(vectors, tuple):
+        return joined
+    return tuple(joined.split([vector.shape[-1] for vector in vectors], dim=-1))
+
+
+@every_module
+def test_push_is_forward_mode_through_pytorchs_own_module(case: Case, problem: Problem) -> None:
+    system, x = problem.system, problem.sequences.at(0)
+    point = torch.cat(blocks(system.vector(problem.state)), dim=-1)
+    identity = torch.eye(point.shape[-1], dtype=DOUBLE)
+
+    def along(direction: Tensor) -> Tensor:
+        return jvp(lambda v: module_step(case.module, v, problem, x), (point,), (direction.expand_as(point),))[1]
+
+    with torch.no_grad():
+        jacobian = vmap(along, out_dims=-1)(identity)
+    at = 0
+    for block in dense(system, problem.state, x):
+        size = block.shape[-1]
+        torch.testing.assert_close(block, jacobian[:, at : at + size, at : at + size], rtol=0, atol=CLOSED_FORM)
+        at += size
+
+
+@every_module
+def test_steps_are_the_modules_own(case: Case, problem: Problem) -> None:
+    system, x = problem.system, problem.sequences.at(0)
+    point = torch.cat(blocks(system.vector(problem.state)), dim=-1)
+    with torch.no_grad():
+        expected = module_step(case.module, point, problem, x)
+    stepped = torch.cat(blocks(system.vector(system.step(problem.state, x))), dim=-1)
+    torch.testing.assert_close(stepped, expected, rtol=0, atol=ROUNDING)
+
+
+def test_pushed_state_is_the_stepped_state(problem: Problem) -> None:
+    system, state, x = problem.system, problem.state, problem.sequences.at(0)
+    pushed = system.push(state, x, frames(system, 2))[0]
+    torch.testing.assert_close(flat(pushed), flat(system.step(state, x)), rtol=0, atol=ROUNDING)
+
+
+def test_push_is_linear_in_the_frame(problem: Problem) -> None:
+    system, state, x = problem.system, problem.state, problem.sequences.at(0)
+    one, two = frames(system, 3), frames(system, 3, seed=40)
+    mixed = tree_map(lambda a, b: 2 * a - 0.5 * b, one, two)
+    apart = [blocks(system.push(state, x, frame)[1]) for frame in (one, two)]
+    for got, a, b in zip(blocks(system.push(state, x, mixed)[1]), *apart, strict=True):
+        torch.testing.assert_close(got, 2 * a - 0.5 * b, rtol=ROUNDING, atol=ROUNDING)
+
+
+def test_sequences_are_independent(problem: Problem) -> None:
+    system, state, x = problem.system, problem.state, problem.sequences.at(0)
+    frame = frames(system, 3)
+    together = system.push(state, x, frame)
+    for at in range(BATCH):
+        alone = system.push(*(one_of(part, at) for part in (state, x, frame)))
+        expected = one_of(together, at)
+        torch.testing.assert_close(flat(alone), flat(expected), rtol=ROUNDING, atol=ROUNDING)
+
+
+def test_float32_keeps_its_dtype_and_agrees(case: Case, problem: Problem) -> None:
+    double, single = case.build(DOUBLE), case.build(SINGLE_DTYPE)
+    if case in ALL and case.name in KNOWN_DOUBLE_ONLY:
+        pytest.skip("a known map holds float64 constants")
+    frame = frames(double.system, 3)
+    state, moved = single.system.push(single.state, single.sequences.at(0), tree_map(lambda part: part.to(SINGLE_DTYPE), frame))
+    assert all(leaf.dtype == SINGLE_DTYPE for leaf in tree_flatten((state, moved))[0])
+    expected = problem.system.push(problem.state, problem.sequences.at(0), frame)
+    torch.testing.assert_close(flat((state, moved)).double(), flat(expected), rtol=SINGLE, atol=SINGLE)
+
+
+def test_first_columns_do_not_depend_on_how_many_there_are(problem: Problem) -> None:
+    sizes = blocks(problem.system.tangent_size)
+    grown = {}
+    for columns in (1, max(sizes)):
+        parts = tuple(
+            random_frame(size, min(columns, size), batch=BATCH, seed=5, block=at, like=torch.empty(0, dtype=DOUBLE))
+            for at, size in enumerate(sizes)
+        )
+        frame = parts if isinstance(problem.system.tangent_size, tuple) else parts[0]
+        grown[columns] = rollout(problem.system, problem.sequences, problem.state, frame, Schedule(2, 2, 6, 2))
+    few, full = grown[1], grown[max(sizes)]
+    for block in range(len(sizes)):
+        a, b = few.log_growth[..., few.block == block], full.log_growth[..., full.block == block][..., :1]
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-8)
+
+
+def test_pull_is_the_transpose_of_push(problem: Problem) -> None:
+    system, state, x = problem.system, problem.state, problem.sequences.at(0)
+    right, left = frames(system, 2), frames(system, 2, seed=50)
+    pushed, pulled = blocks(system.push(state, x, right)[1]), blocks(system.pull(state, x, left))
+    for u, j_v, v, jt_u in zip(blocks(left), pushed, blocks(right), pulled, strict=True):
+        torch.testing.assert_close((u * j_v).sum((1, 2)), (jt_u * v).sum((1, 2)), rtol=CLOSED_FORM, atol=CLOSED_FORM)
+
+
+def test_log_volume_is_the_log_determinant(problem: Problem) -> None:
+    system, state, x = problem.system, problem.state, problem.sequences.at(0)
+    volume = system.log_volume(state, x)
+    if volume is None:
+        assert system.volume_cost == "none"
+        return
+    expected = torch.stack([torch.linalg.slogdet(block).logabsdet for block in dense(system, state, x)], dim=-1)
+    torch.testing.assert_close(volume.reshape(BATCH, -1), expected, rtol=CLOSED_FORM, atol=CLOSED_FORM)
+
+
+def test_labels_name_every_row(problem: Problem) -> None:
+    system = problem.system
+    assert len(system.labels) == sum(blocks(system.tangent_size))
+    assert len(set(system.labels)) == len(system.labels)
+
+
+def test_initial_state_has_the_form_of_a_state(problem: Problem) -> None:
+    initial = problem.system.initial_state(BATCH, torch.empty(0, dtype=DOUBLE))
+    shapes = [leaf.shape for leaf in tree_flatten(initial)[0]]
+    assert shapes == [leaf.shape for leaf in tree_flatten(problem.state)[0]]
