@@ -1,6 +1,7 @@
 """`spectrum(...)`: checks, settings, rollout, statistics, result."""
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -64,6 +65,7 @@ def spectrum(
         problem = recognize(system, request)
         settings = choose(problem, request, Wishes(k, settle, align, qr_every, dt, seed))
         problem = _without_short(problem, settings)
+        settings = replace(settings, batch=problem.sequences.batch)
         with problem.system.running(), torch.autocast(problem.system.device.type, enabled=False):
             if check:
                 check_contract(problem.system, problem.state, problem.sequences.at(0), problem.sequences.at(1))

@@ -73,6 +73,7 @@ def _layers(module: nn.RNNBase, request: Request) -> Problem:
             "one-directional module, and give the backward one its inputs reversed in time."
         )
     source: Any = module.weight_hh_l0
+    _same_device(request, source.device)
     device = compute_device(source.device, request.dtype)
     build = _LayerBuilder(module, request, device)
     layers = [build(f"_l{at}", at) for at in range(module.num_layers)]
@@ -81,12 +82,12 @@ def _layers(module: nn.RNNBase, request: Request) -> Problem:
     values, unbatched = _time_major(inputs, module, module.batch_first, unbatched_allowed=True)
     sequences = _sequences(values, lengths, request, device, batch=_state_batch(request.state, 1))
     state = _module_state(module, request.state, sequences.batch, unbatched=unbatched)
-    _same_device(request, source.device)
     states = _split_layers(cast(state, request.dtype, device), system, sequences, request.dtype)
     return Problem(system, sequences, states, source.dtype)
 
 
 def _cell(module: nn.RNNCellBase, request: Request) -> Problem:
+    _same_device(request, module.weight_hh.device)
     device = compute_device(module.weight_hh.device, request.dtype)
     layer = _LayerBuilder(module, request, device)("", 0)
     values, _ = _time_major(request.inputs, module, True, unbatched_allowed=False)
@@ -98,7 +99,6 @@ def _cell(module: nn.RNNCellBase, request: Request) -> Problem:
             _checks.shape(part, (sequences.batch, module.hidden_size), "state", "The cell's state is batch first.")
         _checks.finite_tree(state, "state")
         state = tuple(parts) if isinstance(module, nn.LSTMCell) else parts[0]
-    _same_device(request, module.weight_hh.device)
     state = cast(state, request.dtype, device)
     if state is None:
         state = layer.initial_state(sequences.batch, torch.empty(0, dtype=request.dtype, device=device))
@@ -211,9 +211,9 @@ def _tree_sequences(request: Request, device: torch.device, batch: int) -> Seque
 
 
 def _system(system: System, request: Request) -> Problem:
+    _same_device(request, system.device)
     state = None if request.state is None else _checked_tree(request.state, "state")
     sequences = _tree_sequences(request, system.device, _state_batch(state, 0))
-    _same_device(request, system.device)
     if state is None:
         state = system.initial_state(sequences.batch, torch.empty(0, dtype=request.dtype, device=system.device))
     _same_batch(state, sequences.batch)
@@ -225,13 +225,14 @@ def _step(function: Callable[..., Any], request: Request) -> Problem:
         raise InvalidInput(
             "Expected `state` with a step function, got none: its shape cannot be guessed. Pass the initial state, batch first."
         )
-    state = _checked_tree(request.state, "state")
+    tensors = tree_map(lambda leaf: _checks.tensor(leaf, "state"), request.state)
+    _same_device(request, tree_flatten(tensors)[0][0].device)
+    state = _checked_tree(tensors, "state")
     leaves = tree_flatten(state)[0]
     for leaf in leaves:
         _checks.floating(leaf, "state")
     device = compute_device(leaves[0].device, request.dtype)
     sequences = _tree_sequences(request, device, _state_batch(state, 0))
-    _same_device(request, leaves[0].device)
     _same_batch(state, sequences.batch)
     state = cast(state, request.dtype, device)
     return Problem(Step(function, state, dtype=request.dtype), sequences, state, leaves[0].dtype)

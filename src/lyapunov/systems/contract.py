@@ -30,7 +30,7 @@ def _first_step(system: System, state: State, x: Input) -> State:
     except RuntimeError as error:
         dtype = tree_flatten(state)[0][0].dtype
         raise BadSystem(
-            f"Expected a step that runs on a {dtype} state, but its first call failed: {_line(error)}. If its own weights have "
+            f"Expected a step that runs on a {dtype} state, got: {_line(error)}. If its own weights have "
             "another dtype, pass the module itself (or its method) so that they are cast, or choose dtype=... to match."
         ) from error
 
@@ -97,7 +97,7 @@ def _derivative(system: System, state: State, x: Input) -> None:
         pushed = blocks(system.push(state, x, frame)[1])
     except RuntimeError as error:
         raise BadSystem(
-            f"Expected a step that forward-mode differentiation can follow, but it failed: {_line(error)}. Write the step with "
+            f"Expected a step that forward-mode differentiation can follow, got: {_line(error)}. Write the step with "
             "differentiable torch operations, without in-place changes of the state."
         ) from error
     for at, direction in enumerate(directions):

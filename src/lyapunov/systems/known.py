@@ -246,12 +246,14 @@ def gaussian_tanh(size: int = 300, gain: float = 2.0, noise: float = 0.0, *, see
     def inputs(batch: int, steps: int, generator: torch.Generator) -> Tensor:
         return noise * torch.randn(batch, steps, size, dtype=_DTYPE, generator=generator)
 
-    exponents = torch.from_numpy(_mean_field_spectrum(gain, noise, (np.arange(size) + 0.5) / size))
+    exponents = mean_field_exponents(size, gain, noise)
     source = "mean-field theory of driven Gaussian networks, solved numerically"
     return Known(system, exponents, source, _uniform(-0.5, 0.5, size), inputs, precision=0.01)
 
 
-def _mean_field_spectrum(gain: float, noise: float, fractions: np.ndarray) -> np.ndarray:
+def mean_field_exponents(size: int, gain: float, noise: float) -> Tensor:
+    """The theory behind `gaussian_tanh` at the rank fractions (i - 1/2) / size."""
+    fractions = (np.arange(size) + 0.5) / size
     nodes = np.linspace(-12.0, 12.0, 2001)
     weights = np.exp(-(nodes**2) / 2)
     weights /= weights.sum()
@@ -268,7 +270,7 @@ def _mean_field_spectrum(gain: float, noise: float, fractions: np.ndarray) -> np
         middle = (low + high) / 2
         above = excess(middle) > 0
         low, high = np.where(above, middle, low), np.where(above, high, middle)
-    return (low + high) / 2
+    return torch.from_numpy((low + high) / 2)
 
 
 def _apply(state: State, matrix: Input) -> State:
