@@ -125,9 +125,8 @@ def test_sequences_that_end_early_count_as_if_they_were_alone() -> None:
         unsorted = together.per_sequence[at].sort(descending=True).values
         torch.testing.assert_close(unsorted, single.exponents, rtol=0, atol=EXACT_RUN)
     weights = torch.tensor(steps, dtype=F64) / sum(steps)
-    assert together.mean == pytest.approx(
-        float(sum(w * mean for w, (_, mean) in zip(weights, alone, strict=True))), abs=EXACT_RUN
-    )
+    pooled = sum(float(weight) * mean for weight, (_, mean) in zip(weights, alone, strict=True))
+    assert together.mean == pytest.approx(pooled, abs=EXACT_RUN)
 
 
 def test_a_packed_sequence_is_its_padded_form_with_lengths() -> None:

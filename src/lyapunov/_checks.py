@@ -1,5 +1,6 @@
 """What is asked of arguments. One check, one function, one form of message: expected, received, what to do."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -81,6 +82,14 @@ def positive(value: Any, name: str) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf"):
         return float(value)
     raise InvalidInput(f"Expected `{name}` to be a finite number above zero, got {value!r}. Pass for example {name}=1.0.")
+
+
+def writable(path: Path, name: str, suffixes: tuple[str, ...]) -> None:
+    """A file that can be written: its folder is there, and its ending is one of some."""
+    if path.suffix not in suffixes:
+        raise InvalidInput(f"Expected `{name}` to end in {' or '.join(suffixes)}, got {path}. Give the file such a name.")
+    if not path.parent.is_dir():
+        raise InvalidInput(f"Expected `{name}` in a folder that exists, got {path}. Make the folder {path.parent} first.")
 
 
 def one_of(value: Any, choices: tuple[Any, ...], name: str) -> None:

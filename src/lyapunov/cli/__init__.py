@@ -25,6 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except LyapunovError as error:
         print(f"lyapunov: {error}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:
+        print(f"lyapunov: Expected to read and write files, got: {error}. Check the path and the disk.", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
         print("lyapunov: stopped.", file=sys.stderr)
         sys.exit(INTERRUPTED)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from lyapunov import _checks
 from lyapunov.estimate import spectrum as estimate
 from lyapunov.intake import load_checkpoint, read_inputs
 from lyapunov.report import plots
@@ -70,6 +71,10 @@ def spectrum(
     plot
         Also draw it to this file (.png, .svg, .pdf).
     """
+    if save is not None:
+        _checks.writable(save, "save", (".safetensors",))
+    if plot is not None:
+        _checks.writable(plot, "plot", (".png", ".svg", ".pdf"))
     found = load_checkpoint(checkpoint, core=core, nonlinearity=nonlinearity)
     values = read_inputs(inputs, size=found.module.input_size, vocabulary=found.vocabulary, sequences=sequences, steps=steps)
     result = estimate(

@@ -61,26 +61,26 @@ def _safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 def _torch_file(path: Path) -> dict[str, Tensor]:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+        return _flatten(torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:  # a file of something else fails in any way at all inside the reader
+        wanted = _wanted(path) if isinstance(error, pickle.UnpicklingError) else ""
+        if wanted:
+            raise InvalidInput(
+                f"Expected a checkpoint of tensors only, got {path.name}, which wants to run {wanted}. It was not opened. "
+                "Save the weights alone: torch.save(model.state_dict(), path)."
+            ) from error
         raise InvalidInput(
-            f"Expected a checkpoint of tensors only, got {path.name}, which wants to run {_wanted(path)}. It was not opened. "
-            "Save the weights alone: torch.save(model.state_dict(), path)."
+            f"Expected a checkpoint written by torch.save or safetensors, got {path.name}, which cannot be read as one "
+            f"({type(error).__name__}). Save it again."
         ) from error
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
-        raise InvalidInput(
-            f"Expected a checkpoint written by torch.save or safetensors, got {path.name}: {str(error).splitlines()[0]}. "
-            "Save it again."
-        ) from error
-    return _flatten(content)
 
 
 def _wanted(path: Path) -> str:
+    """The functions and classes that opening the file would call."""
     try:
-        names = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-    except (RuntimeError, ValueError, pickle.UnpicklingError):
-        names = []
-    return ", ".join(names) or "code of its own"
+        return ", ".join(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+    except Exception:  # not a checkpoint that can be listed
+        return ""
 
 
 def _flatten(content: Any, prefix: str = "") -> dict[str, Tensor]:

@@ -16,6 +16,7 @@ class History:
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.file = self.directory / "history.jsonl"
+        self._drop_torn_line()
 
     def append(self, record: dict[str, Any]) -> None:
         """One line, on disk when this returns."""
@@ -23,6 +24,16 @@ class History:
             file.write(json.dumps(plain(record), allow_nan=False) + "\n")
             file.flush()
             os.fsync(file.fileno())
+
+    def _drop_torn_line(self) -> None:
+        """What a kill in the middle of writing left at the end, so that the next record starts a line of its own."""
+        if not self.file.exists():
+            return
+        content = self.file.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            with self.file.open("r+b") as file:
+                file.truncate(whole)
 
     def save_spectrum(self, spectrum: Spectrum, step: int) -> Path:
         """spectra/000012.safetensors for step 12."""

@@ -1,0 +1,152 @@
+"""The command line: what it prints, what it leaves, how it fails."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+import lyapunov
+from cases import drawn, seeded
+from lyapunov.cli import main
+from lyapunov.tasks import demo as demo_module
+
+GRU = seeded(nn.GRU, 3, 5, batch_first=True)
+INPUTS = drawn(4, 80, 3, seed=97)
+
+
+@pytest.fixture
+def files(tmp_path):
+    save_file({name: value.contiguous() for name, value in GRU.state_dict().items()}, tmp_path / "gru.safetensors")
+    np.save(tmp_path / "inputs.npy", INPUTS.numpy())
+    return tmp_path
+
+
+def run(*arguments) -> int:
+    with pytest.raises(SystemExit) as caught:
+        main([str(argument) for argument in arguments])
+    return int(caught.value.code or 0)
+
+
+def test_spectrum_prints_the_table_of_the_library(files, capsys) -> None:
+    assert run("spectrum", files / "gru.safetensors", "--inputs", files / "inputs.npy") == 0
+    assert capsys.readouterr().out.strip() == repr(lyapunov.spectrum(GRU, INPUTS))
+
+
+def test_spectrum_prints_json_saves_and_draws(files, capsys) -> None:
+    options = ["--k", 2, "--json", "--save", files / "s.safetensors", "--plot", files / "s.png"]
+    assert run("spectrum", files / "gru.safetensors", "--inputs", files / "inputs.npy", *options) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["exponents"] == lyapunov.spectrum(GRU, INPUTS, k=2).exponents.tolist()
+    assert lyapunov.Spectrum.load(files / "s.safetensors").exponents.tolist() == found["exponents"]
+    assert (files / "s.png").stat().st_size > 5000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["nowhere.pt", "--inputs", "inputs.npy"], "no such file"),
+        (["gru.safetensors", "--inputs", "nowhere.npy"], "no such file"),
+        (["gru.safetensors", "--inputs", "inputs.npy", "--k", "99"], "from 1 to 5"),
+        (["gru.safetensors", "--inputs", "wide.npy"], "(batch, time, 3)"),
+        (["malicious.pt", "--inputs", "inputs.npy"], "wants to run"),
+        (["gru.safetensors", "--inputs", "inputs.npy", "--save", "missing/s.safetensors"], "missing"),
+        (["gru.safetensors", "--inputs", "inputs.npy", "--plot", "missing/s.png"], "missing"),
+        (["gru.safetensors", "--inputs", "inputs.npy", "--plot", "s.strange"], "s.strange"),
+    ],
+)
+def test_failures_are_one_sentence_and_a_non_zero_exit(arguments, expected: str, files, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(files)
+    np.save(files / "wide.npy", INPUTS.repeat(1, 1, 2).numpy())
+    torch.save({"weight_ih_l0": Malicious()}, files / "malicious.pt")
+    assert run("spectrum", *arguments) == 2
+    captured = capsys.readouterr()
+    assert expected in captured.err
+    assert captured.err.startswith("lyapunov: Expected")
+    assert "Traceback" not in captured.err
+    assert len(captured.err.strip().splitlines()) == 1
+    assert captured.out == ""
+
+
+class Malicious:
+    def __reduce__(self):
+        return (os.getcwd, ())
+
+
+@pytest.mark.parametrize("command", [["--help"], ["demo", "--help"], ["spectrum", "--help"]])
+def test_help_is_for_people(command: list[str], capsys) -> None:
+    assert run(*command) == 0
+    out = capsys.readouterr().out
+    assert "Usage: lyapunov" in out
+    assert len(out) > 300
+
+
+@pytest.fixture
+def text(tmp_path):
+    (tmp_path / "text.txt").write_text("the quick brown fox jumps over the lazy dog. " * 300)
+    return tmp_path / "text.txt"
+
+
+def test_demo_leaves_everything_and_says_where(text, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(demo_module, "COUNT", 20)
+    place = tmp_path / "runs" / "demo"
+    for _ in range(2):
+        assert run("demo", "--epochs", 1, "--hidden", 4, "--text", text, "--directory", place) == 0
+    out = capsys.readouterr().out
+    left = {file.name for file in place.iterdir()}
+    assert left == {"history.jsonl", "spectra", "checkpoint.safetensors", "figure.png"}
+    assert f"In {place}: " in out
+    assert "moved to" in out
+    assert len(list((place / "spectra").iterdir())) == 2
+    following = ["--inputs", text, "--k", 2, "--steps", 60]
+    assert run("spectrum", place / "checkpoint.safetensors", *following) == 0
+    assert "2 of 8 exponents" in capsys.readouterr().out
+
+
+def test_ctrl_c_ends_the_demo_cleanly_and_keeps_what_there_is(text, tmp_path) -> None:
+    place = tmp_path / "demo"
+    command = [sys.executable, "-c", "from lyapunov.cli import main; main()", "demo", "--epochs", "500", "--hidden", "4"]
+    process = subprocess.Popen(
+        [*command, "--text", str(text), "--directory", str(place)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    deadline = time.monotonic() + 60
+    while not (place / "history.jsonl").exists() or len((place / "history.jsonl").read_text().splitlines()) < 2:
+        assert time.monotonic() < deadline, process.communicate(timeout=5)
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert "is kept" in err
+    assert "figure.png" in out
+    assert (place / "figure.png").stat().st_size > 5000
+    records = [json.loads(line) for line in (place / "history.jsonl").read_text().splitlines()]
+    assert [record["epoch"] for record in records] == list(range(len(records)))
+    assert len(list((place / "spectra").glob("*.safetensors"))) >= len(records)
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence_too(text, capsys) -> None:
+    assert run("demo", "--epochs", 1, "--hidden", 4, "--text", text, "--directory", text / "below") == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("lyapunov: Expected to read and write files")
+    assert "Traceback" not in captured.err
+
+
+def test_ctrl_c_elsewhere_is_a_word_not_a_traceback(monkeypatch, capsys, files) -> None:
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lyapunov.cli.spectrum.estimate", interrupted)
+    assert run("spectrum", files / "gru.safetensors", "--inputs", files / "inputs.npy") == 130
+    assert "Traceback" not in capsys.readouterr().err

@@ -1,0 +1,139 @@
+"""The result: its file form, its tables, its history, what it refuses to say."""
+
+import dataclasses
+import json
+import math
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+import lyapunov
+from cases import drawn, seeded
+from lyapunov.systems import known
+
+LSTM = seeded(nn.LSTM, 4, 8, batch_first=True, scale=1.0)
+INPUTS = drawn(3, 120, 4, seed=90)
+
+
+@pytest.fixture(scope="module")
+def spectrum() -> lyapunov.Spectrum:
+    return lyapunov.spectrum(LSTM, INPUTS)
+
+
+@pytest.fixture(scope="module")
+def lost() -> lyapunov.Spectrum:
+    module = seeded(nn.LSTM, 4, 8, batch_first=True)
+    with torch.no_grad():
+        module.weight_hh_l0.zero_()
+    return lyapunov.spectrum(module, INPUTS, linearization="hidden", k=3)
+
+
+@pytest.mark.parametrize("which", ["spectrum", "lost"])
+def test_a_saved_spectrum_is_the_same_spectrum(which: str, request, tmp_path) -> None:
+    original = request.getfixturevalue(which)
+    original.save(tmp_path / "s.safetensors")
+    loaded = lyapunov.Spectrum.load(tmp_path / "s.safetensors")
+    for field in dataclasses.fields(original.estimates):
+        one, two = getattr(original.estimates, field.name), getattr(loaded.estimates, field.name)
+        assert torch.equal(one, two) if isinstance(one, torch.Tensor) else one == two
+    assert loaded.settings == original.settings
+    assert repr(loaded) == repr(original)
+    assert [file.name for file in tmp_path.iterdir()] == ["s.safetensors"]
+
+
+def test_what_is_no_spectrum_is_refused(tmp_path) -> None:
+    save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
+    (tmp_path / "noise.safetensors").write_text("noise")
+    for name in ("other", "noise", "missing"):
+        with pytest.raises(lyapunov.InvalidInput, match="saved spectrum"):
+            lyapunov.Spectrum.load(tmp_path / f"{name}.safetensors")
+
+
+def test_the_dictionary_is_strict_json(spectrum, lost) -> None:
+    for result in (spectrum, lost):
+        back = json.loads(json.dumps(result.to_dict(), allow_nan=False))
+        assert [float(value) for value in back["exponents"]] == pytest.approx(result.exponents.tolist())
+        assert back["unit"] == "nats per step"
+        assert back["settings"]["count"] == 60
+
+
+def test_print_is_a_table_of_estimate_and_error(spectrum) -> None:
+    lines = repr(spectrum).splitlines()
+    assert lines[0] == "Lyapunov spectrum of LSTM (full state): 16 of 16 exponents, nats per step"
+    assert "3 sequences x 60 steps counted, after 30 to settle and 30 to align; QR every 1; float64" in lines[1]
+    first = next(line.split() for line in lines if line.split()[:1] == ["1"])
+    assert float(first[1]) == pytest.approx(spectrum.max, abs=1e-5)
+    assert float(first[2]) == pytest.approx(float(spectrum.standard_errors[0]), abs=1e-5)
+    assert "..." in repr(spectrum)
+    assert "\u00b1" in lines[3]
+
+
+def test_notebooks_show_a_table(spectrum, lost) -> None:
+    assert spectrum._repr_html_().count("<tr>") == 1 + 8 + 1 + 3
+    assert "-inf" in lost._repr_html_()
+    assert "nan" not in repr(lost).lower()
+
+
+def test_the_table_says_what_cannot_be_trusted() -> None:
+    result = lyapunov.spectrum(LSTM, INPUTS[:1], qr_every=30)
+    assert "below the precision floor" in repr(result)
+    assert "One sequence: no standard errors" in repr(result)
+    assert result.min is None
+    assert result.variance is None
+    assert bool(result.standard_errors.isnan().all())
+    assert bool(result.interval().isnan().all())
+
+
+def test_running_estimates_end_at_the_exponents(spectrum) -> None:
+    torch.testing.assert_close(spectrum.running()[-1], spectrum.exponents)
+    assert len(spectrum.running()) == 60
+
+
+def test_history_is_kept_in_a_bounded_number_of_bins() -> None:
+    case = known.gaussian_products(2)
+    result = lyapunov.spectrum(case.system, case.inputs(2, 2600), settle=0, align=99, qr_every=2, k=1, check=False)
+    assert len(result.history) <= 1000
+    assert float(result.history_steps.sum()) == 2 * 2501
+    torch.testing.assert_close(result.running()[-1], result.exponents)
+
+
+def test_intervals_widen_with_their_level(spectrum) -> None:
+    narrow, wide = spectrum.interval(0.5), spectrum.interval(0.99)
+    assert bool((wide[:, 0] < narrow[:, 0]).all())
+    assert bool((wide[:, 1] > narrow[:, 1]).all())
+    with pytest.raises(lyapunov.InvalidInput, match="between 0 and 1"):
+        spectrum.interval(95)
+
+
+def test_what_a_partial_run_does_not_know_is_none() -> None:
+    few = lyapunov.spectrum(seeded(nn.GRU, 4, 8, batch_first=True, scale=1.0), INPUTS, k=2)
+    assert few.mean is None
+    assert few.mean_standard_error is None
+    assert (few.min, few.variance, few.sum, few.volume_residual) == (None, None, None, None)
+    assert few.kaplan_yorke_dimension == 0.0
+
+
+def test_the_mean_of_a_full_run_without_determinant_is_that_of_its_exponents() -> None:
+    case = known.henon()
+    result = lyapunov.spectrum(case.system, state=case.start(4), steps=100)
+    assert result.mean == pytest.approx(float(result.exponents.mean()))
+    assert result.mean_standard_error == pytest.approx(0.0, abs=1e-12)
+    assert result.mean_count == 2
+    assert result.sum == pytest.approx(math.log(0.3))
+
+
+def test_bits_are_nats_over_ln_2(spectrum) -> None:
+    torch.testing.assert_close(spectrum.bits * math.log(2), spectrum.exponents)
+
+
+def test_the_settings_say_what_was_chosen(spectrum) -> None:
+    settings = spectrum.settings
+    assert settings.chosen == ("k", "settle", "align", "qr_every")
+    assert (settings.k, settings.settle, settings.align, settings.qr_every, settings.seed) == (16, 30, 30, 1, 0)
+    other = lyapunov.spectrum(LSTM, INPUTS + 1e-12, k=1, settle=3, align=4, qr_every=2, seed=5).settings
+    assert other.chosen == ()
+    assert other.inputs != settings.inputs
+    autonomous = lyapunov.spectrum(known.henon().system, steps=50).settings
+    assert (autonomous.settle, autonomous.align, autonomous.count) == (100, 100, 50)

@@ -1,0 +1,51 @@
+"""Errors between sequences."""
+
+import pytest
+import torch
+
+import lyapunov
+from lyapunov.estimate.statistics import between_sequences, student_quantile
+from lyapunov.systems import known
+
+F64 = torch.float64
+
+
+@pytest.mark.parametrize(
+    ("level", "degrees", "quantile"),
+    [(0.95, 1, 12.7062), (0.95, 2, 4.3027), (0.95, 9, 2.2622), (0.99, 5, 4.0321), (0.95, 1000, 1.9623)],
+)
+def test_student_quantiles_are_those_of_the_tables(level: float, degrees: int, quantile: float) -> None:
+    assert student_quantile(level, degrees) == pytest.approx(quantile, abs=2e-4)
+
+
+def test_equal_weights_give_the_usual_standard_error() -> None:
+    values = torch.tensor([[1.0], [2.0], [6.0]], dtype=F64)
+    expected = values.std() / 3**0.5
+    assert float(between_sequences(values, torch.full((3,), 7.0, dtype=F64))) == pytest.approx(float(expected))
+
+
+def test_one_sequence_has_no_error_and_lost_directions_have_none_to_make() -> None:
+    assert bool(between_sequences(torch.ones(1, 2, dtype=F64), torch.ones(1, dtype=F64)).isnan().all())
+    lost = torch.full((3, 1), -torch.inf, dtype=F64)
+    assert float(between_sequences(lost, torch.ones(3, dtype=F64))) == 0.0
+
+
+def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
+    """40 replicates of nominal 80 % intervals: fewer than 25 covered has probability 0.3 %, with 40 at 5e-5."""
+    case, covered = known.gaussian_products(2), 0
+    for seed in range(40):
+        spectrum = lyapunov.spectrum(case.system, case.inputs(8, 40, seed=seed), settle=0, align=10, check=seed == 0, k=1)
+        low, high = spectrum.interval(0.8)[0]
+        covered += bool(low <= case.exponents[0] <= high)
+    assert 25 <= covered < 40
+
+
+def test_sequences_are_averaged_before_the_sort() -> None:
+    """Two directions of equal mean but opposite luck: sorting each sequence first would pull them apart."""
+    case = known.gaussian_products(6)
+    spectrum = lyapunov.spectrum(case.system, case.inputs(16, 60), align=10)
+    weights = torch.full((16,), 1 / 16, dtype=F64)
+    torch.testing.assert_close(spectrum.exponents, (weights.unsqueeze(-1) * spectrum.per_sequence).sum(0))
+    torch.testing.assert_close(spectrum.exponents, spectrum.exponents.sort(descending=True).values)
+    each_sorted = spectrum.per_sequence.sort(dim=1, descending=True).values.mean(0)
+    assert float(each_sorted[0]) > float(spectrum.exponents[0])

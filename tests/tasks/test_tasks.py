@@ -1,0 +1,98 @@
+"""Text, model, training loop and the demo's order of things."""
+
+import dataclasses
+
+import pytest
+import torch
+
+import lyapunov
+from lyapunov.intake import load_checkpoint
+from lyapunov.tasks import (
+    Trainer,
+    Training,
+    corpus,
+    demo_corpus,
+    new_model,
+    python_reference,
+    run_demo,
+    start_directory,
+    windows,
+)
+from lyapunov.tasks import demo as demo_module
+from lyapunov.training import History, read_history
+
+TEXT = "the quick brown fox jumps over the lazy dog. " * 400
+TINY = Training(hidden=6, epochs=1, batch=4, window=32)
+
+
+def test_a_corpus_is_split_in_order_and_decodes_to_its_text() -> None:
+    data = corpus("pangram", TEXT)
+    symbols = torch.cat([data.train, data.valid, data.test])
+    assert "".join(data.vocabulary[at] for at in symbols.tolist()) == TEXT
+    assert len(data.valid) == pytest.approx(0.1 * len(TEXT), abs=1)
+    with pytest.raises(lyapunov.InvalidInput, match="at least 1000"):
+        corpus("short", "abc")
+
+
+def test_the_demo_reads_what_cpython_ships_or_what_the_variable_points_at(monkeypatch, tmp_path) -> None:
+    monkeypatch.delenv("LYAPUNOV_DATA_DIR", raising=False)
+    assert demo_corpus().name == "the Python language reference"
+    assert len(python_reference()) > 300_000
+    monkeypatch.setenv("LYAPUNOV_DATA_DIR", str(tmp_path))
+    with pytest.raises(lyapunov.InvalidInput, match="no such file"):
+        demo_corpus()
+    (tmp_path / "war_and_peace").mkdir()
+    (tmp_path / "war_and_peace" / "input.txt").write_text(TEXT + "~")
+    data = demo_corpus(limit=2000)
+    assert data.name == "War and Peace"
+    assert "~" in data.vocabulary
+    assert len(data.train) == 1600
+
+
+def test_windows_cover_the_streams_and_targets_are_what_follows() -> None:
+    symbols = torch.arange(101)
+    pairs = list(windows(symbols, batch=2, length=10))
+    assert len(pairs) == 5
+    for inputs, targets in pairs:
+        assert torch.equal(targets, inputs + 1)
+    assert torch.equal(torch.cat([inputs for inputs, _ in pairs], dim=1), torch.arange(100).view(2, 50))
+
+
+def test_training_learns_and_is_seeded() -> None:
+    data, losses = corpus("pangram", TEXT), []
+    for _ in range(2):
+        trainer = Trainer(new_model(data, TINY), data, TINY)
+        before = trainer.held_out_loss()
+        steps = list(trainer.steps())
+        assert [done for done, _, _ in steps] == list(range(1, steps[0][1] + 1))
+        losses.append(trainer.held_out_loss())
+        assert losses[-1] < before
+    assert losses[0] == losses[1]
+
+
+def test_an_earlier_run_is_moved_aside(tmp_path) -> None:
+    place = tmp_path / "runs" / "demo"
+    assert start_directory(place) is None
+    for number in (1, 2):
+        (place / "history.jsonl").write_text(str(number))
+        assert start_directory(place) == tmp_path / "runs" / f"demo-{number}"
+        assert not (place / "history.jsonl").exists()
+    assert (tmp_path / "runs" / "demo-1" / "history.jsonl").read_text() == "1"
+
+
+def test_the_demo_keeps_each_epoch_before_it_shows_it(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(demo_module, "COUNT", 30)
+    data, said = corpus("pangram", TEXT), []
+    for seen, reading in enumerate(run_demo(data, dataclasses.replace(TINY, epochs=2), tmp_path, say=said.append)):
+        records = read_history(tmp_path / "history.jsonl")
+        assert len(records) == seen + 1
+        assert records[-1]["largest"] == reading.largest
+        kept = History(tmp_path).spectra()[seen]
+        assert kept.max == reading.largest
+        assert kept.is_full == (seen in (0, 1, 2))
+        saved = load_checkpoint(tmp_path / "checkpoint.safetensors")
+        assert saved.vocabulary == data.vocabulary
+    assert seen == 2
+    assert (reading.train_loss or 0) > 0
+    assert any("step 1 of" in line for line in said)
+    assert any("the whole spectrum" in line for line in said)

@@ -1,0 +1,159 @@
+"""The tree is the architecture: no import goes upward or sideways, none goes round in a circle, and no file grows too large."""
+
+import ast
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent / "src" / "lyapunov"
+LEVELS = {
+    "systems": 1,
+    "intake": 2,
+    "tangent": 2,
+    "estimate": 3,
+    "training": 4,
+    "report": 5,
+    "tasks": 5,
+    "cli": 6,
+}
+"""Folders by number; files at the root (errors, _checks, ...) are 0."""
+ORDER = {
+    "systems": ("_gates", "system", "contract", "rnn", "gru", "lstm", "step", "stack", "known"),
+    "intake": ("inputs", "files", "checkpoint", "recognize"),
+    "tangent": ("orthonormal", "rollout"),
+    "estimate": ("quantities", "statistics", "settings", "_table", "result", "estimator"),
+    "training": ("history",),
+    "report": ("plots", "terminal"),
+    "tasks": ("text", "characters", "demo"),
+    "cli": ("__init__", "demo", "spectrum"),
+}
+"""Files of a folder: each may build on those before it."""
+FILES = sorted(ROOT.rglob("*.py"))
+MAX_LINES, MEAN_LINES, MAX_BODY, USUAL_BODY = 400, 150, 60, 20
+
+
+def imported(path: Path) -> set[str]:
+    """Modules of this package that a file imports at run time, as dotted names."""
+    found: set[str] = set()
+    tree = ast.parse(path.read_text())
+    checking = [node for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)]
+    skipped = {id(inner) for node in checking for part in node.body for inner in ast.walk(part)}
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "lyapunov":
+            module = str(node.module)
+            found |= {module if alias.name in public_names(module) else whole(f"{module}.{alias.name}") for alias in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names if alias.name.split(".")[0] == "lyapunov"}
+    return found
+
+
+def whole(dotted: str) -> str:
+    """The module a dotted name is, or is in."""
+    place = ROOT.parent / Path(*dotted.split("."))
+    return dotted if place.is_dir() or place.with_suffix(".py").exists() else dotted.rpartition(".")[0]
+
+
+def public_names(module: str) -> set[str]:
+    """What a folder's interface brings up from its leaves."""
+    interface = ROOT.parent / Path(*module.split(".")) / "__init__.py"
+    if not interface.exists():
+        return set()
+    imports = [node for node in ast.parse(interface.read_text()).body if isinstance(node, ast.ImportFrom)]
+    return {alias.name for node in imports if node.module != module for alias in node.names}
+
+
+def level(parts: tuple[str, ...]) -> int:
+    return LEVELS.get(parts[0], 0) if parts else 0
+
+
+def violations(path: Path, modules: set[str]) -> list[str]:
+    own = path.relative_to(ROOT).with_suffix("").parts
+    if own == ("__init__",):
+        return []
+    wrong = []
+    for module in modules:
+        other = tuple(module.split(".")[1:])
+        inside = len(own) > 1 and other[:1] == own[:1]
+        if inside and own[1] != "__init__":
+            order = ORDER[own[0]]
+            target = other[1] if len(other) > 1 else "__init__"
+            if target not in order or order.index(target) >= order.index(own[1]):
+                wrong.append(f"{'/'.join(own)} imports {module}: sideways inside its folder")
+        elif not inside and level(other) >= level(own) and level(other) > 0:
+            wrong.append(f"{'/'.join(own)} imports {module}: upward or sideways")
+        elif not inside and not other:
+            wrong.append(f"{'/'.join(own)} imports the package's root")
+    return wrong
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_go_down(path: Path) -> None:
+    assert violations(path, imported(path)) == []
+
+
+def test_the_test_would_see_a_wrong_import() -> None:
+    assert violations(ROOT / "tangent" / "rollout.py", {"lyapunov.intake"})
+    assert violations(ROOT / "tangent" / "rollout.py", {"lyapunov.estimate.result"})
+    assert violations(ROOT / "systems" / "rnn.py", {"lyapunov.systems.stack"})
+    assert violations(ROOT / "systems" / "rnn.py", {"lyapunov"})
+    assert not violations(ROOT / "systems" / "stack.py", {"lyapunov.systems.rnn", "lyapunov._shapes"})
+
+
+def test_every_room_is_known() -> None:
+    folders = {path.parent.name for path in FILES if path.parent != ROOT}
+    assert folders == set(LEVELS)
+    for folder in folders:
+        files = {path.stem for path in (ROOT / folder).glob("*.py")}
+        assert files - {"__init__"} == set(ORDER[folder]) - {"__init__"}
+
+
+def test_leaves_of_a_folder_are_reached_through_its_interface_from_outside() -> None:
+    public_files = {("systems", "known"), ("report", "plots")}
+    for path in FILES:
+        own = path.relative_to(ROOT).parts
+        for module in imported(path):
+            other = tuple(module.split(".")[1:])
+            if len(other) > 1 and other[0] in LEVELS and other[0] != own[0]:
+                assert other[:2] in public_files, f"{'/'.join(own)} reaches into {module}"
+
+
+def test_files_and_bodies_are_small() -> None:
+    lengths = {path: len(path.read_text().splitlines()) for path in FILES}
+    assert max(lengths.values()) <= MAX_LINES
+    assert sum(lengths.values()) / len(lengths) <= MEAN_LINES
+    bodies = [size for path in FILES for size in body_sizes(path)]
+    assert max(bodies) <= MAX_BODY
+    assert sum(size <= USUAL_BODY for size in bodies) >= 0.9 * len(bodies)
+
+
+def body_sizes(path: Path) -> list[int]:
+    sizes = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef):
+            body = node.body[1:] if ast.get_docstring(node) and len(node.body) > 1 else node.body
+            sizes.append(body[-1].end_lineno - body[0].lineno + 1)
+    return sizes
+
+
+def test_every_file_says_what_it_is_for() -> None:
+    for path in FILES:
+        assert ast.get_docstring(ast.parse(path.read_text())), path
+
+
+def test_importing_the_package_brings_nothing_heavy_beyond_torch() -> None:
+    code = "import sys, torch; a = set(sys.modules); import lyapunov; print({m.split('.')[0] for m in set(sys.modules) - a})"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    heavy = {"matplotlib", "plotly", "pandas", "scipy", "optuna", "cyclopts", "sympy", "transformers", "lightning"}
+    names = set(ast.literal_eval(out))
+    assert "lyapunov" in names
+    assert not names & heavy, names & heavy
+
+
+def test_pairs_of_levels_are_numbered_without_a_gap() -> None:
+    numbers = sorted(set(LEVELS.values()))
+    assert all(b - a == 1 for a, b in pairwise(numbers))
