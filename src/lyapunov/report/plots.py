@@ -59,7 +59,7 @@ def running_estimates(result: Spectrum, ax: "Axes", *, lines: int = 8) -> "Axes"
     ax.set_xlabel("steps counted in each sequence")
     ax.set_ylabel(f"running estimate ({_unit(result)})")
     ax.set_title("Running estimates")
-    ax.legend(frameon=False, fontsize="small")
+    ax.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
     return ax
 
 
@@ -74,7 +74,7 @@ def by_epoch(readings: list[dict[str, Any]], ax: "Axes") -> "Axes":
     other = ax.twinx()
     (loss,) = other.plot(epochs, [reading["held_out_loss"] for reading in readings], color="C1", label="held-out loss")
     other.set_ylabel("held-out loss (nats per character)", color="C1")
-    ax.legend(handles=[line, loss], frameon=False, fontsize="small")
+    ax.legend(handles=[line, loss], frameon=False, fontsize="small", loc="center right")
     ax.set_title("While it learns")
     return ax
 
