@@ -9,7 +9,7 @@ from lyapunov.tasks import Reading
 
 
 def reading(epoch: int, train_loss: float | None = 2.0) -> Reading:
-    return Reading(epoch, train_loss, 2.5, -0.1234, 0.0056, -1.5, 0.001, 8.1, 3.0, 0.5)
+    return Reading(epoch, train_loss, 2.5, -0.1234, 0.0056, -1.5, 0.001, 8.1, 3.0, 0.5, 8)
 
 
 def shown(*, terminal: bool, rows: int) -> str:
@@ -27,7 +27,7 @@ def test_elsewhere_each_row_is_a_line_as_it_comes() -> None:
     lines = shown(terminal=False, rows=3).splitlines()
     assert lines[0] == "A title"
     assert lines[1].split("  ")[0] == "epoch"
-    assert lines[2].split() == ["0", "-", "2.500", "-0.1234", "±", "0.0056", "-1.500", "8.1", "3.0", "0.5"]
+    assert lines[2].split() == ["0", "-", "2.500", "-0.1234", "±", "0.0056", "-1.500", "8.1", "3.0", "0.5", "(8)"]
     assert len(lines) == 5
 
 

@@ -34,6 +34,8 @@ class Row(Protocol):
     def training_seconds(self) -> float: ...  # noqa: D102
     @property
     def exponent_seconds(self) -> float: ...  # noqa: D102
+    @property
+    def taken(self) -> int: ...  # noqa: D102
 
 
 class ReadingTable:
@@ -47,7 +49,7 @@ class ReadingTable:
         "mean exponent",
         "memory (steps)",
         "s training",
-        "s exponents",
+        "s exponents (of them)",
     )
 
     def __init__(self, title: str, *, console: Console | None = None) -> None:
@@ -109,5 +111,5 @@ def row_cells(row: Row) -> tuple[str, ...]:
         "-" if row.mean is None else f"{row.mean:.3f}",
         f"{row.memory:.1f}",
         f"{row.training_seconds:.1f}",
-        f"{row.exponent_seconds:.1f}",
+        f"{row.exponent_seconds:.1f} ({row.taken})",
     )

@@ -34,6 +34,8 @@ class Reading:
     memory: float
     training_seconds: float
     exponent_seconds: float
+    taken: int
+    """How many exponents were taken: the leading ones, or all."""
 
 
 def start_directory(directory: Path) -> Path | None:
@@ -96,4 +98,5 @@ def _reading(
         memory=float(found.memory_times[0]),
         training_seconds=training,
         exponent_seconds=exponents,
+        taken=len(found.exponents),
     )
