@@ -16,7 +16,7 @@ demo: $(VENV)/.demo  ## train an LSTM on real text and watch its Lyapunov spectr
 	$(BIN)/lyapunov demo
 
 test: $(VENV)/.dev  ## prove the numbers against known answers
-	$(BIN)/python -m pytest --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -n auto --cov --cov-report=term:skip-covered
 
 check: $(VENV)/.dev  ## formatting, lint, types
 	$(BIN)/ruff format --check .

@@ -34,7 +34,7 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
     """40 replicates of nominal 80 % intervals: fewer than 25 covered has probability 0.3 %, with 40 at 5e-5."""
     case, covered = known.gaussian_products(2), 0
     for seed in range(40):
-        spectrum = lyapunov.spectrum(case.system, case.inputs(8, 40, seed=seed), settle=0, align=10, check=seed == 0, k=1)
+        spectrum = lyapunov.spectrum(case.system, case.inputs(8, 20, seed=seed), settle=0, align=5, check=seed == 0, k=1)
         low, high = spectrum.interval(0.8)[0]
         covered += bool(low <= case.exponents[0] <= high)
     assert 25 <= covered < 40
