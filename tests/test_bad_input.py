@@ -38,6 +38,10 @@ INVALID = {
     "wrong number of axes": (lambda: lyapunov.spectrum(LSTM, INPUTS.unsqueeze(0)), r"got \(1, 3, 40, 4\)"),
     "wrong axes for a cell": (lambda: lyapunov.spectrum(seeded(nn.GRUCell, 4, 6), INPUTS[0]), r"\(batch, time, 4\)"),
     "NaN in inputs": (lambda: lyapunov.spectrum(LSTM, with_value(INPUTS, (1, 7, 2), torch.nan)), r"nan at inputs\[1, 7, 2\]"),
+    "NaN in an array": (
+        lambda: lyapunov.spectrum(LSTM, with_value(INPUTS, (1, 7, 2), torch.nan).numpy()),
+        r"nan at inputs\[1, 7, 2\]",
+    ),
     "infinity in inputs": (
         lambda: lyapunov.spectrum(LSTM, with_value(INPUTS, (0, 0, 0), torch.inf)),
         r"inf at inputs\[0, 0",

@@ -147,6 +147,11 @@ def test_axes_follow_the_module() -> None:
     assert torch.equal(alone, lyapunov.spectrum(batch_first, INPUTS[0], **FULL).exponents)
 
 
+def test_arrays_are_taken_as_tensors() -> None:
+    plain = lyapunov.spectrum(lstm(), INPUTS, k=2).exponents
+    assert torch.equal(plain, lyapunov.spectrum(lstm(), INPUTS.numpy(), k=2).exponents)
+
+
 def test_a_cell_is_its_layer() -> None:
     layer = lstm()
     cell = seeded(nn.LSTMCell, 4, 6)

@@ -11,11 +11,9 @@ from lyapunov.errors import InvalidInput
 
 
 def tensor(value: Any, name: str) -> Tensor:
-    """A tensor (NumPy arrays are taken as tensors)."""
+    """A tensor."""
     if isinstance(value, Tensor):
         return value
-    if type(value).__module__.startswith("numpy"):
-        return torch.as_tensor(value)
     raise InvalidInput(f"Expected `{name}` to be a tensor, got {type(value).__name__}. Convert it with torch.as_tensor(...).")
 
 

@@ -18,6 +18,9 @@ from lyapunov.intake import Problem, Request, Sequences, recognize
 from lyapunov.systems import Linearization, check_contract
 from lyapunov.tangent import Growth, random_frame, rollout
 
+FEW = 8
+"""As many exponents as a long run is told to try instead."""
+
 
 def spectrum(
     system: Any,
@@ -80,9 +83,19 @@ def _grow(problem: Problem, settings: Settings, dtype: torch.dtype, progress: bo
     system, schedule = problem.system, settings.schedule
     full = settings.k == settings.size
     volume = system.volume_cost == "linear" or (system.volume_cost == "cubic" and full)
-    with progress_bar("Lyapunov spectrum", schedule.total, enabled=progress) as advance:
-        frames = _first_frames(problem, settings, dtype)
-        return rollout(system, problem.sequences, problem.state, frames, schedule, volume=volume, on_step=advance)
+    title, faster = f"{settings.k} of {settings.size} Lyapunov exponents", ""
+    if settings.k > FEW:
+        faster = f"The {FEW} leading ones (k={FEW}) take a small part of that."
+    with progress_bar(title, schedule.align + schedule.count, enabled=progress, faster=faster) as advance:
+        return rollout(
+            system,
+            problem.sequences,
+            problem.state,
+            _first_frames(problem, settings, dtype),
+            schedule,
+            volume=volume,
+            on_step=lambda done: advance(done - schedule.settle),
+        )
 
 
 def _first_frames(problem: Problem, settings: Settings, dtype: torch.dtype) -> Frames:

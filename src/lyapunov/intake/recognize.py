@@ -1,11 +1,13 @@
 """Module, cell, callable or System -> a System with its inputs and state: the only place that knows the kinds."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 from torch.utils._pytree import tree_flatten, tree_map
 
 from lyapunov import _checks
@@ -46,6 +48,7 @@ def recognize(system: Any, request: Request) -> Problem:
     """The problem behind whatever the user handed over; refuses what it does not know, with the remedy."""
     if request.inputs is not None and request.steps is not None:
         raise InvalidInput("Expected `inputs` or `steps`, got both. Cut the inputs to the steps you want, or drop `steps`.")
+    request = replace(request, inputs=_with_tensors(request.inputs), state=_with_tensors(request.state))
     if isinstance(system, LAYERS):
         return _layers(system, request)
     if isinstance(system, CELLS):
@@ -58,6 +61,13 @@ def recognize(system: Any, request: Request) -> Problem:
     raise Unsupported(
         f"Expected a recurrent module, a cell, a `step(state, x)` or a System, got {type(system).__name__}. Pass one of those."
     )
+
+
+def _with_tensors(value: Any) -> Any:
+    """NumPy arrays as tensors; the rest as it is."""
+    if isinstance(value, PackedSequence):
+        return value
+    return tree_map(lambda leaf: torch.as_tensor(leaf) if isinstance(leaf, np.ndarray) else leaf, value)
 
 
 def compute_device(device: torch.device, dtype: torch.dtype) -> torch.device:
