@@ -37,8 +37,8 @@ def test_a_saved_spectrum_is_the_same_spectrum(which: str, request, tmp_path) ->
     original = request.getfixturevalue(which)
     original.save(tmp_path / "s.safetensors")
     loaded = lyapunov.Spectrum.load(tmp_path / "s.safetensors")
-    for field in dataclasses.fields(original.estimates):
-        one, two = getattr(original.estimates, field.name), getattr(loaded.estimates, field.name)
+    for field in dataclasses.fields(original):
+        one, two = getattr(original, field.name), getattr(loaded, field.name)
         assert torch.equal(one, two) if isinstance(one, torch.Tensor) else one == two
     assert loaded.settings == original.settings
     assert repr(loaded) == repr(original)

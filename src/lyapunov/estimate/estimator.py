@@ -112,7 +112,7 @@ def _first_frames(problem: Problem, settings: Settings, dtype: torch.dtype) -> F
 
 
 def _result(growth: Growth, settings: Settings) -> Spectrum:
-    return Spectrum(estimates(growth, k=settings.k, size=settings.size, dt=settings.dt), settings)
+    return Spectrum(**vars(estimates(growth, k=settings.k, size=settings.size, dt=settings.dt)), settings=settings)
 
 
 def _without_short(problem: Problem, settings: Settings) -> Problem:

@@ -24,7 +24,7 @@ _FORMAT = "lyapunov-spectrum-1"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Spectrum:
+class Spectrum(Estimates):
     """Lyapunov exponents in nats per step (with `dt`, per unit of time). All tensors are float64 on the CPU.
 
     exponents (k,): pooled over sequences in QR order, then sorted once, descending; -inf for a direction that is lost.
@@ -33,45 +33,10 @@ class Spectrum:
     reliable (k,): False where an exponent fell below the floor of the arithmetic, lambda_1 + (ln u + ln 1000) / qr_every.
     layer (k,): the layer each exponent belongs to (0 throughout for a coupled or single system).
     history (bins, batch, k) and history_steps (bins, batch): growth in nats, and the steps behind it, in at most 1000 bins.
+    volume_mean and volume_mean_error: the mean over all n exponents by ln |det J|, where that was counted (see `mean`).
     """
 
-    estimates: Estimates
     settings: Settings
-
-    @property
-    def exponents(self) -> Exponents:
-        """(k,), descending."""
-        return self.estimates.exponents
-
-    @property
-    def standard_errors(self) -> Exponents:
-        """(k,), one standard error of each exponent."""
-        return self.estimates.standard_errors
-
-    @property
-    def per_sequence(self) -> Tensor:
-        """(batch, k)."""
-        return self.estimates.per_sequence
-
-    @property
-    def reliable(self) -> Tensor:
-        """(k,), whether the arithmetic could resolve each exponent."""
-        return self.estimates.reliable
-
-    @property
-    def layer(self) -> Tensor:
-        """(k,), whose exponent each is."""
-        return self.estimates.layer
-
-    @property
-    def history(self) -> Tensor:
-        """(bins, batch, k), nats grown in each time bin."""
-        return self.estimates.history
-
-    @property
-    def history_steps(self) -> Tensor:
-        """(bins, batch), steps behind each bin."""
-        return self.estimates.history_steps
 
     def running(self) -> Tensor:
         """(bins, k): the estimates as they stood after each time bin, pooled over sequences."""
@@ -107,15 +72,15 @@ class Spectrum:
 
         In a full run with lost or unreliable directions and no determinant, the mean of the others (`mean_count` of them).
         """
-        if self.estimates.volume_mean is not None:
-            return self.estimates.volume_mean
+        if self.volume_mean is not None:
+            return self.volume_mean
         return float(self.exponents[self._usable].mean()) if self.mean_count else None
 
     @property
     def mean_standard_error(self) -> float | None:
         """One standard error of `mean`, from differences between sequences."""
-        if self.estimates.volume_mean is not None:
-            return self.estimates.volume_mean_error
+        if self.volume_mean is not None:
+            return self.volume_mean_error
         if not self.mean_count:
             return None
         means = self.per_sequence[:, self._usable].mean(dim=-1, keepdim=True)
@@ -124,7 +89,7 @@ class Spectrum:
     @property
     def mean_count(self) -> int:
         """How many exponents are behind `mean`; 0 where it is None."""
-        if self.estimates.volume_mean is not None:
+        if self.volume_mean is not None:
             return self.settings.size
         return int(self._usable.sum()) if self.is_full else 0
 
@@ -143,9 +108,9 @@ class Spectrum:
     @property
     def volume_residual(self) -> float | None:
         """|sum of exponents - mean ln |det J|| of a full run, in nats per step: what the arithmetic lost. None without it."""
-        if not self.is_full or self.estimates.volume_mean is None:
+        if not self.is_full or self.volume_mean is None:
             return None
-        return abs(float(self.exponents.sum()) - self.estimates.volume_mean * self.settings.size)
+        return abs(float(self.exponents.sum()) - self.volume_mean * self.settings.size)
 
     @property
     def kaplan_yorke_dimension(self) -> float | None:
@@ -201,7 +166,8 @@ class Spectrum:
     def save(self, path: str | Path) -> None:
         """One safetensors file with a JSON header; written whole or not at all."""
         tensors, header = {}, {}
-        for name, value in vars(self.estimates).items():
+        for field in dataclasses.fields(Estimates):
+            name, value = field.name, getattr(self, field.name)
             if isinstance(value, Tensor):
                 tensors[name] = value.contiguous()
             else:
@@ -229,7 +195,7 @@ class Spectrum:
         settings = document["settings"]
         settings["chosen"] = tuple(settings["chosen"])
         numbers = {name: _number(value) for name, value in document["estimates"].items()}
-        return cls(Estimates(**tensors, **numbers), Settings(**settings))
+        return cls(**tensors, **numbers, settings=Settings(**settings))
 
     def __repr__(self) -> str:
         return text_table(self)
