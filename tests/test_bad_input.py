@@ -2,12 +2,14 @@
 
 import re
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 import lyapunov
 from cases import drawn, seeded
+from lyapunov import _checks
 from lyapunov.intake import compute_device
 
 LSTM = seeded(nn.LSTM, 4, 6, batch_first=True, scale=1.0)
@@ -81,6 +83,15 @@ INVALID = {
         "with 3 sequences",
     ),
     "no state for a step": (lambda: lyapunov.spectrum(tanh_step, INPUTS), "Expected `state` with a step function"),
+    "no inputs for a layer": (lambda: lyapunov.spectrum(LSTM, steps=50), r"pass zeros of shape \(batch, time, 4\)"),
+    "hidden state of a GRU": (
+        lambda: lyapunov.spectrum(seeded(nn.GRU, 4, 6), INPUTS, linearization="hidden"),
+        "linearization='full'",
+    ),
+    "a file that cannot be": (
+        lambda: lyapunov.spectrum(LSTM, INPUTS, k=1).save("/no/where/s.safetensors"),
+        "folder that exists",
+    ),
     "neither inputs nor steps": (lambda: lyapunov.spectrum(tanh_step, state=STATE), "or `steps`"),
     "both inputs and steps": (lambda: lyapunov.spectrum(LSTM, INPUTS, steps=10), "got both"),
     "inputs without a time axis": (lambda: lyapunov.spectrum(tanh_step, torch.zeros(3), state=STATE), r"\(batch, time, ...\)"),
@@ -130,6 +141,44 @@ def test_what_is_not_recurrent_is_refused() -> None:
     assert_form(str(caught.value))
 
 
+def test_an_input_changed_in_place_is_named_and_stays_as_it_was() -> None:
+    inputs, state = drawn(3, 40, 5, seed=71), drawn(3, 5, seed=72)
+    kept = inputs.clone(), state.clone()
+    for step in (lambda h, x: torch.tanh(x.add_(h)), lambda h, x: h.mul_(0.5).add_(x)):
+        with pytest.raises(lyapunov.BadSystem, match="in place"):
+            lyapunov.spectrum(step, inputs, state=state)
+    assert torch.equal(inputs, kept[0])
+    assert torch.equal(state, kept[1])
+
+
+class OwnForward(nn.GRU):
+    def forward(self, inputs, state=None):
+        return super().forward(5 + 0 * inputs, state)
+
+
+def test_what_is_not_pytorchs_own_forward_is_refused() -> None:
+    hooked = seeded(nn.GRU, 4, 6)
+    hooked.register_forward_pre_hook(lambda module, arguments: (10 * arguments[0],))
+    cases = ((seeded(OwnForward, 4, 6), "forward of nn.GRU itself"), (hooked, "pre-hooks"), (nn.GRU, "the class GRU"))
+    for system, pattern in cases:
+        with pytest.raises(lyapunov.Unsupported, match=pattern) as caught:
+            lyapunov.spectrum(system, INPUTS)
+        assert_form(str(caught.value))
+
+
+def test_padding_may_hold_anything() -> None:
+    padded = with_value(INPUTS, (1, 35, 2), torch.nan)
+    spectrum = lyapunov.spectrum(LSTM, padded, lengths=[40, 30, 40])
+    assert torch.equal(spectrum.exponents, lyapunov.spectrum(LSTM, INPUTS, lengths=[40, 30, 40]).exponents)
+    with pytest.raises(lyapunov.InvalidInput, match=r"nan at inputs\[1, 35, 2\]"):
+        lyapunov.spectrum(LSTM, padded, lengths=[40, 36, 40])
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers() -> None:
+    assert _checks.whole_number(np.int64(2), "k", least=1) == 2
+    assert _checks.positive(np.float32(0.5), "dt") == 0.5
+
+
 def test_a_model_around_a_layer_is_told_to_hand_over_the_layer() -> None:
     class Model(nn.Module):
         def __init__(self) -> None:
@@ -150,7 +199,10 @@ BAD_STEPS = {
     "not finite": (lambda h, x: h / 0 * 0, "finite state"),
     "batch mixed": (lambda h, x: torch.tanh(h + h.mean(0)), "do not see each other"),
     "detached": (lambda h, x: torch.tanh(h.detach() + 0.1 * h), "finite differences"),
-    "wrong dtype inside": (lambda h, x: h @ torch.eye(5), "float64 state, got: "),
+    "wrong dtype inside": (lambda h, x: h @ torch.eye(5), "float64 state, got RuntimeError: "),
+    "one argument": (lambda h: h, r"step\(state, x\).*got TypeError"),
+    "state in place": (lambda h, x: h.mul_(0.5), "in place"),
+    "fully detached": (lambda h, x: torch.tanh(h.detach()), "finite differences"),
     "no forward derivative": (lambda h, x: OnlyForwards.apply(h), "forward-mode"),
 }
 GENERATOR = torch.Generator().manual_seed(0)

@@ -74,6 +74,7 @@ def test_exponents_are_rates_per_unit_of_time() -> None:
     per_step, per_time = (lyapunov.spectrum(case.system, inputs, dt=dt) for dt in (1.0, 0.1))
     torch.testing.assert_close(per_time.exponents, 10 * per_step.exponents, rtol=EXACT_RUN, atol=0)
     assert per_time.mean == pytest.approx(10 * per_step.mean)
+    torch.testing.assert_close(per_time.running(), 10 * per_step.running(), rtol=EXACT_RUN, atol=0)
 
 
 @pytest.mark.parametrize("interval", [2, 3, 7])
@@ -181,6 +182,24 @@ def test_the_module_is_left_as_it_was() -> None:
         assert torch.equal(parameter, before)
         assert parameter.grad is None
         assert parameter.dtype == torch.float32
+
+
+def test_a_step_that_forgets_its_state_has_nothing_but_lost_directions() -> None:
+    spectrum = lyapunov.spectrum(lambda h, x: torch.tanh(x), drawn(2, 40, 4, seed=66), state=torch.zeros(2, 4))
+    assert bool(spectrum.exponents.isneginf().all())
+
+
+def test_parametrized_weights_are_read_in_evaluation_mode() -> None:
+    module = lstm().train()
+    nn.utils.parametrizations.weight_norm(module, "weight_hh_l0")
+    plain = lyapunov.spectrum(lstm(), INPUTS, k=2).exponents
+    torch.testing.assert_close(lyapunov.spectrum(module, INPUTS, k=2).exponents, plain, rtol=0, atol=1e-6)
+    with torch.random.fork_rng():
+        nn.utils.parametrizations.spectral_norm(module, "weight_ih_l0")
+    before = [buffer.clone() for buffer in module.buffers()]
+    lyapunov.spectrum(module, INPUTS, k=2)
+    assert all(torch.equal(one, two) for one, two in zip(before, module.buffers(), strict=True))
+    assert module.training
 
 
 def test_inference_mode_and_autocast_around_the_call_change_nothing() -> None:

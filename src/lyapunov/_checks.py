@@ -1,5 +1,6 @@
 """What is asked of arguments. One check, one function, one form of message: expected, received, what to do."""
 
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -69,15 +70,16 @@ def same_device(value: Any, device: torch.device, name: str) -> None:
 
 def whole_number(value: Any, name: str, *, least: int, most: int | None = None, why: str = "") -> int:
     """An integer within bounds."""
-    if isinstance(value, int) and not isinstance(value, bool) and value >= least and (most is None or value <= most):
-        return value
+    number = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else least - 1
+    if least <= number and (most is None or number <= most):
+        return number
     span = f"at least {least}" if most is None else f"from {least} to {most}"
     raise InvalidInput(f"Expected `{name}` to be a whole number {span}{why}, got {value!r}. Choose one in that range.")
 
 
 def positive(value: Any, name: str) -> float:
     """A finite number above zero."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < float("inf"):
+    if isinstance(value, Real) and not isinstance(value, bool) and 0 < float(value) < float("inf"):
         return float(value)
     raise InvalidInput(f"Expected `{name}` to be a finite number above zero, got {value!r}. Pass for example {name}=1.0.")
 

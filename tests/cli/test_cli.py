@@ -90,7 +90,7 @@ def test_help_is_for_people(command: list[str], capsys) -> None:
 
 @pytest.fixture
 def text(tmp_path):
-    (tmp_path / "text.txt").write_text("the quick brown fox jumps over the lazy dog. " * 300)
+    (tmp_path / "text.txt").write_text("the quick brown fox jumps over the lazy dog. " * 1000)
     return tmp_path / "text.txt"
 
 
@@ -101,11 +101,11 @@ def test_demo_leaves_everything_and_says_where(text, tmp_path, monkeypatch, caps
         assert run("demo", "--epochs", 1, "--hidden", 4, "--text", text, "--directory", place) == 0
     out = capsys.readouterr().out
     left = {file.name for file in place.iterdir()}
-    assert left == {"history.jsonl", "spectra", "checkpoint.safetensors", "figure.png"}
+    assert left == {"history.jsonl", "spectra", "checkpoint.safetensors", "held_out.txt", "figure.png"}
     assert f"In {place}: " in out
     assert "moved to" in out
     assert len(list((place / "spectra").iterdir())) == 2
-    following = ["--inputs", text, "--k", 2, "--steps", 60]
+    following = ["--inputs", place / "held_out.txt", "--k", 2, "--steps", 60]
     assert run("spectrum", place / "checkpoint.safetensors", *following) == 0
     assert "2 of 8 exponents" in capsys.readouterr().out
 

@@ -38,7 +38,7 @@ def write_objects(path) -> None:
 
 REFUSED = {
     "other symbols": ("t.txt", lambda p: p.write_text("abcd" * 20), "3 different symbols.*got 4"),
-    "too short": ("t.txt", lambda p: p.write_text("abc"), "at least 300 symbols.*got 3"),
+    "too short": ("t.txt", lambda p: p.write_text("abc" * 900), "at least 3000 symbols.*got 2700"),
     "not UTF-8": ("t.txt", lambda p: p.write_bytes(b"\xff\xfe\x00abc"), "UTF-8"),
     "pickled objects": ("o.npy", write_objects, "array of numbers"),
     "not an array": ("n.npy", lambda p: p.write_text("hello"), "array of numbers"),

@@ -40,6 +40,13 @@ def test_a_direction_once_below_the_floor_stays_marked(align: int) -> None:
     assert bool(torch.isfinite(growth.log_growth).all())
 
 
+def test_the_floor_is_that_of_the_dtype() -> None:
+    values = torch.tensor([(1.0, 1e-6)] * 3).unsqueeze(1)
+    single = Step(lambda s, x: s * x, START.float(), dtype=torch.float32)
+    growth = rollout(single, Sequences(values, 1, 3), START.float(), torch.eye(2).unsqueeze(0), Schedule(0, 0, 3, 1))
+    assert growth.trusted.tolist() == [[True, False]]
+
+
 def test_a_direction_well_above_the_floor_is_trusted() -> None:
     assert run([(2, 2), (2, 1e-12), (2, 2)]).trusted.tolist() == [[True, True]]
 

@@ -14,6 +14,7 @@ from lyapunov.tasks import (
     demo_corpus,
     new_model,
     python_reference,
+    require_enough,
     run_demo,
     start_directory,
     windows,
@@ -21,7 +22,7 @@ from lyapunov.tasks import (
 from lyapunov.tasks import demo as demo_module
 from lyapunov.training import History, read_history
 
-TEXT = "the quick brown fox jumps over the lazy dog. " * 400
+TEXT = "the quick brown fox jumps over the lazy dog. " * 700
 TINY = Training(hidden=6, epochs=1, batch=4, window=32)
 
 
@@ -32,6 +33,8 @@ def test_a_corpus_is_split_in_order_and_decodes_to_its_text() -> None:
     assert len(data.valid) == pytest.approx(0.1 * len(TEXT), abs=1)
     with pytest.raises(lyapunov.InvalidInput, match="at least 1000"):
         corpus("short", "abc")
+    with pytest.raises(lyapunov.InvalidInput, match=r"at least 30000 symbols.*got 2000 in short"):
+        require_enough(corpus("short", TEXT[:2000]))
 
 
 def test_the_demo_reads_what_cpython_ships_or_what_the_variable_points_at(monkeypatch, tmp_path) -> None:
@@ -78,6 +81,13 @@ def test_an_earlier_run_is_moved_aside(tmp_path) -> None:
         assert start_directory(place) == tmp_path / "runs" / f"demo-{number}"
         assert not (place / "history.jsonl").exists()
     assert (tmp_path / "runs" / "demo-1" / "history.jsonl").read_text() == "1"
+
+
+def test_a_folder_of_other_things_is_not_written_into(tmp_path) -> None:
+    (tmp_path / "checkpoint.safetensors").write_text("mine")
+    with pytest.raises(lyapunov.InvalidInput, match="with other files"):
+        start_directory(tmp_path)
+    assert (tmp_path / "checkpoint.safetensors").read_text() == "mine"
 
 
 def test_the_demo_keeps_each_epoch_before_it_shows_it(tmp_path, monkeypatch) -> None:

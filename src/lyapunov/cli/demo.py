@@ -10,7 +10,7 @@ from cyclopts.validators import Number
 from lyapunov.cli import INTERRUPTED
 from lyapunov.intake import read_text
 from lyapunov.report import ReadingTable, plots
-from lyapunov.tasks import Training, corpus, demo_corpus, run_demo, start_directory
+from lyapunov.tasks import Training, corpus, demo_corpus, require_enough, run_demo, start_directory
 from lyapunov.training import History, read_history
 
 _Positive = Parameter(validator=Number(gte=1))
@@ -43,6 +43,7 @@ def demo(
         Of the weights and of the first frame.
     """
     data = demo_corpus() if text is None else corpus(text.name, read_text(text))
+    require_enough(data)
     moved = start_directory(directory)
     if moved is not None:
         print(f"An earlier run was moved to {moved}.")
@@ -57,7 +58,7 @@ def demo(
             pass
     _leave(directory)
     if not finished:
-        print("Stopped by Ctrl-C; every epoch shown above is kept.", file=sys.stderr)
+        print("Stopped by Ctrl-C; what was finished is kept.", file=sys.stderr)
         sys.exit(INTERRUPTED)
 
 
@@ -65,8 +66,8 @@ def _leave(directory: Path) -> None:
     """Draws the figure of what there is, and says where everything lies."""
     history = History(directory)
     if not history.file.exists():
-        print("Nothing was finished, so nothing was kept.")
+        print("No epoch was finished.")
         return
     plots.save_demo_figure(read_history(history.file), history.spectra(), directory / "figure.png")
-    print(f"In {directory}: history.jsonl, spectra/, checkpoint.safetensors and figure.png")
-    print(f"Next: lyapunov spectrum {directory / 'checkpoint.safetensors'} --inputs TEXT.txt --k 8")
+    print(f"In {directory}: history.jsonl, spectra/, checkpoint.safetensors, held_out.txt and figure.png")
+    print(f"Next: lyapunov spectrum {directory / 'checkpoint.safetensors'} --inputs {directory / 'held_out.txt'} --k 8")

@@ -90,7 +90,8 @@ def _summary(spectrum: "Spectrum") -> list[str]:
     ]
     lines = ["; ".join(parts)]
     if not bool(spectrum.reliable.all()):
-        lines.append("Exponents below the precision floor are only known to be at most what is shown: use a smaller qr_every.")
+        remedy = "use a smaller qr_every" if spectrum.settings.qr_every > 1 else "they are lost, or too small to resolve"
+        lines.append(f"Exponents below the precision floor are only known to be about what is shown or less: {remedy}.")
     if len(spectrum.per_sequence) == 1:
         lines.append("One sequence: no standard errors; several sequences (or initial states) give them.")
     return lines

@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from lyapunov import _checks
 from lyapunov._plain import plain
 from lyapunov._shapes import Exponents
 from lyapunov.errors import InvalidInput
@@ -159,6 +160,7 @@ class Spectrum(Estimates):
                 "memory_times": self.memory_times.tolist(),
                 **self.quantities(),
                 "mean_standard_error": self.mean_standard_error,
+                "mean_count": self.mean_count,
                 "settings": dataclasses.asdict(self.settings),
             }
         )
@@ -174,6 +176,7 @@ class Spectrum(Estimates):
                 header[name] = value
         document = json.dumps(plain({"estimates": header, "settings": dataclasses.asdict(self.settings)}))
         path = Path(path)
+        _checks.writable(path, "path", (".safetensors",))
         partial = path.with_name(path.name + ".partial")
         save_file(tensors, partial, metadata={"format": _FORMAT, "spectrum": document})
         partial.replace(path)

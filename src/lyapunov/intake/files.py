@@ -37,10 +37,11 @@ def read_inputs(
 
 
 def one_hot_sequences(symbols: Tensor, *, size: int, sequences: int, steps: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """`sequences` windows of `steps` symbols, spread evenly over the text, as (sequences, steps, size) one-hot inputs."""
-    if sequences < 1 or len(symbols) < steps:
+    """`sequences` windows of `steps` symbols, spread over the text without overlap, one-hot: (sequences, steps, size)."""
+    if len(symbols) < sequences * steps:  # windows that overlap would make the error between them too small
         raise InvalidInput(
-            f"Expected text of at least {steps} symbols for {sequences} sequence(s), got {len(symbols)}. Ask for fewer steps."
+            f"Expected text of at least {sequences * steps} symbols for {sequences} sequences of {steps} steps, got "
+            f"{len(symbols)}. Ask for fewer sequences or steps."
         )
     starts = torch.linspace(0, len(symbols) - steps, sequences).long()
     windows = symbols[starts.unsqueeze(-1) + torch.arange(steps)]

@@ -64,6 +64,17 @@ def unpack(inputs: Any, lengths: Any, *, batch_first: bool) -> tuple[Any, Any]:
     return pad_packed_sequence(inputs, batch_first=batch_first)
 
 
+def without_padding(values: Any, lengths: Tensor) -> Any:
+    """Zeros in place of whatever stands behind the end of each sequence of (time, batch, ...)."""
+
+    def one(leaf: Tensor) -> Tensor:
+        inside = torch.arange(leaf.shape[0]).unsqueeze(-1) < lengths
+        inside = inside.to(leaf.device).view(*leaf.shape[:2], *[1] * (leaf.dim() - 2))
+        return torch.where(inside, leaf, torch.zeros((), dtype=leaf.dtype, device=leaf.device))
+
+    return tree_map(one, values)
+
+
 def cast(value: Any, dtype: torch.dtype, device: torch.device) -> Any:
     """Every floating tensor of a pytree in the run's dtype and on its device; a tensor of inference mode as a plain copy."""
 
@@ -74,6 +85,11 @@ def cast(value: Any, dtype: torch.dtype, device: torch.device) -> Any:
         return leaf.to(device, dtype) if leaf.is_floating_point() else leaf.to(device)
 
     return tree_map(one, value)
+
+
+def copied(value: Any) -> Any:
+    """A copy of every tensor, so that a step that works in place does not reach the user's."""
+    return tree_map(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, value)
 
 
 def digest(*values: Any) -> str:

@@ -13,8 +13,8 @@ from torch.utils._pytree import tree_flatten, tree_map
 from lyapunov import _checks
 from lyapunov._shapes import State
 from lyapunov.errors import InvalidInput, Unsupported
-from lyapunov.intake.inputs import Sequences, autonomous, cast, driven, unpack
-from lyapunov.systems import GRU, LSTM, RNN, CoupledStack, Layer, Linearization, Stack, Step, System
+from lyapunov.intake.inputs import Sequences, autonomous, cast, copied, driven, unpack, without_padding
+from lyapunov.systems import GRU, LSTM, RNN, CoupledStack, Layer, Linearization, Stack, Step, System, evaluating
 
 LAYERS = (nn.RNN, nn.GRU, nn.LSTM)
 CELLS = (nn.RNNCell, nn.GRUCell, nn.LSTMCell)
@@ -55,6 +55,8 @@ def recognize(system: Any, request: Request) -> Problem:
         return _cell(system, request)
     if isinstance(system, System):
         return _system(system, request)
+    if isinstance(system, type):
+        raise Unsupported(f"Expected an instance, got the class {system.__name__}. Make one: {system.__name__}(...).")
     _refuse_containers(system, request)
     if callable(system):
         return _step(system, request)
@@ -85,8 +87,10 @@ def _layers(module: nn.RNNBase, request: Request) -> Problem:
     source: Any = module.weight_hh_l0
     _same_device(request, source.device)
     device = compute_device(source.device, request.dtype)
+    _require_plain(module, request)
     build = _LayerBuilder(module, request, device)
-    layers = [build(f"_l{at}", at) for at in range(module.num_layers)]
+    with evaluating(module):
+        layers = [build(f"_l{at}", at) for at in range(module.num_layers)]
     system = layers[0] if len(layers) == 1 else (CoupledStack if request.coupled else Stack)(layers)
     inputs, lengths = unpack(request.inputs, request.lengths, batch_first=module.batch_first)
     values, unbatched = _time_major(inputs, module, module.batch_first, unbatched_allowed=True)
@@ -99,7 +103,9 @@ def _layers(module: nn.RNNBase, request: Request) -> Problem:
 def _cell(module: nn.RNNCellBase, request: Request) -> Problem:
     _same_device(request, module.weight_hh.device)
     device = compute_device(module.weight_hh.device, request.dtype)
-    layer = _LayerBuilder(module, request, device)("", 0)
+    _require_plain(module, request)
+    with evaluating(module):
+        layer = _LayerBuilder(module, request, device)("", 0)
     values, _ = _time_major(request.inputs, module, True, unbatched_allowed=False)
     sequences = _sequences(values, request.lengths, request, device, batch=_state_batch(request.state, 0))
     state = request.state
@@ -113,6 +119,31 @@ def _cell(module: nn.RNNCellBase, request: Request) -> Problem:
     if state is None:
         state = layer.initial_state(sequences.batch, torch.empty(0, dtype=request.dtype, device=device))
     return Problem(layer, sequences, state, module.weight_hh.dtype)
+
+
+def _require_plain(module: nn.RNNBase | nn.RNNCellBase, request: Request) -> None:
+    """The closed forms hold for PyTorch's own forward on inputs that are given."""
+    kind = next(kind for kind in (*LAYERS, *CELLS) if isinstance(module, kind))
+    if type(module).forward is not kind.forward or "forward" in vars(module):
+        raise Unsupported(
+            f"Expected the forward of nn.{kind.__name__} itself, got {type(module).__name__} with one of its own. Pass it "
+            "as a step: a function step(state, x) that calls it."
+        )
+    if module._forward_pre_hooks:
+        raise Unsupported(
+            f"Expected a {kind.__name__} without forward pre-hooks, got {len(module._forward_pre_hooks)}: they can change "
+            "inputs or weights. Remove them (weight norms: use torch.nn.utils.parametrizations)."
+        )
+    if request.inputs is None:
+        raise InvalidInput(
+            f"Expected `inputs` with a {kind.__name__}, got none. For a network without a drive pass zeros of shape "
+            f"(batch, time, {module.input_size})."
+        )
+    if request.linearization == "hidden" and kind not in (nn.LSTM, nn.LSTMCell):
+        raise InvalidInput(
+            f"Expected linearization='full' with a {kind.__name__}, got 'hidden'. Leave it out: "
+            "only an LSTM has a cell state to hold."
+        )
 
 
 class _LayerBuilder:
@@ -158,7 +189,11 @@ def _sequences(values: Any, lengths: Any, request: Request, device: torch.device
     if values is None:
         return autonomous(request.steps, batch)
     sequences = driven(values, lengths)
-    _checks.finite_tree(request.inputs, "inputs")
+    if sequences.lengths is None:
+        _checks.finite_tree(request.inputs, "inputs")
+    else:
+        values = without_padding(values, sequences.lengths)
+        _checks.finite_tree(tree_map(lambda leaf: leaf.transpose(0, 1), values), "inputs")
     return Sequences(cast(values, request.dtype, device), sequences.batch, sequences.steps, sequences.lengths)
 
 
@@ -227,7 +262,7 @@ def _system(system: System, request: Request) -> Problem:
     if state is None:
         state = system.initial_state(sequences.batch, torch.empty(0, dtype=request.dtype, device=system.device))
     _same_batch(state, sequences.batch)
-    return Problem(system, sequences, cast(state, request.dtype, system.device), request.dtype)
+    return Problem(system, sequences, copied(cast(state, request.dtype, system.device)), request.dtype)
 
 
 def _step(function: Callable[..., Any], request: Request) -> Problem:
@@ -244,7 +279,7 @@ def _step(function: Callable[..., Any], request: Request) -> Problem:
     device = compute_device(leaves[0].device, request.dtype)
     sequences = _tree_sequences(request, device, _state_batch(state, 0))
     _same_batch(state, sequences.batch)
-    state = cast(state, request.dtype, device)
+    state = copied(cast(state, request.dtype, device))
     return Problem(Step(function, state, dtype=request.dtype), sequences, state, leaves[0].dtype)
 
 

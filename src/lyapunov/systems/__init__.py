@@ -5,7 +5,7 @@ from lyapunov.systems.gru import GRU
 from lyapunov.systems.lstm import LSTM, Linearization
 from lyapunov.systems.rnn import RNN
 from lyapunov.systems.stack import CoupledStack, Stack
-from lyapunov.systems.step import Step
+from lyapunov.systems.step import Step, evaluating
 from lyapunov.systems.system import Label, Layer, System, forward_mode_push, total_size
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Step",
     "System",
     "check_contract",
+    "evaluating",
     "forward_mode_push",
     "total_size",
 ]

@@ -14,6 +14,7 @@ def check_contract(system: System, state: State, first: Input, second: Input) ->
 
     Raises `BadSystem` with what was expected, what the step did, and what to change.
     """
+    first = tree_map(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, first)
     new = _first_step(system, state, first)
     _same_form(state, new)
     _finite(new)
@@ -25,14 +26,23 @@ def check_contract(system: System, state: State, first: Input, second: Input) ->
 
 
 def _first_step(system: System, state: State, x: Input) -> State:
+    given = [leaf for leaf in tree_flatten((state, x))[0] if isinstance(leaf, Tensor)]
+    before = [leaf.clone() for leaf in given]
     try:
-        return system.step(state, x)
-    except RuntimeError as error:
+        new = system.step(state, x)
+    except (RuntimeError, TypeError) as error:
         dtype = tree_flatten(state)[0][0].dtype
         raise BadSystem(
-            f"Expected a step that runs on a {dtype} state, got: {_line(error)}. If its own weights have "
-            "another dtype, pass the module itself (or its method) so that they are cast, or choose dtype=... to match."
+            f"Expected step(state, x) to run on a {dtype} state, got {type(error).__name__}: {_line(error)}. If its own "
+            "weights have another dtype, pass the module itself (or its method) so that they are cast, or choose "
+            "dtype=... to match."
         ) from error
+    if not all(torch.equal(one, other) for one, other in zip(before, given, strict=True)):
+        raise BadSystem(
+            "Expected a step that leaves its state and input as they are, got one that changes them in place. Use new tensors: "
+            "s * 0.5 instead of s.mul_(0.5)."
+        )
+    return new
 
 
 def _same_form(old: State, new: State) -> None:

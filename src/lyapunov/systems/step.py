@@ -1,7 +1,7 @@
 """Any `step(state, x)`: its state a tensor or a pytree of tensors, its tangent by forward mode."""
 
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -55,17 +55,22 @@ class Step(System):
         leaves = [part.reshape(part.shape[0], *shape) for part, shape in zip(parts, self._shapes, strict=True)]
         return tree_unflatten(leaves, self._structure)
 
-    @contextmanager
-    def running(self) -> Generator[None, None, None]:
+    def running(self) -> AbstractContextManager[None]:
         """The module in evaluation mode, and every training flag back afterwards."""
-        flags = [] if self._module is None else [(module, module.training) for module in self._module.modules()]
-        try:
-            for module, _ in flags:
-                module.training = False
-            yield
-        finally:
-            for module, training in flags:
-                module.training = training
+        return nullcontext() if self._module is None else evaluating(self._module)
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Generator[None, None, None]:
+    """A module in evaluation mode, and every training flag back afterwards."""
+    flags = [(part, part.training) for part in module.modules()]
+    try:
+        for part, _ in flags:
+            part.training = False
+        yield
+    finally:
+        for part, training in flags:
+            part.training = training
 
 
 class _Method(nn.Module):

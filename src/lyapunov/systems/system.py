@@ -89,7 +89,7 @@ def forward_mode_push(system: System, state: State, x: Input, frame: Frame) -> t
 
     def along(column: Rows) -> tuple[Rows, State]:
         pushed: Any = jvp(moved, (point,), (column,), has_aux=True)
-        return pushed[1], pushed[2]
+        return torch.zeros_like(column) + pushed[1], pushed[2]  # a tangent that is structurally zero has no storage
 
     unmapped: Any = None
     tangent, new = vmap(along, in_dims=-1, out_dims=(-1, unmapped))(frame)

@@ -1,7 +1,7 @@
 """The demo's data, model and training loop."""
 
 from lyapunov.tasks.characters import CharacterLSTM, Trainer, Training, new_model, windows
-from lyapunov.tasks.demo import Reading, run_demo, start_directory
+from lyapunov.tasks.demo import Reading, require_enough, run_demo, start_directory
 from lyapunov.tasks.text import DATA_DIR, Corpus, corpus, demo_corpus, python_reference
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "demo_corpus",
     "new_model",
     "python_reference",
+    "require_enough",
     "run_demo",
     "start_directory",
     "windows",

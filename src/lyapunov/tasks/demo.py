@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from lyapunov.errors import InvalidInput
 from lyapunov.estimate import Spectrum, spectrum
 from lyapunov.intake import one_hot_sequences
 from lyapunov.tasks.characters import Trainer, Training, new_model
@@ -41,6 +42,11 @@ class Reading:
 def start_directory(directory: Path) -> Path | None:
     """An empty directory for a new run; an earlier run found there is moved aside, and its new place returned."""
     if not (directory / "history.jsonl").exists():
+        if directory.is_dir() and any(directory.iterdir()):
+            raise InvalidInput(
+                f"Expected a new or empty folder for the run, got {directory} with other files in it. "
+                "Choose another --directory."
+            )
         directory.mkdir(parents=True, exist_ok=True)
         return None
     places = (directory.with_name(f"{directory.name}-{number}") for number in itertools.count(1))
@@ -50,12 +56,24 @@ def start_directory(directory: Path) -> Path | None:
     return moved
 
 
+def require_enough(data: Corpus) -> None:
+    """Held-out text for the probe's sequences, without overlap."""
+    wanted = SEQUENCES * (SETTLE + ALIGN + COUNT)
+    if len(data.valid) < wanted:
+        raise InvalidInput(
+            f"Expected a text of at least {10 * wanted} symbols (a tenth is held out, for {SEQUENCES} sequences of "
+            f"{wanted // SEQUENCES}), got {len(data.train) + len(data.valid) + len(data.test)} in {data.name}. "
+            "Use a longer one."
+        )
+
+
 def run_demo(data: Corpus, training: Training, directory: Path, *, say: Callable[[str], None]) -> Iterator[Reading]:
     """Trains, reads, and keeps each epoch's record, spectrum and checkpoint before its reading is handed out.
 
     `say` is told in words what is being done, at every training step and before every spectrum.
     """
     history = History(directory)
+    (directory / "held_out.txt").write_text("".join(data.vocabulary[at] for at in data.valid.tolist()), encoding="utf-8")
     model = new_model(data, training)
     trainer = Trainer(model, data, training)
     probe = one_hot_sequences(data.valid, size=len(data.vocabulary), sequences=SEQUENCES, steps=SETTLE + ALIGN + COUNT)
