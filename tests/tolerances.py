@@ -8,6 +8,8 @@ SINGLE = 2e-4
 """float32 against float64 for one step of numbers of order one."""
 EXACT_RUN = 1e-9
 """A run whose exponents are exact at every step (constant or diagonal Jacobians), after alignment."""
+FIRST_COLUMNS = 1e-8
+"""Log growth of the same column among few and among many, over a few steps."""
 ALIGNED = 1e-6
 """A run with a constant Jacobian whose frame has aligned at a finite rate."""
 Z = 4.0
