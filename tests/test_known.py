@@ -266,6 +266,7 @@ def test_teacher_forcing_shifts_every_exponent() -> None:
     torch.testing.assert_close(shift, torch.full((8,), math.log(1 - strength), dtype=F64), rtol=0, atol=1e-7)
 
 
+@pytest.mark.filterwarnings("ignore:Expected exponents above the precision floor")  # the last before those that are lost
 @pytest.mark.usefixtures("seeded_modules")
 @pytest.mark.parametrize("gain", [0.9, 1.3])
 def test_relu_network_loses_half_of_its_directions(gain: float) -> None:
@@ -404,6 +405,7 @@ class TestGRUAtItsZeroFixedPoint:
         assert spectrum.max == pytest.approx(0.0, abs=EXACT_RUN)
 
 
+@pytest.mark.filterwarnings("ignore:Expected exponents above the precision floor")  # rows that are equal but for rounding
 @pytest.mark.usefixtures("seeded_modules")
 class TestLSTMAtItsZeroFixedPoint:
     i, f, o, recurrent = 0.7, 0.8, 0.4, drawn(5, 5, seed=23)
@@ -470,8 +472,9 @@ class TestLSTMWithoutRecurrentWeights:
 def test_stack_is_the_union_of_its_layers(kind: type[nn.RNNBase]) -> None:
     module = kind(3, 6, num_layers=2, batch_first=True).double()
     inputs = drawn(8, 500, 3, seed=25)
-    apart = lyapunov.spectrum(module, inputs)
-    together = lyapunov.spectrum(module, inputs, coupled=True)
+    same = {"settle": 100, "align": 100}
+    apart = lyapunov.spectrum(module, inputs, **same)
+    together = lyapunov.spectrum(module, inputs, coupled=True, **same)
     torch.testing.assert_close(apart.exponents, together.exponents, rtol=0, atol=5 * RECURRENCE)
     first, second = kind(3, 6, batch_first=True).double(), kind(6, 6, batch_first=True).double()
     for at, layer in enumerate((first, second)):
@@ -480,7 +483,7 @@ def test_stack_is_the_union_of_its_layers(kind: type[nn.RNNBase]) -> None:
     with torch.no_grad():
         driven = first(inputs)[0]
     for at, (layer, drive) in enumerate(((first, inputs), (second, driven))):
-        alone = lyapunov.spectrum(layer, drive).exponents
+        alone = lyapunov.spectrum(layer, drive, **same).exponents
         torch.testing.assert_close(apart.exponents[apart.layer == at], alone, rtol=0, atol=5 * RECURRENCE)
     assert sorted(apart.layer.tolist()) == [0] * (len(alone)) + [1] * len(alone)
 

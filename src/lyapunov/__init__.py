@@ -2,8 +2,9 @@
 
 from importlib.metadata import version
 
+from lyapunov.analysis import Plan, plan
 from lyapunov.errors import BadSystem, Diverged, InvalidInput, LyapunovError, LyapunovWarning, Unsupported
-from lyapunov.estimate import Settings, Spectrum, spectrum
+from lyapunov.estimate import Difference, Settings, Spectrum, Verdict, spectrum
 from lyapunov.report import plots
 from lyapunov.systems import System
 
@@ -11,15 +12,19 @@ __version__ = version("lyapunov")
 
 __all__ = [
     "BadSystem",
+    "Difference",
     "Diverged",
     "InvalidInput",
     "LyapunovError",
     "LyapunovWarning",
+    "Plan",
     "Settings",
     "Spectrum",
     "System",
     "Unsupported",
+    "Verdict",
     "__version__",
+    "plan",
     "plots",
     "spectrum",
 ]

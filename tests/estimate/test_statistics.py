@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import lyapunov
-from lyapunov.estimate.statistics import between_sequences, student_quantile
+from lyapunov.estimate.errors import errors, student_quantile
 from lyapunov.systems import known
 
 F64 = torch.float64
@@ -18,16 +18,12 @@ def test_student_quantiles_are_those_of_the_tables(level: float, degrees: int, q
     assert student_quantile(level, degrees) == pytest.approx(quantile, abs=2e-4)
 
 
-def test_equal_weights_give_the_usual_standard_error() -> None:
-    values = torch.tensor([[1.0], [2.0], [6.0]], dtype=F64)
-    expected = values.std() / 3**0.5
-    assert float(between_sequences(values, torch.full((3,), 7.0, dtype=F64))) == pytest.approx(float(expected))
-
-
-def test_one_sequence_has_no_error_and_lost_directions_have_none_to_make() -> None:
-    assert bool(between_sequences(torch.ones(1, 2, dtype=F64), torch.ones(1, dtype=F64)).isnan().all())
-    lost = torch.full((3, 1), -torch.inf, dtype=F64)
-    assert float(between_sequences(lost, torch.ones(3, dtype=F64))) == 0.0
+def test_between_sequences_it_is_the_usual_standard_error() -> None:
+    values = torch.tensor([1.0, 2.0, 6.0], dtype=F64).view(1, 3, 1)
+    found = errors(7 * values, torch.full((1, 3), 7.0, dtype=F64))
+    assert float(found.standard_errors) == pytest.approx(float(values.std() / 3**0.5))
+    assert float(found.degrees) == 2
+    assert bool(found.within.isnan().all())
 
 
 def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:

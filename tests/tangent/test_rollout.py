@@ -1,4 +1,4 @@
-"""The loop over time: what is lost stays lost, what fell below the floor stays marked, and bins hold what they say."""
+"""The loop over time: what is lost stays lost, what is rounding is known, and bins hold what they say."""
 
 import math
 
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lyapunov.intake import Sequences
 from lyapunov.systems import Step
-from lyapunov.tangent import Schedule, rollout
+from lyapunov.tangent import FORCED, Schedule, rollout
 
 F64 = torch.float64
 START = torch.zeros(1, 2, dtype=F64)
@@ -16,50 +16,87 @@ DIAGONAL = Step(lambda s, x: s * x, START, dtype=F64)
 """s' = diag(x) s: with the identity as first frame, column i grows by ln x_i, exactly."""
 
 
-def run(diagonals: list[tuple[float, float]], align: int = 0, qr_every: int = 1, lengths: Tensor | None = None):
-    values = torch.tensor(diagonals, dtype=F64).unsqueeze(1)
+def run(
+    diagonals: list[tuple[float, float]], align: int = 0, qr_every: int | None = 1, lengths: Tensor | None = None, dtype=F64
+):
+    values = torch.tensor(diagonals, dtype=dtype).unsqueeze(1)
     drive = Sequences(values, 1, len(diagonals), lengths)
-    schedule = Schedule(0, align, len(diagonals) - align, qr_every)
-    return rollout(DIAGONAL, drive, START, torch.eye(2, dtype=F64).unsqueeze(0), schedule)
+    schedule = Schedule(steps=len(diagonals), settle=0, align=align, qr_every=qr_every)
+    system = DIAGONAL if dtype == F64 else Step(lambda s, x: s * x, START.to(dtype), dtype=dtype)
+    return rollout(system, drive, START.to(dtype), torch.eye(2, dtype=dtype).unsqueeze(0), schedule)
 
 
+@pytest.mark.parametrize("dtype", [F64, torch.float32])
 @pytest.mark.parametrize("align", [0, 3])
-def test_a_direction_lost_once_is_lost_for_ever(align: int) -> None:
-    growth = run([(2, 2), (2, 0), *[(2.0, 2.0)] * 6], align=align)
+def test_a_direction_lost_once_is_lost_for_ever(align: int, dtype: torch.dtype) -> None:
+    growth = run([(2, 2), (2, 0), *[(2.0, 2.0)] * 6], align=align, dtype=dtype)
     counted = growth.log_growth[:, 0]
-    torch.testing.assert_close(counted[:, 0], torch.full((8 - align,), math.log(2), dtype=F64))
-    lost = counted[1 - min(align, 1) :, 1]
-    assert bool(lost.isneginf().all())
-    assert growth.trusted.tolist() == [[True, True]]
+    torch.testing.assert_close(counted[:, 0], torch.full((8 - align,), math.log(2), dtype=F64), rtol=0, atol=1e-7)
+    assert bool(counted[1 - min(align, 1) :, 1].isneginf().all())
+    assert growth.lost_at.tolist() == [-1, 2]
+    assert growth.window == (0, 2)
 
 
-@pytest.mark.parametrize("align", [0, 3])
-def test_a_direction_once_below_the_floor_stays_marked(align: int) -> None:
-    growth = run([(2, 2), (2, 1e-14), *[(2.0, 2.0)] * 6], align=align)
-    assert growth.trusted.tolist() == [[True, False]]
+@pytest.mark.parametrize("small", [1e-30, 1e-200])
+@pytest.mark.parametrize("interval", [1, 4])
+def test_a_direction_that_shrinks_beyond_the_floor_is_not_called_lost(small: float, interval: int) -> None:
+    growth = run([(2, 2), (2, small), *[(2.0, 2.0)] * 6], qr_every=interval)
+    assert growth.lost_at.tolist() == [-1, -1]
     assert bool(torch.isfinite(growth.log_growth).all())
+    assert (growth.noise > FORCED).tolist() == [False, True]
 
 
-def test_the_floor_is_that_of_the_dtype() -> None:
-    values = torch.tensor([(1.0, 1e-6)] * 3).unsqueeze(1)
-    single = Step(lambda s, x: s * x, START.float(), dtype=torch.float32)
-    growth = rollout(single, Sequences(values, 1, 3), START.float(), torch.eye(2).unsqueeze(0), Schedule(0, 0, 3, 1))
-    assert growth.trusted.tolist() == [[True, False]]
+def test_noise_is_rounding_relative_to_what_remains() -> None:
+    growth = run([(1.0, 1e-6)] * 3)
+    assert float(growth.noise[1]) == pytest.approx(2.0**-53 / 1e-6)
+    single = run([(1.0, 1e-6)] * 3, dtype=torch.float32)
+    assert float(single.noise[1]) == pytest.approx(2.0**-24 / 1e-6, rel=1e-5)
+    assert (single.noise > FORCED).tolist() == [False, True]
 
 
-def test_a_direction_well_above_the_floor_is_trusted() -> None:
-    assert run([(2, 2), (2, 1e-12), (2, 2)]).trusted.tolist() == [[True, True]]
-
-
-def test_what_vanishes_only_over_several_steps_is_not_called_certain() -> None:
-    growth = run([(1, 1e-200), (1, 1e-200)], qr_every=2)
-    assert bool(growth.log_growth[:, 0, 1].isneginf().all())
-    assert growth.trusted.tolist() == [[True, False]]
+def test_noise_is_a_mean_over_what_was_counted() -> None:
+    once = run([(2, 2), (2, 1e-14), *[(2.0, 2.0)] * 6])
+    assert float(once.noise[1]) == pytest.approx(2.0**-53 * 2 / 1e-14 / 8**0.5, rel=1e-3)
+    assert float(run([(2, 1e-14), *[(2.0, 2.0)] * 7], align=3).noise[1]) < 1e-10
 
 
 def test_a_small_column_before_a_large_one_is_not_held_against_it() -> None:
     """Rounding in a column comes from those before it, so a later, larger one does no harm."""
-    assert run([(1e-20, 1), (1e-20, 1)]).trusted.tolist() == [[True, True]]
+    growth = run([(1e-20, 1), (1e-20, 1)])
+    assert bool((growth.noise < 1e-15).all())
+
+
+def test_what_vanishes_only_over_several_steps_is_the_floor_and_not_minus_infinity() -> None:
+    growth = run([(1, 1e-200), (1, 1e-200)], qr_every=2)
+    torch.testing.assert_close(growth.log_growth[0, 0], torch.tensor([0.0, -53 * math.log(2)], dtype=F64))
+    assert growth.lost_at.tolist() == [-1, -1]
+
+
+def test_an_open_interval_resolves_what_a_long_one_loses() -> None:
+    """The second column falls behind by 10 nats a step: two steps fit above the floor, three would not."""
+    growth = run([(1.0, math.exp(-10))] * 64, qr_every=None)
+    torch.testing.assert_close(growth.log_growth.sum((0, 1)), torch.tensor([0.0, -640.0], dtype=F64), rtol=0, atol=1e-9)
+    assert growth.qr_every == 2
+    assert float(growth.noise[1]) < 1e-4
+
+
+def test_an_interval_that_was_too_long_is_taken_back() -> None:
+    """32 gentle steps lengthen the interval; the deep ones behind them must not be made in one go."""
+    growth = run([(1.0, 1.0)] * 32 + [(1.0, math.exp(-12))] * 16, qr_every=None)
+    torch.testing.assert_close(growth.log_growth.sum((0, 1)), torch.tensor([0.0, -192.0], dtype=F64), rtol=0, atol=1e-9)
+    assert float(growth.steps.sum()) == 48
+    assert float(growth.noise[1]) < 1e-4
+
+
+def test_a_frame_that_overflows_is_taken_back_where_the_interval_is_open() -> None:
+    growth = run([(1.0, 1.0)] * 32 + [(1e100, 1e100)] * 16, qr_every=None)
+    torch.testing.assert_close(growth.log_growth.sum((0, 1)), torch.full((2,), 1600 * math.log(10), dtype=F64))
+
+
+def test_lost_columns_do_not_steer_the_interval() -> None:
+    growth = run([(1.0, 0.0)] * 64, qr_every=None)
+    assert growth.lost_at.tolist() == [-1, 1]
+    assert growth.qr_every == 16
 
 
 def test_bins_hold_the_growth_of_their_own_steps() -> None:

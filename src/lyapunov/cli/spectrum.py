@@ -25,6 +25,7 @@ def spectrum(
     nonlinearity: Literal["tanh", "relu"] | None = None,
     settle: int | None = None,
     align: int | None = None,
+    from_reset: Annotated[bool, Parameter(negative=())] = False,
     qr_every: int | None = None,
     sequences: Annotated[int, Parameter(validator=Number(gte=1))] = 10,
     steps: Annotated[int, Parameter(validator=Number(gte=2))] = 300,
@@ -53,11 +54,13 @@ def spectrum(
     nonlinearity
         Of a vanilla RNN, whose weights do not tell it.
     settle
-        Steps for the state to settle, not counted (default: a quarter of the inputs, at most 100).
+        Steps for the state to settle, not counted (default: until copies from different starts have come together).
     align
-        Steps for the frame to align, not counted (default: the same).
+        Steps for the frame to align, not counted (default: until two random frames grow alike).
+    from_reset
+        Count from the initial state on, nothing discarded: finite-time exponents.
     qr_every
-        Steps between orthonormalisations (default: 1).
+        Steps between orthonormalisations (default: as many as the arithmetic bears).
     sequences
         Of a .txt: how many pieces.
     steps
@@ -85,6 +88,7 @@ def spectrum(
         coupled=coupled,
         settle=settle,
         align=align,
+        from_reset=from_reset,
         qr_every=qr_every,
         seed=seed,
     )

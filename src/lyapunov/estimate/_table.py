@@ -14,9 +14,7 @@ COLUMNS = ("i", "exponent", "± error", "memory", "layer", "")
 
 def text_table(spectrum: "Spectrum") -> str:
     """Title, how it was computed, rows, derived quantities."""
-    rows = [COLUMNS, *_rows(spectrum)]
-    widths = [max(len(row[at]) for row in rows) for at in range(len(COLUMNS))]
-    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines = aligned([COLUMNS, *_rows(spectrum)])
     return "\n".join([_title(spectrum), _method(spectrum), "", *lines, "", *_summary(spectrum)])
 
 
@@ -29,6 +27,19 @@ def html_table(spectrum: "Spectrum") -> str:
     body = row(COLUMNS, "th") + "".join(row(cells, "td") for cells in _rows(spectrum))
     caption = f"<caption>{html.escape(_title(spectrum))}<br>{html.escape(_method(spectrum))}</caption>"
     return f"<table>{caption}{body}</table><p>{'<br>'.join(html.escape(line) for line in _summary(spectrum))}</p>"
+
+
+def aligned(rows: list[tuple[str, ...]]) -> list[str]:
+    """Rows of equal length as lines, every column as wide as its widest cell."""
+    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
+    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def shown_rows(count: int) -> list[int | None]:
+    """The rows of a long table that are shown, None for those passed over."""
+    if count <= HEAD + TAIL + 1:
+        return list(range(count))
+    return [*range(HEAD), None, *range(count - TAIL, count)]
 
 
 def number(value: float | None, digits: int = 5) -> str:
@@ -48,32 +59,24 @@ def _method(spectrum: "Spectrum") -> str:
     settings = spectrum.settings
     batch = len(spectrum.per_sequence)
     sequences = "1 sequence" if batch == 1 else f"{batch} sequences"
-    return (
-        f"{sequences} x {settings.count} steps counted, after {settings.settle} to settle and {settings.align} to align; "
-        f"QR every {settings.qr_every}; {settings.dtype}"
-    )
+    before = f"after {settings.settle} to settle and {settings.align} to align"
+    if settings.from_reset:
+        before = "finite-time: from the initial state, nothing discarded"
+    return f"{sequences} x {settings.count} steps counted, {before}; QR every {settings.qr_every}; {settings.dtype}"
 
 
 def _rows(spectrum: "Spectrum") -> list[tuple[str, ...]]:
-    count = len(spectrum.exponents)
-    everything = count <= HEAD + TAIL + 1
-    shown = range(count) if everything else (*range(HEAD), *range(count - TAIL, count))
     memory = spectrum.memory_times.tolist()
     rows: list[tuple[str, ...]] = []
-    for i in shown:
-        if not everything and i == count - TAIL:
+    for i in shown_rows(len(spectrum.exponents)):
+        if i is None:
             rows.append(("...", "...", "", "", "", ""))
+            continue
         flag = "" if bool(spectrum.reliable[i]) else "below the precision floor"
-        error = number(float(spectrum.standard_errors[i]))
-        row = (
-            str(i + 1),
-            number(float(spectrum.exponents[i])),
-            error,
-            number(memory[i], 1),
-            str(int(spectrum.layer[i])),
-            flag,
-        )
-        rows.append(row)
+        if int(spectrum.lost_at[i]) >= 0:
+            flag = f"lost by step {int(spectrum.lost_at[i])}"
+        estimate, error = number(float(spectrum.exponents[i])), number(float(spectrum.standard_errors[i]))
+        rows.append((str(i + 1), estimate, error, number(memory[i], 1), str(int(spectrum.layer[i])), flag))
     return rows
 
 
@@ -81,17 +84,16 @@ def _summary(spectrum: "Spectrum") -> list[str]:
     count, size = spectrum.mean_count, spectrum.settings.size
     over = "" if count in (0, size) else f" (over {count} of {size})"
     mean = f"mean {number(spectrum.mean)} ± {number(spectrum.mean_standard_error)}{over}"
-    parts = [
-        mean,
-        f"variance {number(spectrum.variance)}",
-        f"sum {number(spectrum.sum)}",
-        f"Kaplan-Yorke dimension {number(spectrum.kaplan_yorke_dimension, 3)}",
-        f"entropy rate {number(spectrum.entropy_rate)}",
-    ]
-    lines = ["; ".join(parts)]
-    if not bool(spectrum.reliable.all()):
-        remedy = "use a smaller qr_every" if spectrum.settings.qr_every > 1 else "they are lost, or too small to resolve"
-        lines.append(f"Exponents below the precision floor are only known to be about what is shown or less: {remedy}.")
-    if len(spectrum.per_sequence) == 1:
-        lines.append("One sequence: no standard errors; several sequences (or initial states) give them.")
-    return lines
+    named = (("variance", 5), ("sum", 5), ("kaplan_yorke_dimension", 3), ("entropy_rate", 5))
+    parts = [mean, *(_derived(spectrum, name, digits) for name, digits in named)]
+    if spectrum.rank is not None and spectrum.rank < size:
+        parts.append(f"rank {spectrum.rank}")
+    return ["; ".join(parts), f"verdict: {spectrum.verdict}"]
+
+
+def _derived(spectrum: "Spectrum", name: str, digits: int) -> str:
+    """A derived quantity with its error, where it has one that is not nothing."""
+    title = name.replace("kaplan_yorke", "Kaplan-Yorke").replace("_", " ")
+    error = spectrum.standard_error(name)
+    tail = f" ± {number(error, digits)}" if error else ""
+    return f"{title} {number(getattr(spectrum, name), digits)}{tail}"

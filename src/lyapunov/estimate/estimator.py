@@ -1,22 +1,21 @@
 """`spectrum(...)`: checks, settings, rollout, statistics, result."""
 
 import warnings
-from dataclasses import replace
 from typing import Any
 
 import torch
-from torch.utils._pytree import tree_map
 
 from lyapunov import _checks
 from lyapunov._progress import progress_bar
-from lyapunov._shapes import Frames
+from lyapunov._shapes import Frames, blocks
 from lyapunov.errors import Diverged, LyapunovWarning
 from lyapunov.estimate.result import Spectrum
 from lyapunov.estimate.settings import Settings, Wishes, choose
-from lyapunov.estimate.statistics import estimates
-from lyapunov.intake import Problem, Request, Sequences, recognize
+from lyapunov.estimate.statistics import estimates, without_empty
+from lyapunov.estimate.verdict import judge, unreliable_tail
+from lyapunov.intake import Problem, Request, recognize
 from lyapunov.systems import Linearization, check_contract
-from lyapunov.tangent import Growth, random_frame, rollout
+from lyapunov.tangent import ADAPTED, FORCED, Growth, Schedule, random_frame, rollout
 
 FEW = 8
 """As many exponents as a long run is told to try instead."""
@@ -33,6 +32,7 @@ def spectrum(
     coupled: bool = False,
     settle: int | None = None,
     align: int | None = None,
+    from_reset: bool = False,
     qr_every: int | None = None,
     lengths: Any = None,
     dt: float = 1.0,
@@ -52,12 +52,16 @@ def spectrum(
     steps: how many steps to count, without inputs.
     linearization: of an LSTM; "full" differentiates (h, c), "hidden" h alone with the recorded c held fixed.
     coupled: one frame over all layers of a stack instead of one each (the same exponents, at a higher cost).
-    settle, align: steps in which the state, then the frame, reach what they tend to; not counted. qr_every: steps between
-        orthonormalisations. None: fixed defaults, in `Settings` and in the result's `.settings`.
+    settle, align: steps in which the state, then the frame, reach what they tend to; not counted. None: found in the data,
+        when copies of the state from different starts have come together and when two random frames grow alike.
+    from_reset: the network as trained, from its initial state, nothing discarded: finite-time exponents.
+    qr_every: steps between orthonormalisations. None: as many as the arithmetic bears, tried and taken back where too many.
     lengths: (batch,) valid steps of padded sequences. dt: time of one step; exponents are divided by it.
     dtype: of the computation. seed: of the first frame. check: test the system's promises on two steps first.
     progress: a bar (None: on a terminal, after two seconds).
 
+    Warns of exponents below the precision floor, and of sequences left out. What was chosen is in the result's `.settings`,
+    what speaks against it in its `.verdict`.
     Raises InvalidInput, Unsupported, BadSystem, or Diverged (with `.step` and `.partial`).
     Source: Benettin et al. 1980; Vogt, Puelma Touzel, Shlizerman, Lajoie 2020 for recurrent networks.
     """
@@ -66,72 +70,67 @@ def spectrum(
     with torch.inference_mode(False), torch.no_grad():
         request = Request(inputs, state, steps, lengths, linearization, coupled, dtype)
         problem = recognize(system, request)
-        settings = choose(problem, request, Wishes(k, settle, align, qr_every, dt, seed))
-        problem = _without_short(problem, settings)
-        settings = replace(settings, batch=problem.sequences.batch)
+        settings, schedule = choose(problem, request, Wishes(k, settle, align, from_reset, qr_every, dt, seed))
         with problem.system.running(), torch.autocast(problem.system.device.type, enabled=False):
             if check:
                 check_contract(problem.system, problem.state, problem.sequences.at(0), problem.sequences.at(1))
             try:
-                return _result(_grow(problem, settings, dtype, progress), settings)
+                result = _result(_grow(problem, settings, schedule, dtype, progress), problem, settings)
             except Diverged as error:
-                error.partial = None if error.partial is None else _result(error.partial, settings)
+                error.partial = None if error.partial is None else _result(error.partial, problem, settings)
                 raise
+    _warn_of_tail(result)
+    return result
 
 
-def _grow(problem: Problem, settings: Settings, dtype: torch.dtype, progress: bool | None) -> Growth:
-    system, schedule = problem.system, settings.schedule
-    full = settings.k == settings.size
-    volume = system.volume_cost == "linear" or (system.volume_cost == "cubic" and full)
+def _grow(problem: Problem, settings: Settings, schedule: Schedule, dtype: torch.dtype, progress: bool | None) -> Growth:
     title, faster = f"{settings.k} of {settings.size} Lyapunov exponents", ""
     if settings.k > FEW:
         faster = f"The {FEW} leading ones (k={FEW}) take a small part of that."
-    with progress_bar(title, schedule.align + schedule.count, enabled=progress, faster=faster) as advance:
+    with progress_bar(title, schedule.most, enabled=progress, faster=faster) as advance:
         return rollout(
-            system,
+            problem.system,
             problem.sequences,
             problem.state,
-            _first_frames(problem, settings, dtype),
+            _frames(problem, settings, dtype, settings.seed),
             schedule,
-            volume=volume,
-            on_step=lambda done: advance(done - schedule.settle),
+            other_frames=_frames(problem, settings, dtype, settings.seed + 1) if schedule.align is None else None,
+            on_step=advance,
         )
 
 
-def _first_frames(problem: Problem, settings: Settings, dtype: torch.dtype) -> Frames:
+def _frames(problem: Problem, settings: Settings, dtype: torch.dtype, seed: int) -> Frames:
     like = torch.empty(0, dtype=dtype, device=problem.system.device)
     sizes = problem.system.tangent_size
 
     def first(size: int, block: int) -> torch.Tensor:
         columns = min(settings.k, size)
-        return random_frame(size, columns, batch=problem.sequences.batch, seed=settings.seed, block=block, like=like)
+        return random_frame(size, columns, batch=problem.sequences.batch, seed=seed, block=block, like=like)
 
     if isinstance(sizes, int):
         return first(sizes, 0)
     return tuple(first(size, block) for block, size in enumerate(sizes))
 
 
-def _result(growth: Growth, settings: Settings) -> Spectrum:
-    return Spectrum(**vars(estimates(growth, k=settings.k, size=settings.size, dt=settings.dt)), settings=settings)
+def _result(growth: Growth, problem: Problem, settings: Settings) -> Spectrum:
+    growth, left_out = without_empty(growth)
+    settings = settings.done(growth)
+    if left_out:
+        _warn(
+            f"Expected sequences longer than settle + align = {growth.settle + growth.align}, got shorter ones at {left_out}: "
+            "they are left out. Pass smaller settle and align to use them."
+        )
+    sizes = blocks(problem.system.tangent_size)
+    tolerated = ADAPTED if "qr_every" in settings.chosen else FORCED
+    found = estimates(growth, k=settings.k, sizes=sizes, dt=settings.dt, tolerated=tolerated)
+    return Spectrum(**vars(found), settings=settings, verdict=judge(found, settings, growth, problem.system.labels))
 
 
-def _without_short(problem: Problem, settings: Settings) -> Problem:
-    """Sequences that end before counting begins are left out, by name."""
-    drive = problem.sequences
-    if drive.lengths is None:
-        return problem
-    keep = drive.lengths > settings.schedule.start
-    if bool(keep.all()):
-        return problem
-    left_out = torch.nonzero(~keep).flatten().tolist()
-    warnings.warn(
-        f"Expected sequences longer than settle + align = {settings.schedule.start}, got shorter ones at {left_out}: they are "
-        "left out. Pass smaller settle and align to use them.",
-        LyapunovWarning,
-        stacklevel=3,
-    )
-    where = keep.to(problem.system.device)
-    values = tree_map(lambda leaf: leaf[:, where], drive.values)
-    sequences = Sequences(values, int(keep.sum()), drive.steps, drive.lengths[keep])
-    state = tree_map(lambda leaf: leaf[where], problem.state)
-    return Problem(problem.system, sequences, state, problem.source_dtype)
+def _warn_of_tail(result: Spectrum) -> None:
+    finding = unreliable_tail(result, result.settings)
+    if finding is not None:
+        _warn(f"Expected exponents above the precision floor, got {finding.message}")
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, LyapunovWarning, stacklevel=4)

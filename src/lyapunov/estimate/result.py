@@ -1,9 +1,10 @@
-"""Spectrum: the frozen result of a run, with its errors, its settings, a table, and a file form."""
+"""Spectrum: the frozen result of a run, with its errors, its verdict, its settings, a table, and a file form."""
 
 import dataclasses
 import json
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,15 @@ from lyapunov._shapes import Exponents
 from lyapunov.errors import InvalidInput
 from lyapunov.estimate import quantities
 from lyapunov.estimate._table import html_table, text_table
+from lyapunov.estimate.difference import Difference
+from lyapunov.estimate.errors import errors, half_widths, jackknife
 from lyapunov.estimate.settings import Settings
-from lyapunov.estimate.statistics import Estimates, between_sequences, student_quantile
+from lyapunov.estimate.statistics import Estimates
+from lyapunov.estimate.verdict import Finding, Verdict
+from lyapunov.tangent import Window
 
-_FORMAT = "lyapunov-spectrum-1"
+_FORMAT = "lyapunov-spectrum-2"
+_QUANTITIES = ("max", "min", "mean", "variance", "sum", "kaplan_yorke_dimension", "entropy_rate")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -29,15 +35,22 @@ class Spectrum(Estimates):
     """Lyapunov exponents in nats per step (with `dt`, per unit of time). All tensors are float64 on the CPU.
 
     exponents (k,): pooled over sequences in QR order, then sorted once, descending; -inf for a direction that is lost.
-    standard_errors (k,): from differences between sequences; NaN where there is only one.
+    standard_errors (k,): the larger of what differences between sequences and between blocks within them say; NaN where
+        there is one sequence too short for blocks. degrees (k,): degrees of freedom of their Student-t intervals.
+    correlation_times (k,): steps over which growth stays correlated.
     per_sequence (batch, k): each sequence's own, in the order of `exponents`.
-    reliable (k,): False where an exponent fell below the floor of the arithmetic, lambda_1 + (ln u + ln 1000) / qr_every.
+    reliable (k,): False where too much of the column was rounding, or where a full run misses the volume residual.
+    lost_at (k,): the step by which a direction had collapsed in some sequence, -1 where it did not; rank: how many never
+        did (None where k exponents do not tell); rank_window: the steps whose product showed the last loss.
     layer (k,): the layer each exponent belongs to (0 throughout for a coupled or single system).
     history (bins, batch, k) and history_steps (bins, batch): growth in nats, and the steps behind it, in at most 1000 bins.
-    volume_mean and volume_mean_error: the mean over all n exponents by ln |det J|, where that was counted (see `mean`).
+    volume_history and volume_steps (bins, batch): ln |det J| of all blocks, and the steps at which it was taken, or None.
+    volume_residual: |sum of exponents - mean ln |det J|| of a full run, nats per step: what the arithmetic lost, or None.
+    verdict: whether it has converged, and if not, why and what would help.
     """
 
     settings: Settings
+    verdict: Verdict
 
     def running(self) -> Tensor:
         """(bins, k): the estimates as they stood after each time bin, pooled over sequences."""
@@ -45,12 +58,17 @@ class Spectrum(Estimates):
         return grown / (steps * self.settings.dt).unsqueeze(-1)
 
     def interval(self, level: float = 0.95) -> Tensor:
-        """(k, 2): Student-t intervals from the differences between sequences; NaN with one sequence."""
-        if not 0 < level < 1:
-            raise InvalidInput(f"Expected `level` between 0 and 1, got {level!r}. Pass 0.95 for a 95 % interval.")
-        batch = len(self.per_sequence)
-        half = self.standard_errors * (student_quantile(level, batch - 1) if batch > 1 else math.nan)
+        """(k, 2): Student-t intervals; NaN where there is no standard error."""
+        half = half_widths(self.standard_errors, self.degrees, checked_level(level))
         return torch.stack([self.exponents - half, self.exponents + half], dim=-1)
+
+    def mean_interval(self, level: float = 0.95) -> tuple[float, float] | None:
+        """The Student-t interval of `mean`; None where there is none."""
+        found = self._mean
+        if found is None:
+            return None
+        half = half_widths(torch.tensor([found[1]]).double(), torch.tensor([found[2]]), checked_level(level))
+        return found[0] - float(half), found[0] + float(half)
 
     @property
     def is_full(self) -> bool:
@@ -73,24 +91,17 @@ class Spectrum(Estimates):
 
         In a full run with lost or unreliable directions and no determinant, the mean of the others (`mean_count` of them).
         """
-        if self.volume_mean is not None:
-            return self.volume_mean
-        return float(self.exponents[self._usable].mean()) if self.mean_count else None
+        return None if self._mean is None else self._mean[0]
 
     @property
     def mean_standard_error(self) -> float | None:
-        """One standard error of `mean`, from differences between sequences."""
-        if self.volume_mean is not None:
-            return self.volume_mean_error
-        if not self.mean_count:
-            return None
-        means = self.per_sequence[:, self._usable].mean(dim=-1, keepdim=True)
-        return float(between_sequences(means, self.history_steps.sum(0)))
+        """One standard error of `mean`, from sequences and blocks; of the sampled steps where the determinant was sampled."""
+        return None if self._mean is None else self._mean[1]
 
     @property
     def mean_count(self) -> int:
         """How many exponents are behind `mean`; 0 where it is None."""
-        if self.volume_mean is not None:
+        if self._has_volume:
             return self.settings.size
         return int(self._usable.sum()) if self.is_full else 0
 
@@ -102,16 +113,9 @@ class Spectrum(Estimates):
     @property
     def sum(self) -> float | None:
         """The sum over all n exponents, the rate of change of volume; -inf where a direction is lost."""
-        if self.is_full and bool(self.exponents.isneginf().any()):
+        if bool(self.exponents.isneginf().any()):
             return -math.inf
         return self.mean * self.settings.size if self.mean is not None and self.mean_count == self.settings.size else None
-
-    @property
-    def volume_residual(self) -> float | None:
-        """|sum of exponents - mean ln |det J|| of a full run, in nats per step: what the arithmetic lost. None without it."""
-        if not self.is_full or self.volume_mean is None:
-            return None
-        return abs(float(self.exponents.sum()) - self.volume_mean * self.settings.size)
 
     @property
     def kaplan_yorke_dimension(self) -> float | None:
@@ -133,6 +137,62 @@ class Spectrum(Estimates):
         """(k,): the exponents in bits per step, for comparison with code that takes base-2 logarithms."""
         return self.exponents / math.log(2)
 
+    def standard_error(self, name: str) -> float | None:
+        """One standard error of a derived quantity by its name, by the jackknife over sequences and over blocks.
+
+        None where the quantity has no value; NaN where nothing can be left out.
+        """
+        _checks.one_of(name, _QUANTITIES, "name")
+        value = getattr(self, name)
+        if value is None or not math.isfinite(value):
+            return None
+        if name in ("mean", "sum"):
+            factor = 1 if name == "mean" else self.settings.size
+            return None if self._mean is None else self._mean[1] * factor
+        head, size = len(self._trusted_head), self.settings.size
+        functions = {
+            "max": lambda exponents: float(exponents[0]),
+            "min": lambda exponents: float(exponents[-1]),
+            "variance": quantities.variance,
+            "kaplan_yorke_dimension": lambda e: quantities.kaplan_yorke_dimension(e[:head], total=size),
+            "entropy_rate": lambda e: quantities.entropy_rate(e[:head], total=size),
+        }
+        times = self.correlation_times[: len(self.exponents) if name == "variance" else max(head, 1)]
+
+        def of_rates(rates: Tensor) -> float | None:
+            return functions[name]((rates / self.settings.dt).sort(descending=True).values)
+
+        return jackknife(self.history, self.history_steps, times, of_rates)
+
+    def __sub__(self, other: "Spectrum") -> Difference:
+        """The paired difference, exponent by exponent; refuses what did not see the same inputs from the same first frame."""
+        if not isinstance(other, Spectrum):
+            return NotImplemented
+        return Difference.of(self, other)
+
+    @cached_property
+    def _mean(self) -> tuple[float, float, float] | None:
+        """Mean over all exponents, its standard error and its degrees of freedom."""
+        if not self.mean_count:
+            return None
+        grown, steps = self.mean_series
+        scale = self.mean_count * self.settings.dt
+        found = errors(grown.unsqueeze(-1), steps)
+        rate, error = float(grown.sum() / steps.sum()), float(found.standard_errors[0])
+        return rate / scale, error / scale, float(found.degrees[0])
+
+    @property
+    def mean_series(self) -> tuple[Tensor, Tensor]:
+        """What `mean` averages, summed over `mean_count` exponents, and the steps behind it, both (bins, batch)."""
+        if self.volume_history is not None and self.volume_steps is not None and self._has_volume:
+            return self.volume_history, self.volume_steps
+        return self.history[..., self._usable].sum(-1), self.history_steps
+
+    @property
+    def _has_volume(self) -> bool:
+        lost = bool(self.exponents.isneginf().any())
+        return self.volume_history is not None and not lost and bool(torch.isfinite(self.volume_history).all())
+
     @property
     def _usable(self) -> Tensor:
         return torch.isfinite(self.exponents) & self.reliable
@@ -145,8 +205,7 @@ class Spectrum(Estimates):
 
     def quantities(self) -> dict[str, float | None]:
         """The derived numbers, by name."""
-        names = ("max", "min", "mean", "variance", "sum", "kaplan_yorke_dimension", "entropy_rate")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in _QUANTITIES}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, numbers and strings, ready for JSON: infinities and NaN as strings."""
@@ -155,12 +214,19 @@ class Spectrum(Estimates):
                 "unit": "nats per step" if self.settings.dt == 1 else "nats per unit of time",
                 "exponents": self.exponents.tolist(),
                 "standard_errors": self.standard_errors.tolist(),
+                "intervals_95": self.interval(0.95).tolist(),
                 "reliable": self.reliable.tolist(),
                 "layer": self.layer.tolist(),
                 "memory_times": self.memory_times.tolist(),
+                "correlation_times": self.correlation_times.tolist(),
+                "lost_at": self.lost_at.tolist(),
+                "rank": self.rank,
                 **self.quantities(),
+                "errors": {name: self.standard_error(name) for name in _QUANTITIES},
                 "mean_standard_error": self.mean_standard_error,
                 "mean_count": self.mean_count,
+                "volume_residual": self.volume_residual,
+                "verdict": str(self.verdict),
                 "settings": dataclasses.asdict(self.settings),
             }
         )
@@ -174,11 +240,11 @@ class Spectrum(Estimates):
                 tensors[name] = value.contiguous()
             else:
                 header[name] = value
-        document = json.dumps(plain({"estimates": header, "settings": dataclasses.asdict(self.settings)}))
+        parts = {"estimates": header, "settings": dataclasses.asdict(self.settings), "verdict": self.verdict.findings}
         path = Path(path)
         _checks.writable(path, "path", (".safetensors",))
         partial = path.with_name(path.name + ".partial")
-        save_file(tensors, partial, metadata={"format": _FORMAT, "spectrum": document})
+        save_file(tensors, partial, metadata={"format": _FORMAT, "spectrum": json.dumps(plain(parts))})
         partial.replace(path)
 
     @classmethod
@@ -191,20 +257,31 @@ class Spectrum(Estimates):
         except (SafetensorError, OSError) as error:
             raise InvalidInput(f"Expected a saved spectrum at {path}, got: {error}. Check the path.") from error
         if metadata.get("format") != _FORMAT:
+            found = metadata.get("format", "another safetensors file")
             raise InvalidInput(
-                f"Expected a saved spectrum, got another safetensors file: {path}. Pass a file that Spectrum.save wrote."
+                f"Expected a saved spectrum of the form {_FORMAT}, got {found}: {path}. Pass a file that this version's "
+                "Spectrum.save wrote."
             )
         document = json.loads(metadata["spectrum"])
-        settings = document["settings"]
+        settings, header = document["settings"], document["estimates"]
         settings["chosen"] = tuple(settings["chosen"])
-        numbers = {name: _number(value) for name, value in document["estimates"].items()}
-        return cls(**tensors, **numbers, settings=Settings(**settings))
+        numbers = {name: _number(value) for name, value in header.items()}
+        numbers["rank_window"] = None if header["rank_window"] is None else Window(*header["rank_window"])
+        verdict = Verdict(tuple(Finding(*finding) for finding in document["verdict"]))
+        return cls(**tensors, **numbers, settings=Settings(**settings), verdict=verdict)
 
     def __repr__(self) -> str:
         return text_table(self)
 
     def _repr_html_(self) -> str:
         return html_table(self)
+
+
+def checked_level(level: float) -> float:
+    """A level of confidence."""
+    if not 0 < level < 1:
+        raise InvalidInput(f"Expected `level` between 0 and 1, got {level!r}. Pass 0.95 for a 95 % interval.")
+    return level
 
 
 def _number(value: Any) -> Any:

@@ -1,6 +1,6 @@
 """Every setting left None becomes a stated choice, frozen."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -8,15 +8,20 @@ from lyapunov import _checks
 from lyapunov.errors import InvalidInput
 from lyapunov.intake import Problem, Request, digest
 from lyapunov.systems import total_size
-from lyapunov.tangent import Schedule
+from lyapunov.tangent import Growth, Schedule
 
 LONGEST_TRANSIENT = 100
 """The most steps that `settle` and `align`, left None, each take of driving inputs."""
+LEAST_SAMPLES = 4
+"""Steps at which a costly ln |det J| is taken, at the least."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a run did. `chosen` names what the caller left open; `inputs` is a hash of inputs, state and lengths."""
+    """What a run did. `chosen` names what the caller left open; `inputs` is a hash of inputs, state and lengths.
+
+    `qr_every` is the interval by which most steps were made.
+    """
 
     system: str
     size: int
@@ -33,13 +38,20 @@ class Settings:
     seed: int
     linearization: str
     coupled: bool
+    from_reset: bool
     inputs: str
     chosen: tuple[str, ...]
 
-    @property
-    def schedule(self) -> Schedule:
-        """The parts of the run."""
-        return Schedule(self.settle, self.align, self.count, self.qr_every)
+    def done(self, growth: Growth) -> "Settings":
+        """With what the run found in the data."""
+        return replace(
+            self,
+            batch=growth.steps.shape[1],
+            settle=growth.settle,
+            align=growth.align,
+            count=growth.count,
+            qr_every=growth.qr_every,
+        )
 
 
 @dataclass(frozen=True)
@@ -49,36 +61,33 @@ class Wishes:
     k: int | None
     settle: int | None
     align: int | None
+    from_reset: bool
     qr_every: int | None
     dt: float
     seed: int
 
 
-def choose(problem: Problem, request: Request, wishes: Wishes) -> Settings:
-    """Checked settings.
+def choose(problem: Problem, request: Request, wishes: Wishes) -> tuple[Settings, Schedule]:
+    """Checked settings, those that the run finds in the data still 0, and the schedule that says how it finds them.
 
-    Left None: `k` is all; `qr_every` is 1; `settle` and `align` each take a quarter of the inputs (of the median sequence), at
-    most 100 steps, or without inputs a tenth of `steps`, at least 100.
+    Left None: `k` is all; `settle`, `align` and `qr_every` are found, the first two within a quarter of the inputs (of the
+    median sequence) and 100 steps each, without inputs within a tenth of `steps`, at least 100.
     """
-    size, drive = total_size(problem.system), problem.sequences
+    size = total_size(problem.system)
     named = {"k": wishes.k, "settle": wishes.settle, "align": wishes.align, "qr_every": wishes.qr_every}
-    k = (
-        size
-        if wishes.k is None
-        else _checks.whole_number(wishes.k, "k", least=1, most=size, why=f" (the system has {size} exponents)")
-    )
-    transient = _default_transient(problem)
-    settle = transient if wishes.settle is None else _checks.whole_number(wishes.settle, "settle", least=0)
-    align = transient if wishes.align is None else _checks.whole_number(wishes.align, "align", least=0)
-    return Settings(
+    open_names = ("k", "qr_every") if wishes.from_reset else tuple(named)
+    why = f" (the system has {size} exponents)"
+    k = size if wishes.k is None else _checks.whole_number(wishes.k, "k", least=1, most=size, why=why)
+    schedule = _schedule(problem, wishes, k, size)
+    settings = Settings(
         system=problem.system.name,
         size=size,
         k=k,
-        batch=drive.batch,
-        settle=settle,
-        align=align,
-        count=_counted(problem, settle, align),
-        qr_every=1 if wishes.qr_every is None else _checks.whole_number(wishes.qr_every, "qr_every", least=1),
+        batch=problem.sequences.batch,
+        settle=0,
+        align=0,
+        count=0,
+        qr_every=0,
         dt=_checks.positive(wishes.dt, "dt"),
         dtype=_short(request.dtype),
         source_dtype=_short(problem.source_dtype),
@@ -86,30 +95,57 @@ def choose(problem: Problem, request: Request, wishes: Wishes) -> Settings:
         seed=_checks.whole_number(wishes.seed, "seed", least=0),
         linearization=request.linearization,
         coupled=request.coupled,
-        inputs=digest(drive.values, problem.state, drive.lengths),
-        chosen=tuple(name for name, value in named.items() if value is None),
+        from_reset=wishes.from_reset,
+        inputs=digest(problem.sequences.values, problem.state, problem.sequences.lengths),
+        chosen=tuple(name for name in open_names if named[name] is None),
+    )
+    return settings, schedule
+
+
+def _schedule(problem: Problem, wishes: Wishes, k: int, size: int) -> Schedule:
+    drive = problem.sequences
+    settle, align = (_transient(value, name, wishes) for name, value in (("settle", wishes.settle), ("align", wishes.align)))
+    given = (settle or 0) + (align or 0)
+    autonomous = drive.values is None
+    longest = drive.steps if drive.lengths is None else int(drive.lengths.max())
+    if autonomous:
+        limit = max(LONGEST_TRANSIENT, drive.steps // 10)
+    elif given >= longest:
+        raise InvalidInput(
+            f"Expected `inputs` longer than settle + align = {settle or 0} + {align or 0}, got {longest} steps: none is left "
+            "to count. Pass longer sequences, or smaller settle and align."
+        )
+    else:
+        typical = drive.steps if drive.lengths is None else int(drive.lengths.median())
+        limit = min(LONGEST_TRANSIENT, typical // 4, longest - given - 1)
+    qr_every = None if wishes.qr_every is None else _checks.whole_number(wishes.qr_every, "qr_every", least=1)
+    return Schedule(
+        steps=longest,
+        settle=settle,
+        align=align,
+        qr_every=qr_every,
+        limit=limit,
+        autonomous=autonomous,
+        volume_every=_volume_every(problem, k, size, longest),
     )
 
 
-def _default_transient(problem: Problem) -> int:
-    drive = problem.sequences
-    if drive.values is None:
-        return max(LONGEST_TRANSIENT, drive.steps // 10)
-    typical = drive.steps if drive.lengths is None else int(drive.lengths.median())
-    return min(LONGEST_TRANSIENT, typical // 4)
+def _transient(value: int | None, name: str, wishes: Wishes) -> int | None:
+    if not wishes.from_reset:
+        return None if value is None else _checks.whole_number(value, name, least=0)
+    if value:
+        raise InvalidInput(f"Expected `{name}` left out with from_reset=True, got {value}. From reset, nothing is discarded.")
+    return 0
 
 
-def _counted(problem: Problem, settle: int, align: int) -> int:
-    drive = problem.sequences
-    if drive.values is None:
-        return drive.steps
-    longest = drive.steps if drive.lengths is None else int(drive.lengths.max())
-    if settle + align >= longest:
-        raise InvalidInput(
-            f"Expected `inputs` longer than settle + align = {settle} + {align}, got {longest} steps: none is left to count. "
-            "Pass longer sequences, or smaller settle and align."
-        )
-    return longest - settle - align
+def _volume_every(problem: Problem, k: int, size: int, steps: int) -> int:
+    """Every step where it is cheap or certifies a full run; else so rarely that it costs about as much as the frame."""
+    cost = problem.system.volume_cost
+    if cost == "none":
+        return 0
+    if cost == "linear" or k == size:
+        return 1
+    return max(1, min(size // k, steps // (2 * LEAST_SAMPLES)))
 
 
 def _short(dtype: torch.dtype) -> str:

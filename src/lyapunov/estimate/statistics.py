@@ -1,14 +1,16 @@
-"""From growth to exponents: pooled over sequences in QR order, sorted once, with errors between sequences."""
+"""From growth to exponents: pooled over sequences in QR order, sorted once, each with its error and whether it is reliable."""
 
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from lyapunov._shapes import Exponents
-from lyapunov.tangent import Growth
+from lyapunov.estimate.errors import errors
+from lyapunov.tangent import Growth, Window
+
+CERTIFIED = 1e-3
+"""The volume residual, over the root of the number of exponents, beyond which none of them is called reliable."""
 
 
 @dataclass(frozen=True)
@@ -17,64 +19,102 @@ class Estimates:
 
     exponents: Exponents
     standard_errors: Exponents
+    degrees: Exponents
+    correlation_times: Exponents
     per_sequence: Tensor
     reliable: Tensor
+    lost_at: Tensor
     layer: Tensor
     history: Tensor
     history_steps: Tensor
-    volume_mean: float | None
-    volume_mean_error: float | None
+    volume_history: Tensor | None
+    volume_steps: Tensor | None
+    volume_residual: float | None
+    rank: int | None
+    rank_window: Window | None
 
 
-def estimates(growth: Growth, *, k: int, size: int, dt: float) -> Estimates:
-    """The k largest of all columns. Averages come before the sort: sorting per sequence would bias the top upward."""
+def estimates(growth: Growth, *, k: int, sizes: tuple[int, ...], dt: float, tolerated: float) -> Estimates:
+    """The k largest of all columns. Averages come before the sort: sorting per sequence would bias the top upward.
+
+    `sizes`: exponents that each independent block has. `tolerated`: rounding, relative to what remains of a column, up to
+    which its exponent is reliable.
+    """
     steps = growth.steps.sum(0)
     total = growth.log_growth.sum(0)
     pooled = total.sum(0) / (steps.sum() * dt)
     order = pooled.argsort(descending=True, stable=True)[:k]
     per_sequence = (total / (steps.unsqueeze(-1) * dt))[:, order]
-    volume, volume_error = _volume_mean(growth, steps, size * dt)
+    history = growth.log_growth[..., order]
+    found = errors(history, growth.steps)
+    residuals = _residuals(growth, sizes)
     return Estimates(
         exponents=pooled[order],
-        standard_errors=between_sequences(per_sequence, steps),
+        standard_errors=found.standard_errors / dt,
+        degrees=found.degrees,
+        correlation_times=found.correlation_times,
         per_sequence=per_sequence,
-        reliable=growth.trusted.all(0)[order],
+        reliable=_reliable(growth, residuals, sizes, tolerated)[order],
+        lost_at=growth.lost_at[order],
         layer=growth.block[order],
-        history=growth.log_growth[..., order],
+        history=history,
         history_steps=growth.steps,
-        volume_mean=volume,
-        volume_mean_error=volume_error,
+        volume_history=None if growth.log_volume is None else growth.log_volume.sum(-1),
+        volume_steps=growth.volume_steps,
+        volume_residual=None if residuals is None else float(residuals.sum().abs()) / dt,
+        rank=_rank(growth, sizes),
+        rank_window=growth.window,
     )
 
 
-def between_sequences(per_sequence: Tensor, steps: Tensor) -> Tensor:
-    """Standard error of the pooled mean of `per_sequence` (batch, k) with weights `steps`: sqrt(B/(B-1) sum w^2 (x - m)^2).
-
-    NaN for one sequence, which has no other to differ from; 0 for -inf, which all lost directions share.
-    """
-    batch = len(steps)
-    if batch < 2:
-        return torch.full(per_sequence.shape[1:], torch.nan, dtype=per_sequence.dtype)
-    weights = (steps / steps.sum()).unsqueeze(-1)
-    centre = (weights * per_sequence).sum(0)
-    squares = (weights * (per_sequence - centre)).square().sum(0) * batch / (batch - 1)
-    return torch.where(centre.isinf(), 0.0, squares.sqrt())
-
-
-@lru_cache
-def student_quantile(level: float, degrees: int) -> float:
-    """t with P(|T| < t) = level. With T = sqrt(d) tan a the density is cos^(d-1) a, so the integral is over a finite range."""
-    angles = np.linspace(0, np.pi / 2, 200_001)
-    density = np.cos(angles) ** (degrees - 1)
-    mass = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2)])
-    return float(np.sqrt(degrees) * np.tan(np.interp(level, mass / mass[-1], angles)))
+def without_empty(growth: Growth) -> tuple[Growth, list[int]]:
+    """Without the sequences that ended before counting began, and which those were."""
+    keep = growth.steps.sum(0) > 0
+    if bool(keep.all()):
+        return growth, []
+    kept = replace(
+        growth,
+        log_growth=growth.log_growth[:, keep],
+        steps=growth.steps[:, keep],
+        log_volume=None if growth.log_volume is None else growth.log_volume[:, keep],
+        volume_steps=None if growth.volume_steps is None else growth.volume_steps[:, keep],
+    )
+    return kept, torch.nonzero(~keep).flatten().tolist()
 
 
-def _volume_mean(growth: Growth, steps: Tensor, divisor: float) -> tuple[float | None, float | None]:
-    if growth.log_volume is None:
-        return None, None
-    volume = growth.log_volume.sum(-1)
-    if not bool(torch.isfinite(volume).all()):
-        return None, None
-    per_sequence = (volume / (steps * divisor)).unsqueeze(-1)
-    return float(volume.sum() / (steps.sum() * divisor)), float(between_sequences(per_sequence, steps))
+def _residuals(growth: Growth, sizes: tuple[int, ...]) -> Tensor | None:
+    """(blocks,): sum of growth minus ln |det J|, in nats per step, of a full run with determinants at every step."""
+    columns = torch.bincount(growth.block, minlength=len(sizes)).tolist()
+    volume, volume_steps = growth.log_volume, growth.volume_steps
+    if volume is None or volume_steps is None or tuple(columns) != sizes or not torch.equal(volume_steps, growth.steps):
+        return None
+    counted = growth.steps.sum()
+    grown = growth.log_growth.sum((0, 1))
+    sums = torch.zeros(len(sizes), dtype=grown.dtype).index_add(0, growth.block, grown)
+    residuals = (sums - volume.sum((0, 1))) / counted
+    return residuals if bool(torch.isfinite(residuals).all()) else None
+
+
+def _reliable(growth: Growth, residuals: Tensor | None, sizes: tuple[int, ...], tolerated: float) -> Tensor:
+    """Above the floor, as is every column before it in its block; and certified, where there is a certificate to ask."""
+    lost = growth.lost_at >= 0
+    reliable = torch.zeros_like(lost)
+    for at, size in enumerate(sizes):
+        mine = growth.block == at
+        noisy = (growth.noise[mine] > tolerated) & ~lost[mine]
+        fine = ~noisy.cummax(0).values | lost[mine]
+        if residuals is not None and bool(fine.all()) and float(residuals[at].abs()) > CERTIFIED * size**0.5:
+            fine = lost[mine]
+        reliable[mine] = fine
+    return reliable
+
+
+def _rank(growth: Growth, sizes: tuple[int, ...]) -> int | None:
+    """Directions that were never lost; None where the columns computed do not tell."""
+    rank = 0
+    for at, size in enumerate(sizes):
+        lost = growth.lost_at[growth.block == at] >= 0
+        if len(lost) < size and not bool(lost.any()):
+            return None
+        rank += int((~lost).sum())
+    return rank

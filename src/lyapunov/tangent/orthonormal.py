@@ -14,6 +14,11 @@ def orthonormalise(frame: Frame) -> tuple[Frame, PerColumn]:
     return q * signs.unsqueeze(-2), diagonal.abs().log()
 
 
+def log_lengths(frame: Frame) -> PerColumn:
+    """ln of the length of each column: what rounding in a column is relative to, whatever remains of it beside the others."""
+    return torch.linalg.vector_norm(frame, dim=-2).log()
+
+
 def random_frame(size: int, columns: int, *, batch: int, seed: int, block: int, like: Tensor) -> Frame:
     """A random orthonormal frame (batch, size, columns), the same for all sequences, every device and every dtype.
 

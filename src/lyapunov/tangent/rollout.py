@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -12,12 +12,18 @@ from torch.utils._pytree import tree_flatten, tree_map
 from lyapunov._shapes import Frames, Input, State, blocks
 from lyapunov.errors import Diverged
 from lyapunov.systems import System
-from lyapunov.tangent.orthonormal import orthonormalise
+from lyapunov.tangent.bins import Bins
+from lyapunov.tangent.interval import Interval, log_unit
+from lyapunov.tangent.loss import LossWatch, Window
+from lyapunov.tangent.orthonormal import log_lengths, orthonormalise
+from lyapunov.tangent.stationarity import Halves
+from lyapunov.tangent.transients import Agreement, settled_after
 
-MAX_BINS = 1000
-"""History is kept in at most this many time bins, so memory does not grow with time."""
-TOLERANCE = 1e-3
-"""A column is trusted while rounding changes its growth per interval by less than this."""
+ADAPTED, FORCED = 1e-4, 1e-2
+"""The root mean square of rounding, relative to what remains of a column, up to which its exponent is reliable: with the
+interval left open, to 1e-3; at an interval that was asked for, to 1e-2."""
+_SUSPICIOUS = 1e-2
+"""Rounding relative to what remains of a column from which on the column may be lost altogether."""
 _SETTLE_CHUNK = 100
 _REMEDY = {
     "state": "The map does not stay bounded from this state on these inputs: check the weights, the scale of the inputs, the "
@@ -39,38 +45,54 @@ class Drive(Protocol):
 
 @dataclass(frozen=True)
 class Schedule:
-    """Steps spent on each part, and the interval between orthonormalisations."""
+    """What a run is to do with its steps. None: `settle`, `align` and `qr_every` are found in the data.
 
-    settle: int
-    align: int
-    count: int
-    qr_every: int
+    `steps`: all there are, or, `autonomous`, those to count, besides the transients. `limit`: the most that `settle` and
+    `align` take where they are left open. `volume_every`: ln |det J| is taken at every so many counted steps (0: never).
+    """
+
+    steps: int
+    settle: int | None
+    align: int | None
+    qr_every: int | None = None
+    limit: int = 100
+    autonomous: bool = False
+    volume_every: int = 0
 
     @property
-    def start(self) -> int:
-        """The first counted step."""
-        return self.settle + self.align
-
-    @property
-    def total(self) -> int:
-        """All steps."""
-        return self.start + self.count
+    def most(self) -> int:
+        """All steps that a run may make."""
+        transients = sum(self.limit if part is None else part for part in (self.settle, self.align))
+        return self.steps + transients if self.autonomous else self.steps
 
 
 @dataclass(frozen=True)
 class Growth:
     """What a run counted, in QR order: all tensors on the CPU, float64.
 
-    `log_growth` (bins, batch, columns): sums of ln diag R; `steps` (bins, batch): the steps behind them; `trusted` (batch,
-    columns): False where the column fell below the precision floor at some orthonormalisation; `block` (columns,): which
-    independent block a column belongs to; `log_volume` (batch, blocks): sum of ln |det J| over the counted steps, or None.
+    `log_growth` (bins, batch, columns): sums of ln diag R; `steps` (bins, batch): the steps behind them; `noise` (columns,):
+    rounding relative to what remained of the column, root mean square over intervals and sequences, 1 at the precision
+    floor; `block` (columns,): which independent block a column belongs to; `lost_at` (columns,): the step by which it was
+    lost in some sequence, -1 where it was not; `window`: the steps whose product showed the last loss; `log_volume` (bins,
+    batch, blocks): sums of ln |det J| over `volume_steps` (bins, batch) of the counted steps, or None; `drift`: the state in
+    both halves. `settle`, `align`, `count`, `qr_every`: what was done; `apart`, `disagreement`: what the transients left.
     """
 
     log_growth: Tensor
     steps: Tensor
-    trusted: Tensor
+    noise: Tensor
     block: Tensor
+    lost_at: Tensor
+    window: Window | None
     log_volume: Tensor | None
+    volume_steps: Tensor | None
+    drift: Halves
+    settle: int
+    align: int
+    count: int
+    qr_every: int
+    apart: float | None
+    disagreement: float | None
 
 
 def rollout(
@@ -80,14 +102,18 @@ def rollout(
     frames: Frames,
     schedule: Schedule,
     *,
-    volume: bool = False,
+    other_frames: Frames | None = None,
     on_step: Callable[[int], None] = lambda _: None,
 ) -> Growth:
-    """Push state and frames through time; raises `Diverged`, its `.partial` a `Growth` or None, on NaN or infinity."""
+    """Push state and frames through time; raises `Diverged`, its `.partial` a `Growth` or None, on NaN or infinity.
+
+    `other_frames`, a second random start, is needed where `align` is left open. `on_step` is told the step, and once the
+    counted part begins, all steps of the run are known to be `schedule.most` or fewer.
+    """
     run = _Run(system, drive, state, frames, schedule, on_step)
     run.settle()
-    run.push(schedule.align, counted=False, volume=False)
-    run.push(schedule.count, counted=True, volume=volume)
+    run.align(other_frames)
+    run.count()
     return run.growth()
 
 
@@ -103,76 +129,174 @@ class _Run:
     ) -> None:
         self.system, self.drive, self.schedule, self.on_step = system, drive, schedule, on_step
         self.state, self.frames, self.t = state, frames, 0
+        self.twin: Frames | None = None
         parts = blocks(frames)
         columns = [part.shape[-1] for part in parts]
         self.block = torch.repeat_interleave(torch.arange(len(parts)), torch.tensor(columns))
-        self.floor = -math.log(torch.finfo(parts[0].dtype).eps / 2) + math.log(TOLERANCE)
-        interval = schedule.qr_every
-        self.width = math.ceil(math.ceil(schedule.count / MAX_BINS) / interval) * interval
-        self.history = torch.zeros(math.ceil(schedule.count / self.width), drive.batch, sum(columns), dtype=torch.float64)
-        self.trusted = torch.ones(drive.batch, sum(columns), dtype=torch.bool)
-        self.dead = torch.zeros_like(self.trusted)
-        self.volume: Tensor | None = None
+        self.rank_of_column = torch.cat([torch.arange(count) for count in columns])
+        self.log_unit = log_unit(parts[0].dtype)
+        self.interval = Interval(schedule.qr_every, parts[0].dtype)
+        self.tolerated = FORCED if self.interval.fixed else ADAPTED
+        self.noise = torch.zeros(sum(columns), dtype=torch.float64)
+        self.judged = 0
+        self.lost_at = torch.full((sum(columns),), -1)
         self.lengths = None if drive.lengths is None else drive.lengths.to(parts[0].device)
+        self.watch = LossWatch(system, drive.at, self.lengths, drive.batch)
+        self.agreement = Agreement()
+        self.settled, self.aligned, self.total = 0, 0, schedule.most
+        self.apart: float | None = None
         self.good = (0, state, frames)
 
+    @property
+    def start(self) -> int:
+        """The first counted step."""
+        return self.settled + self.aligned
+
     def settle(self) -> None:
-        while self.t < self.schedule.settle:
-            for _ in range(min(_SETTLE_CHUNK, self.schedule.settle - self.t)):
+        """The state alone."""
+        self.settled = self.schedule.settle or 0
+        if self.schedule.settle is None:
+            found = settled_after(self.system, self.drive.at, self._alive, self.state, self.schedule.limit)
+            self.settled, self.apart = found if math.isfinite(found[1]) else (0, None)
+        while self.t < self.settled:
+            for _ in range(min(_SETTLE_CHUNK, self.settled - self.t)):
                 new = self.system.step(self.state, self.drive.at(self.t))
                 self.state = self._alive(new, self.state, self.t)
                 self._tick()
             self._check_finite(pushing=False)
 
-    def push(self, steps: int, *, counted: bool, volume: bool) -> None:
-        """So many steps with an orthonormalisation every interval and at the end."""
-        last = self.t + steps
-        while self.t < last:
-            interval = min(self.schedule.qr_every, last - self.t)
-            for _ in range(interval):
-                x = self.drive.at(self.t)
-                if volume:
-                    self._add_volume(self.system.log_volume(self.state, x))
-                self.state, self.frames = self._pushed(self.state, x, self.frames, self.t)
-                self._tick()
-            self._check_finite(pushing=True)
-            self._close(interval, counted=counted)
+    def align(self, other: Frames | None) -> None:
+        """State and frame, not counted; left open, a second frame goes along until both grow alike."""
+        if self.schedule.align is None:
+            self.twin = other
+            last = self.t + self.schedule.limit
+            while self.t < last and not self.agreement.reached:
+                self._advance(last)
+            self.twin = None
+        else:
+            last = self.t + self.schedule.align
+            while self.t < last:
+                self._advance(last)
+        self.aligned = self.t - self.settled
+        self.total = self.schedule.steps + (self.start if self.schedule.autonomous else 0)
+        self.bins, self.drift = Bins(self.start), Halves(self.start, self.total)
+        self.interval.forget()
 
-    def growth(self, until: int | None = None) -> Growth:
-        """What was counted, up to a step if the run ended early."""
-        end = self.schedule.total if until is None else until
-        bins = math.ceil((end - self.schedule.start) / self.width)
-        edges = (self.schedule.start + self.width * torch.arange(bins + 1)).clamp(max=end).unsqueeze(-1)
+    def count(self) -> None:
+        """State and frame, counted."""
+        while self.t < self.total:
+            self._advance(self.total, counted=True)
+
+    def growth(self) -> Growth:
+        """What was counted."""
+        edges = self.bins.edges().unsqueeze(-1)
         lengths = self.drive.lengths
         reached = edges.expand(-1, self.drive.batch) if lengths is None else torch.minimum(edges, lengths)
-        volume = self.volume if until is None and self.volume is not None else None
         steps = reached.diff(dim=0).double()
-        return Growth(self.history[:bins], steps, self.trusted, self.block, None if volume is None else volume.cpu())
+        volume = self.bins.volume()
+        share = None if volume is None else volume[1].unsqueeze(-1) / edges.diff(dim=0)
+        return Growth(
+            log_growth=self.bins.growth(),
+            steps=steps,
+            noise=(self.noise / max(self.judged, 1)).sqrt(),
+            block=self.block,
+            lost_at=self.lost_at,
+            window=self.watch.window,
+            log_volume=None if volume is None else volume[0],
+            volume_steps=None if share is None else steps * share,
+            drift=self.drift,
+            settle=self.settled,
+            align=self.aligned,
+            count=int(edges[-1]) - self.start,
+            qr_every=self.interval.usual,
+            apart=self.apart,
+            disagreement=self.agreement.apart if self.schedule.align is None else None,
+        )
+
+    def _advance(self, last: int, *, counted: bool = False) -> None:
+        """One interval, taken back where it was too long."""
+        taken = min(self.interval.steps, last - self.t)
+        self.good = (self.t, self.state, self.frames)
+        twin, volumes = self.twin, []
+        for _ in range(taken):
+            if counted and self.schedule.volume_every and (self.t - self.start) % self.schedule.volume_every == 0:
+                volumes.append(self._volume())
+            self.watch.remember(self.t, self.state)
+            self._push()
+            self._tick()
+        if not self._close(taken, counted=counted, volumes=[volume for volume in volumes if volume is not None]):
+            self.t, self.state, self.frames = self.good
+            self.twin = twin
+            self.watch.forget(self.t)
+
+    def _push(self) -> None:
+        x, twin = self.drive.at(self.t), self.twin
+        if twin is None:
+            self.state, self.frames = self._pushed(self.state, x, self.frames, self.t)
+            return
+        both: Any = tree_map(lambda a, b: torch.cat([a, b], dim=-1), self.frames, twin)
+        self.state, both = self._pushed(self.state, x, both, self.t)
+        self.frames = tree_map(lambda old, new: new[..., : old.shape[-1]], self.frames, both)
+        self.twin = tree_map(lambda old, new: new[..., old.shape[-1] :], twin, both)
 
     def _tick(self) -> None:
         self.t += 1
         self.on_step(self.t)
 
-    def _close(self, interval: int, *, counted: bool) -> None:
-        frames, logs = zip(*(orthonormalise(part) for part in blocks(self.frames)), strict=True)
-        self.frames = frames if isinstance(self.frames, tuple) else frames[0]
-        log_growth = torch.cat([self._judge(part, at, interval) for at, part in enumerate(logs)], dim=-1)
+    def _close(self, taken: int, *, counted: bool, volumes: list[Tensor]) -> bool:
+        """Orthonormalises and notes the growth; False where the interval must be taken back."""
+        if taken > 1 and not self.interval.fixed and not self._is_finite():
+            self.interval.shorten(taken)  # a frame may recover; a state comes to the step at which it broke
+            return False
+        self._check_finite(pushing=True)
+        frames, diagonal = self._orthonormalised(self.frames)
+        spread = self._spread(self.frames, diagonal)
+        steering = (self.lost_at < 0) & (self.noise <= self.tolerated**2 * self.drive.batch * self.schedule.most)
+        if self.interval.too_long(taken, spread[:, steering], diagonal[:, steering]):
+            return False
+        self.frames = frames
+        self._judge(spread, counted=counted)
+        if self.twin is not None:
+            self.twin, other = self._orthonormalised(self.twin)
+            sure = spread + self.log_unit < math.log(_SUSPICIOUS)
+            self.agreement.add(taken, diagonal.masked_fill(~sure, torch.nan), other)
         if counted:
-            self.history[(self.t - 1 - self.schedule.start) // self.width] += log_growth
+            volume = torch.stack(volumes).sum(0) if volumes else None
+            self.bins.add(self.t, self._resolved(diagonal, spread), volume, len(volumes))
+            self.drift.add(self.t, self.system.vector(self.state))
+            self.interval.keep(taken)
         self.good = (self.t, self.state, self.frames)
+        return True
 
-    def _judge(self, log_diagonal: Tensor, at: int, interval: int) -> Tensor:
-        """Growth of one block's columns; a column once lost stays lost, one below the precision floor stays untrusted."""
-        mine = self.block == at
-        dead = self.dead[:, mine]
-        log_diagonal = log_diagonal.cpu().double().masked_fill(dead, -math.inf)
-        zero = log_diagonal.isneginf()
-        largest_before = log_diagonal.cummax(dim=-1).values
-        above_floor = largest_before - log_diagonal <= self.floor
-        vanished_in_one_step = zero & (interval == 1)
-        self.trusted[:, mine] &= above_floor | vanished_in_one_step | dead
-        self.dead[:, mine] = zero
-        return log_diagonal
+    @staticmethod
+    def _orthonormalised(frames: Frames) -> tuple[Frames, Tensor]:
+        parts, diagonals = zip(*(orthonormalise(part) for part in blocks(frames)), strict=True)
+        joined = torch.cat([diagonal.cpu().double() for diagonal in diagonals], dim=-1)
+        return (parts if isinstance(frames, tuple) else parts[0]), joined
+
+    def _spread(self, frames: Frames, diagonal: Tensor) -> Tensor:
+        """How far what remains of each column lies behind the longest up to it, (batch, columns), as a logarithm."""
+        lengths = [log_lengths(part).cpu().double().cummax(dim=-1).values for part in blocks(frames)]
+        return (torch.cat(lengths, dim=-1) - diagonal).nan_to_num(nan=math.inf)
+
+    def _judge(self, spread: Tensor, *, counted: bool) -> None:
+        """How much of each column is rounding, and whether it is lost."""
+        running = torch.ones(len(spread), dtype=torch.bool) if self.lengths is None else (self.lengths.cpu() > self.good[0])
+        share = (spread + self.log_unit).exp().clamp(max=1.0)
+        if counted:
+            self.noise += share[running].square().sum(0)
+            self.judged += int(running.sum())
+        suspicious = bool((share[running][:, self.lost_at < 0] > _SUSPICIOUS).any())
+        self.watch.look(self.t, suspicious=suspicious)
+        least = torch.stack([ranks.min() for ranks in self.watch.ranks])[self.block]
+        self.lost_at = torch.where((self.lost_at < 0) & (self.rank_of_column >= least), self.t, self.lost_at)
+
+    def _resolved(self, diagonal: Tensor, spread: Tensor) -> Tensor:
+        """The growth to count: -inf where the direction is lost, the floor where it merely vanished in the arithmetic."""
+        longest = torch.where(diagonal.isneginf(), -math.inf, diagonal + spread).cummax(dim=-1).values
+        floor = longest.nan_to_num(neginf=0.0) + self.log_unit
+        resolved = torch.where(diagonal.isneginf(), floor, diagonal)
+        return resolved.masked_fill(self.lost_at >= 0, -math.inf)
 
     def _pushed(self, state: State, x: Input, frames: Frames, t: int) -> tuple[State, Frames]:
         new, moved = self.system.push(state, x, frames)
@@ -185,17 +309,21 @@ class _Run:
         running = self.lengths > t
         return tree_map(lambda a, b: torch.where(running.view(-1, *[1] * (a.dim() - 1)), a, b), new, old)
 
-    def _add_volume(self, volume: Tensor | None) -> None:
+    def _volume(self) -> Tensor | None:
+        """(batch, blocks): ln |det J| of the step about to be made; 0 for sequences that have ended."""
+        volume = self.system.log_volume(self.state, self.drive.at(self.t))
         if volume is None:
-            return
+            return None
         volume = volume.double().reshape(len(volume), -1)
         if self.lengths is not None:
             volume = torch.where((self.lengths > self.t).unsqueeze(-1), volume, 0.0)
-        self.volume = volume if self.volume is None else self.volume + volume
+        return volume.cpu()
+
+    def _is_finite(self) -> bool:
+        return all(_is_finite(part) for part in (*tree_flatten(self.state)[0], *blocks(self.frames)))
 
     def _check_finite(self, *, pushing: bool) -> None:
-        tensors = [*tree_flatten(self.state)[0], *(blocks(self.frames) if pushing else ())]
-        if not all(_is_finite(part) for part in tensors):
+        if not self._is_finite():
             raise self._diverged(pushing=pushing)
         if not pushing:
             self.good = (self.t, self.state, self.frames)
@@ -215,9 +343,9 @@ class _Run:
             if not all(_is_finite(part) for part in blocks(frames)):
                 at = t
                 break
-        counted = good - self.schedule.start
-        partial = self.growth(good) if counted > 0 else None
-        kept = f"the {counted} steps counted before are in .partial" if counted > 0 else "nothing was counted before"
+        counted = len(self.bins) and good - self.start if hasattr(self, "bins") else 0
+        partial = self.growth() if counted else None
+        kept = f"the {counted} steps counted before are in .partial" if counted else "nothing was counted before"
         message = f"Expected a finite {broken}, got NaN or infinity at step {at} (from 0); {kept}. {_REMEDY[broken]}"
         return Diverged(message, step=at, partial=partial)
 

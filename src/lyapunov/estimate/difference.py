@@ -1,0 +1,104 @@
+"""The paired difference of two spectra: what is common to both, their inputs and their first frame, cancels."""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from lyapunov._shapes import Exponents
+from lyapunov.errors import InvalidInput
+from lyapunov.estimate._table import aligned, number, shown_rows
+from lyapunov.estimate.errors import blocked, errors, half_widths
+
+if TYPE_CHECKING:
+    from lyapunov.estimate.result import Spectrum
+
+_PAIRED = ("inputs", "seed", "settle", "align", "count", "batch", "k", "dt")
+"""Settings that must be the same for a difference to be paired."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Difference:
+    """`a - b`, exponent by exponent in the order of each spectrum, nats per step (with `dt`, per unit of time).
+
+    exponents (k,): differences, NaN where both are -inf. standard_errors and degrees (k,): of the paired differences, from
+    sequences and blocks. reliable (k,): both are. mean, mean_standard_error: of the means over all exponents, or None.
+    """
+
+    exponents: Exponents
+    standard_errors: Exponents
+    degrees: Exponents
+    reliable: Tensor
+    mean: float | None
+    mean_standard_error: float | None
+
+    @classmethod
+    def of(cls, one: "Spectrum", other: "Spectrum") -> "Difference":
+        """Raises InvalidInput where the two do not match, with what differs and what to do."""
+        _require_paired(one, other)
+        widths, steps = _common(one, other)
+        lost = one.exponents.isneginf() | other.exponents.isneginf()
+        pair = [_regular(part.history.nan_to_num(neginf=0.0), part.history_steps, widths) for part in (one, other)]
+        found = errors(pair[0] - pair[1], steps)
+        mean, mean_error = _mean(one, other, widths)
+        return cls(
+            exponents=one.exponents - other.exponents,
+            standard_errors=(found.standard_errors / one.settings.dt).masked_fill(lost, torch.nan),
+            degrees=found.degrees,
+            reliable=one.reliable & other.reliable,
+            mean=mean,
+            mean_standard_error=mean_error,
+        )
+
+    def interval(self, level: float = 0.95) -> Tensor:
+        """(k, 2): Student-t intervals of the differences."""
+        half = half_widths(self.standard_errors, self.degrees, level)
+        return torch.stack([self.exponents - half, self.exponents + half], dim=-1)
+
+    def __repr__(self) -> str:
+        rows = [("i", "difference", "± error", ""), *(self._row(at) for at in shown_rows(len(self.exponents)))]
+        mean = f"mean {number(self.mean)} ± {number(self.mean_standard_error)}"
+        return "\n".join(["Paired difference of two Lyapunov spectra", "", *aligned(rows), "", mean])
+
+    def _row(self, at: int | None) -> tuple[str, ...]:
+        if at is None:
+            return ("...", "...", "", "")
+        flag = "" if bool(self.reliable[at]) else "below the precision floor"
+        return str(at + 1), number(float(self.exponents[at])), number(float(self.standard_errors[at])), flag
+
+
+def _require_paired(one: "Spectrum", other: "Spectrum") -> None:
+    for name in _PAIRED:
+        first, second = getattr(one.settings, name), getattr(other.settings, name)
+        if first != second:
+            transients = name in ("settle", "align", "count")
+            remedy = "Pass both the same settle and align." if transients else f"Compute both with the same {name}."
+            raise InvalidInput(f"Expected two spectra with the same {name}, got {first} and {second}. {remedy}")
+
+
+def _common(one: "Spectrum", other: "Spectrum") -> tuple[Tensor, Tensor]:
+    """Stretches of time that both histories resolve, and the steps in them."""
+    coarse = one if len(one.history) <= len(other.history) else other
+    count, total = len(coarse.history), coarse.history_steps.amax(1).sum()
+    widths = torch.full((count,), float(total) / count, dtype=torch.float64)
+    return widths, _regular(coarse.history_steps, coarse.history_steps, widths)
+
+
+def _regular(values: Tensor, steps: Tensor, widths: Tensor) -> Tensor:
+    return blocked(values, steps.amax(1), len(widths))
+
+
+def _mean(one: "Spectrum", other: "Spectrum", widths: Tensor) -> tuple[float | None, float | None]:
+    if one.mean is None or other.mean is None or one.mean_count != other.mean_count:
+        return None, None
+    rates = []
+    for part in (one, other):
+        grown, steps = part.mean_series
+        cells = _regular(grown, part.history_steps, widths), _regular(steps, part.history_steps, widths)
+        rates.append((cells[0] / cells[1].clamp(min=1e-300)).nan_to_num(0.0) * (cells[1] > 0))
+    weights = _regular(one.history_steps, one.history_steps, widths)
+    found = errors(((rates[0] - rates[1]) * weights).unsqueeze(-1), weights)
+    error = float(found.standard_errors[0]) / (one.mean_count * one.settings.dt)
+    return one.mean - other.mean, error if not math.isnan(error) else math.nan

@@ -1,0 +1,153 @@
+"""What can be said of a result as a whole: converged, or why not and what would help."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lyapunov.estimate.errors import INDEPENDENT, student_quantile
+from lyapunov.estimate.settings import Settings
+from lyapunov.estimate.statistics import Estimates
+from lyapunov.systems import Label
+from lyapunov.tangent import AGREED, TOGETHER, Growth
+
+Kind = Literal["too short", "drifting", "unreliable tail", "finite-time"]
+ENOUGH_BLOCKS = 6
+"""Independent blocks, over all sequences, below which a standard error is a guess."""
+_CHAOTIC = 0.3
+"""Copies of the state that far apart did not just need longer."""
+_DRIFT, _DRIFT_ALONE, _LEVEL, _NAMED = 0.1, 0.5, 0.01, 5
+
+
+class Finding(NamedTuple):
+    """Something that keeps a result from being converged, in one kind of word and in one sentence."""
+
+    kind: Kind
+    message: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found; nothing: converged."""
+
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def converged(self) -> bool:
+        """Nothing speaks against it."""
+        return not self.findings
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """The kinds of findings, each once."""
+        return tuple(dict.fromkeys(finding.kind for finding in self.findings))
+
+    def __str__(self) -> str:
+        if self.converged:
+            return "converged"
+        return "; ".join(f"{kind}: " + " ".join(f.message for f in self.findings if f.kind == kind) for kind in self.kinds)
+
+
+def judge(estimates: Estimates, settings: Settings, growth: Growth, labels: tuple[Label, ...]) -> Verdict:
+    """Findings in the order of what to look at first."""
+    findings: list[Finding | None] = []
+    if settings.from_reset:
+        message = f"from the initial state over {settings.count} steps, nothing discarded; another length gives other numbers."
+        findings.append(Finding("finite-time", message))
+    else:
+        findings += [_state(estimates, settings, growth), _frame(settings, growth), _drift(growth, labels)]
+    findings += [_errors(estimates, settings), unreliable_tail(estimates, settings)]
+    return Verdict(tuple(finding for finding in findings if finding is not None))
+
+
+def unreliable_tail(estimates: Estimates, settings: Settings) -> Finding | None:
+    """The first exponent that cannot be trusted, and what would help."""
+    wrong = torch.nonzero(~estimates.reliable).flatten().tolist()
+    if not wrong:
+        return None
+    first, count = wrong[0] + 1, len(wrong)
+    remedies = []
+    if settings.qr_every > 1:
+        remedies.append("a smaller qr_every (None finds one)" if "qr_every" not in settings.chosen else "")
+    if settings.dtype != "float64":
+        remedies.append("dtype=torch.float64")
+    if first > 1:
+        remedies.append(f"k={first - 1} to leave them out")
+    remedies = [remedy for remedy in remedies if remedy]
+    advice = f" What would help: {', or '.join(remedies)}." if remedies else " Nothing helps but a higher precision."
+    return Finding("unreliable tail", f"{count} below the precision floor, from number {first} on.{advice}")
+
+
+def _state(estimates: Estimates, settings: Settings, growth: Growth) -> Finding | None:
+    apart = growth.apart
+    if apart is None or apart <= TOGETHER or float(estimates.exponents[0]) > 0:
+        return None
+    if apart > _CHAOTIC or settings.settle == 0:
+        message = f"copies of the state from different starts were after {settings.settle} steps {apart:.0%} as far apart as"
+        return Finding("too short", f"{message} at first. Pass a larger settle, with longer inputs.")
+    wanted = math.ceil(settings.settle * math.log(TOGETHER) / math.log(apart))
+    message = f"copies of the state from different starts were still {apart:.1%} apart after {settings.settle} steps;"
+    return Finding("too short", f"{message} about {wanted} would do: inputs of {4 * wanted} steps, or settle={wanted}.")
+
+
+def _frame(settings: Settings, growth: Growth) -> Finding | None:
+    left = growth.disagreement
+    if left is None or left <= AGREED:
+        return None
+    if not math.isfinite(left):
+        return Finding("too short", "no step was left to align the frame. Pass longer inputs, or align=0 if that is meant.")
+    wanted = math.ceil(max(settings.align, 1) * left / AGREED)
+    message = f"two random frames still differed by {left:.2g} nats per step (root mean square) after {settings.align} steps;"
+    return Finding("too short", f"{message} about {wanted} would do: inputs of {4 * wanted} steps, or align={wanted}.")
+
+
+def _errors(estimates: Estimates, settings: Settings) -> Finding | None:
+    """Too few independent stretches of growth for an error of the largest exponent."""
+    time = float(estimates.correlation_times[0])
+    if math.isnan(time):
+        return None
+    independent = len(estimates.per_sequence) * settings.count / (INDEPENDENT * time)
+    fits = len(estimates.per_sequence) > 1 or not bool(estimates.standard_errors[0].isnan())
+    if independent >= ENOUGH_BLOCKS and fits:
+        return None
+    wanted = math.ceil(ENOUGH_BLOCKS * INDEPENDENT * time / len(estimates.per_sequence))
+    message = (
+        f"growth stays correlated over about {time:.0f} steps, so {settings.count} counted steps are too few for an error;"
+    )
+    return Finding("too short", f"{message} about {max(wanted, settings.count + 1)} in each sequence, or more sequences.")
+
+
+def _drift(growth: Growth, labels: tuple[Label, ...]) -> Finding | None:
+    means = growth.drift.means
+    if means is None:
+        return None
+    first, second = means
+    change = second - first
+    size = (first + second).mean(0) / 2
+    relative = change.mean(0).abs() / size.clamp(min=1e-12)
+    drifting = (relative > _DRIFT) & _significant(change, relative) & (size > 0.01 * size.max())
+    units = torch.nonzero(drifting).flatten()
+    if not len(units):
+        return None
+    order = units[(change.mean(0).abs())[units].argsort(descending=True)]
+    named = ", ".join(_name(labels[at]) for at in order[:_NAMED].tolist())
+    more = f" and {len(order) - _NAMED} more" if len(order) > _NAMED else ""
+    top = int(order[0])
+    sizes = f"{float(first[:, top].mean()):.3g} in the first half, {float(second[:, top].mean()):.3g} in the second"
+    message = f"the state does not stay where it is: {named}{more} (the first one's mean size: {sizes})."
+    return Finding("drifting", f"{message} These are averages over a state that moves, not exponents of one that stays.")
+
+
+def _significant(change: Tensor, relative: Tensor) -> Tensor:
+    """In sequences that agree on it, by Student's t over all units; a single sequence must show more."""
+    batch, units = change.shape
+    if batch < 3:
+        return relative > _DRIFT_ALONE
+    error = change.std(0) / batch**0.5
+    return change.mean(0).abs() > student_quantile(1 - _LEVEL / units, batch - 1) * error
+
+
+def _name(label: Label) -> str:
+    return f"{label.part}[{label.unit}] of layer {label.layer}"

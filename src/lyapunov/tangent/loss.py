@@ -1,0 +1,83 @@
+"""Directions that are lost for good, and when: by the exact rank of the product of recorded Jacobians."""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lyapunov._shapes import Input, State, blocks
+from lyapunov.systems import System
+from lyapunov.tangent.rank import LARGEST, ProductRank
+
+WINDOW = 8
+"""Steps of the product that a suspicion looks at first, and without a loss after which it is dropped."""
+
+
+class Window(NamedTuple):
+    """The steps whose product has a rank: from `start` up to, not including, `stop`."""
+
+    start: int
+    stop: int
+
+
+class LossWatch:
+    """Looks at the rank of a window of Jacobians when the frame is suspected of having lost a direction.
+
+    A direction that shrinks to nothing in floating point may be lost or merely small. The Jacobians of the last WINDOW steps,
+    taken as the exact numbers that they are, have a product whose rank tells. It goes on growing while the rank falls; when
+    it has not for WINDOW steps, it is dropped, and the next look waits twice as long as the last.
+    """
+
+    def __init__(self, system: System, drive_at: Callable[[int], Input], lengths: Tensor | None, batch: int) -> None:
+        self._system, self._at, self._lengths = system, drive_at, lengths
+        self._sizes = blocks(system.tangent_size)
+        self._recent: deque[tuple[int, State]] = deque()
+        self._products: list[ProductRank] = []
+        self._start, self._last_fall, self._next, self._wait = 0, 0, 0, WINDOW
+        self.ranks = [torch.full((batch,), size, dtype=torch.long) for size in self._sizes]
+        self.window: Window | None = None
+        self._possible = max(self._sizes) <= LARGEST
+
+    def remember(self, t: int, state: State) -> None:
+        """A step about to be made."""
+        if self._possible:
+            self._recent.append((t, state))
+            if not self._products and len(self._recent) > WINDOW:
+                self._recent.popleft()
+
+    def forget(self, t: int) -> None:
+        """Steps from t on were taken back."""
+        while self._recent and self._recent[-1][0] >= t:
+            self._recent.pop()
+
+    def look(self, t: int, *, suspicious: bool) -> None:
+        """After step t: starts or goes on with the product where there is reason to; `ranks` has what is known then."""
+        if not self._products:
+            if not suspicious or not self._possible or t < self._next or not self._recent:
+                return
+            batch = len(self.ranks[0])
+            self._products = [ProductRank(batch, size) for size in self._sizes]
+            self._start = self._recent[0][0]
+            self._last_fall = t
+        self._multiply()
+        found = [torch.minimum(old, product.ranks().cpu()) for old, product in zip(self.ranks, self._products, strict=True)]
+        if any(bool((new < old).any()) for new, old in zip(found, self.ranks, strict=True)):
+            self.ranks, self.window, self._last_fall = found, Window(self._start, t), t
+        elif t - self._last_fall >= WINDOW:
+            self._products, self._next, self._wait = [], t + self._wait, 2 * self._wait
+
+    def _multiply(self) -> None:
+        """The remembered steps onto the product; they are then done with."""
+        for t, state in self._recent:
+            running = None if self._lengths is None else (self._lengths > t)
+            for product, jacobian in zip(self._products, self._jacobians(state, self._at(t)), strict=True):
+                product.multiply(jacobian, running)
+        self._recent.clear()
+
+    def _jacobians(self, state: State, x: Input) -> tuple[Tensor, ...]:
+        vectors = blocks(self._system.vector(state))
+        eyes = tuple(torch.eye(v.shape[-1], dtype=v.dtype, device=v.device).expand(len(v), -1, -1) for v in vectors)
+        frame: Any = eyes if isinstance(self._system.tangent_size, tuple) else eyes[0]
+        return blocks(self._system.push(state, x, frame)[1])

@@ -1,0 +1,74 @@
+"""How long the state takes to forget where it started, and two frames to agree: both seen in the data."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from lyapunov._shapes import Input, State, blocks
+from lyapunov.systems import System
+
+TOGETHER = 1e-2
+"""Copies have come together when their distance is this share of what it was."""
+AGREED = 1e-2
+"""Frames agree when their exponents differ by less (nats per step, root mean square over columns)."""
+SHORTEST = 10
+"""Frames are compared over no fewer steps."""
+
+
+def settled_after(
+    system: System, at: Callable[[int], Input], alive: Callable[[State, State, int], State], state: State, limit: int
+) -> tuple[int, float]:
+    """The steps after which copies from different starts have come together, at most `limit`, and how far apart they still are.
+
+    The second copy starts from where the first one gets to, the next sequence's where there are several: a state the network
+    really visits. The distance is relative to the one at the start.
+    """
+    end = state
+    for t in range(limit):
+        end = alive(system.step(end, at(t)), end, t)
+    other = system.with_vector(state, tree_map(lambda part: part.roll(1, dims=0), system.vector(end)))
+    first = _distance(system, state, other)
+    apart = 1.0 if first > 0 else 0.0
+    for t in range(limit):
+        if apart <= TOGETHER:
+            return t, apart
+        state, other = (alive(system.step(one, at(t)), one, t) for one in (state, other))
+        apart = _distance(system, state, other) / first
+    return limit, apart
+
+
+def _distance(system: System, one: State, other: State) -> float:
+    parts = zip(blocks(system.vector(one)), blocks(system.vector(other)), strict=True)
+    return float(torch.stack([(a - b).double().square().mean() for a, b in parts]).mean().sqrt())
+
+
+class Agreement:
+    """Whether the growth of two frames that started differently has become the same."""
+
+    def __init__(self) -> None:
+        self._stops: list[int] = [0]
+        self._differences: list[Tensor] = []
+
+    def add(self, taken: int, one: Tensor, other: Tensor) -> None:
+        """ln diag R of both over the last interval, (batch, columns); columns without a number are passed over."""
+        self._stops.append(self._stops[-1] + taken)
+        self._differences.append((one - other).mean(0))
+
+    @property
+    def apart(self) -> float:
+        """Root mean square over columns of the difference in exponents, over the later half of the steps made."""
+        total = self._stops[-1]
+        first = next(at for at, stop in enumerate(self._stops) if stop >= total // 2) if total else 0
+        recent = self._differences[first:]
+        if not recent:
+            return float("inf")
+        rates = torch.stack(recent).sum(0) / (total - self._stops[first])
+        rates = rates[torch.isfinite(rates)]
+        return float(rates.square().mean().sqrt()) if rates.numel() else 0.0
+
+    @property
+    def reached(self) -> bool:
+        """They agree, over enough steps to say so."""
+        return self._stops[-1] >= SHORTEST and self.apart <= AGREED
