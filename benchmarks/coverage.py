@@ -21,7 +21,7 @@ from torch import Tensor
 
 import lyapunov
 from lyapunov.systems import known
-from lyapunov.tasks import Trainer, Training, demo_corpus, new_model
+from lyapunov.tasks import Corpus, Trainer, Training, corpus, demo_corpus, new_model, python_reference
 
 ROOT = Path(__file__).parent.parent
 PAGE, FIGURE = ROOT / "docs" / "budget.md", ROOT / "docs" / "figures" / "budget.png"
@@ -101,9 +101,8 @@ def text_windows(symbols: Tensor, size: int, sequences: int, steps: int, seed: i
     return torch.nn.functional.one_hot(symbols[starts.unsqueeze(-1) + torch.arange(steps)], size).double()
 
 
-def trained_lstm(hidden: int = 24, epochs: int = 3) -> tuple[torch.nn.LSTM, Tensor, int]:
+def trained_lstm(data: Corpus, hidden: int = 24, epochs: int = 3) -> tuple[torch.nn.LSTM, Tensor, int]:
     """A small character LSTM after three epochs, the text, and the number of its symbols."""
-    data = demo_corpus()
     training = Training(hidden=hidden, epochs=epochs)
     model = new_model(data, training)
     trainer = Trainer(model, data, training)
@@ -140,10 +139,14 @@ def coverage_rows(scale: float, pool: ProcessPoolExecutor) -> Iterator[Row]:
     truth = long_truth(tanh, pool, sequences=50, counted=4000)
     name = "driven Gaussian tanh network, 32 units, 10 x 150 counted"
     yield coverage(name, tanh, truth, round(1000 * scale), pool)
-    module, symbols, size = trained_lstm()
-    run = partial(lstm, module=module, symbols=symbols, size=size)
-    truth = long_truth(run, pool, sequences=150, counted=2000)
-    yield coverage("LSTM of 24 units trained on text, full state, 10 x 300", run, truth, round(300 * scale), pool)
+    reference = corpus("the Python language reference", python_reference(), limit=465_000)
+    texts = {data.name: data for data in (demo_corpus(), reference)}
+    for data in texts.values():  # War and Peace first, where LYAPUNOV_DATA_DIR has it
+        module, symbols, size = trained_lstm(data)
+        run = partial(lstm, module=module, symbols=symbols, size=size)
+        truth = long_truth(run, pool, sequences=150, counted=2000)
+        name = f"LSTM of 24 units, full state, trained on {data.name}, 10 x 300"
+        yield coverage(name, run, truth, round(300 * scale), pool)
 
 
 BUDGET = {

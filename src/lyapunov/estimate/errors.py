@@ -33,25 +33,27 @@ class Errors(NamedTuple):
 def errors(history: Tensor, steps: Tensor) -> Errors:
     """Of the pooled rates sum(history) / sum(steps); history (bins, batch, columns), steps (bins, batch).
 
-    The larger of two standard errors, each sqrt(G/(G-1) sum_g (grown_g - rate steps_g)^2) / sum(steps) over groups g: whole
-    sequences, which sees whatever makes them differ, and blocks of at least INDEPENDENT correlation times within them, which
-    has more degrees of freedom. NaN for one sequence too short for two blocks; 0 for -inf, which has none to make.
+    The larger of two standard errors, each sqrt(G/(G-f) sum_g (grown_g - rate steps_g)^2) / sum(steps) over groups g: whole
+    sequences beside the pooled rate (f = 1), which sees whatever makes them differ; and blocks of at least INDEPENDENT
+    correlation times beside their own sequence's rate (f sequences), which has more degrees of freedom. NaN for one sequence
+    too short for two blocks; 0 for -inf, which has none to make.
     """
     counted = steps.amax(1) > 0
     history, steps = history[counted], steps[counted]
     lost = history.isneginf().any(0).any(0)
-    residues = _residues(history.masked_fill(lost, 0.0), steps)
-    widths = steps.amax(1)
-    times = correlation_times(residues, widths)
+    history, widths = history.masked_fill(lost, 0.0), steps.amax(1)
+    own = history - steps.unsqueeze(-1) * (history.sum(0) / steps.sum(0).unsqueeze(-1))
+    times = correlation_times(own, widths)
     counts = torch.tensor(_BLOCKS)
     allowed = (counts.unsqueeze(-1) * INDEPENDENT * times <= widths.sum()) & (counts.unsqueeze(-1) <= len(widths))
     chosen = (counts.unsqueeze(-1) * allowed).amax(0)
-    between = _grouped_error(residues, steps, widths, 1)
+    residues = history - steps.unsqueeze(-1) * (history.sum((0, 1)) / steps.sum())
+    between = _grouped_error(residues, steps, widths, 1, fixed=1)
     within, groups = torch.full_like(between, torch.nan), torch.full_like(times, steps.shape[1])
     for count in chosen.unique().tolist():
         if count > 1:
             mine = chosen == count
-            within[mine] = _grouped_error(residues[..., mine], steps, widths, count)
+            within[mine] = _grouped_error(own[..., mine], steps, widths, count, fixed=steps.shape[1])
             differ = between[mine] ** 2 > DIFFERENT * within[mine] ** 2
             groups[mine] = torch.where(differ, steps.shape[1], _group_count(steps, widths, count)).double()
     larger = torch.fmax(within, between).masked_fill(lost, 0.0)
@@ -61,7 +63,7 @@ def errors(history: Tensor, steps: Tensor) -> Errors:
 def correlation_times(residues: Tensor, widths: Tensor) -> Tensor:
     """(columns,): integrated autocorrelation time in steps, dt (1/2 + sum of correlations), at least half a cell.
 
-    Pooled over sequences about the pooled mean, summed up to the first lag that is five times the result (Sokal 1989).
+    Pooled over sequences, summed up to the first lag that is five times the result (Sokal 1989).
     """
     width = float(widths.max())
     cells = max(int(float(widths.sum()) / width), 1)
@@ -91,21 +93,16 @@ def blocked(values: Tensor, widths: Tensor, count: int) -> Tensor:
     low = torch.maximum(starts, edges[:-1].unsqueeze(-1))
     high = torch.minimum(stops, edges[1:].unsqueeze(-1))
     shares = (high - low).clamp(min=0) / widths
-    return (shares @ values.flatten(1)).reshape(count, *values.shape[1:])
+    return (shares @ values.reshape(len(values), -1)).reshape(count, *values.shape[1:])
 
 
-def _residues(history: Tensor, steps: Tensor) -> Tensor:
-    """Growth less what the pooled rate explains."""
-    rates = history.sum((0, 1)) / steps.sum()
-    return history - steps.unsqueeze(-1) * rates
-
-
-def _grouped_error(residues: Tensor, steps: Tensor, widths: Tensor, count: int) -> Tensor:
+def _grouped_error(residues: Tensor, steps: Tensor, widths: Tensor, count: int, *, fixed: int) -> Tensor:
+    """From so many groups in each sequence, `fixed` rates having been taken from the data."""
     groups = _group_count(steps, widths, count)
-    if groups < 2:
+    if groups <= fixed:
         return torch.full(residues.shape[2:], torch.nan, dtype=residues.dtype)
     squares = blocked(residues, widths, count).square().sum((0, 1))
-    return (squares * groups / (groups - 1)).sqrt() / steps.sum()
+    return (squares * groups / (groups - fixed)).sqrt() / steps.sum()
 
 
 def _group_count(steps: Tensor, widths: Tensor, count: int) -> int:

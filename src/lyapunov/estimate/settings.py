@@ -8,10 +8,8 @@ from lyapunov import _checks
 from lyapunov.errors import InvalidInput
 from lyapunov.intake import Problem, Request, digest
 from lyapunov.systems import total_size
-from lyapunov.tangent import Growth, Schedule
+from lyapunov.tangent import FIXED, Growth, Schedule
 
-LONGEST_TRANSIENT = 100
-"""The most steps that `settle` and `align`, left None, each take of driving inputs."""
 LEAST_SAMPLES = 4
 """Steps at which a costly ln |det J| is taken, at the least."""
 
@@ -70,8 +68,8 @@ class Wishes:
 def choose(problem: Problem, request: Request, wishes: Wishes) -> tuple[Settings, Schedule]:
     """Checked settings, those that the run finds in the data still 0, and the schedule that says how it finds them.
 
-    Left None: `k` is all; `settle`, `align` and `qr_every` are found, the first two within a quarter of the inputs (of the
-    median sequence) and 100 steps each, without inputs within a tenth of `steps`, at least 100.
+    Left None: `k` is all; `settle`, `align` and `qr_every` are found, the first two within a quarter of the inputs each (of
+    the median sequence), without inputs within a tenth of `steps`, at least 100; `align` takes at most 100.
     """
     size = total_size(problem.system)
     named = {"k": wishes.k, "settle": wishes.settle, "align": wishes.align, "qr_every": wishes.qr_every}
@@ -109,7 +107,7 @@ def _schedule(problem: Problem, wishes: Wishes, k: int, size: int) -> Schedule:
     autonomous = drive.values is None
     longest = drive.steps if drive.lengths is None else int(drive.lengths.max())
     if autonomous:
-        limit = max(LONGEST_TRANSIENT, drive.steps // 10)
+        limit = max(FIXED, drive.steps // 10)
     elif given >= longest:
         raise InvalidInput(
             f"Expected `inputs` longer than settle + align = {settle or 0} + {align or 0}, got {longest} steps: none is left "
@@ -117,14 +115,15 @@ def _schedule(problem: Problem, wishes: Wishes, k: int, size: int) -> Schedule:
         )
     else:
         typical = drive.steps if drive.lengths is None else int(drive.lengths.median())
-        limit = min(LONGEST_TRANSIENT, typical // 4, longest - given - 1)
+        limit = min(typical // 4, longest - given - 1)
     qr_every = None if wishes.qr_every is None else _checks.whole_number(wishes.qr_every, "qr_every", least=1)
     return Schedule(
         steps=longest,
         settle=settle,
         align=align,
         qr_every=qr_every,
-        limit=limit,
+        longest_settle=limit,
+        longest_align=min(limit, FIXED),
         autonomous=autonomous,
         volume_every=_volume_every(problem, k, size, longest),
     )

@@ -11,13 +11,11 @@ from lyapunov.estimate.errors import INDEPENDENT, student_quantile
 from lyapunov.estimate.settings import Settings
 from lyapunov.estimate.statistics import Estimates
 from lyapunov.systems import Label
-from lyapunov.tangent import AGREED, TOGETHER, Growth
+from lyapunov.tangent import AGREED, FOR_GOOD, TOGETHER, Growth
 
 Kind = Literal["too short", "drifting", "unreliable tail", "finite-time"]
 ENOUGH_BLOCKS = 6
 """Independent blocks, over all sequences, below which a standard error is a guess."""
-_CHAOTIC = 0.3
-"""Copies of the state that far apart did not just need longer."""
 _DRIFT, _DRIFT_ALONE, _LEVEL, _NAMED = 0.1, 0.5, 0.01, 5
 
 
@@ -84,7 +82,7 @@ def _state(estimates: Estimates, settings: Settings, growth: Growth) -> Finding 
     apart = growth.apart
     if apart is None or apart <= TOGETHER or float(estimates.exponents[0]) > 0:
         return None
-    if apart > _CHAOTIC or settings.settle == 0:
+    if apart > FOR_GOOD or settings.settle == 0:
         message = f"copies of the state from different starts were after {settings.settle} steps {apart:.0%} as far apart as"
         return Finding("too short", f"{message} at first. Pass a larger settle, with longer inputs.")
     wanted = math.ceil(settings.settle * math.log(TOGETHER) / math.log(apart))
@@ -100,7 +98,7 @@ def _frame(settings: Settings, growth: Growth) -> Finding | None:
         return Finding("too short", "no step was left to align the frame. Pass longer inputs, or align=0 if that is meant.")
     wanted = math.ceil(max(settings.align, 1) * left / AGREED)
     message = f"two random frames still differed by {left:.2g} nats per step (root mean square) after {settings.align} steps;"
-    return Finding("too short", f"{message} about {wanted} would do: inputs of {4 * wanted} steps, or align={wanted}.")
+    return Finding("too short", f"{message} about {wanted} would do: pass align={wanted}.")
 
 
 def _errors(estimates: Estimates, settings: Settings) -> Finding | None:
@@ -123,11 +121,11 @@ def _drift(growth: Growth, labels: tuple[Label, ...]) -> Finding | None:
     means = growth.drift.means
     if means is None:
         return None
-    first, second = means
-    change = second - first
-    size = (first + second).mean(0) / 2
+    pooled = means.mean(1)
+    steady = (pooled.diff(dim=0) > 0).all(0) | (pooled.diff(dim=0) < 0).all(0)
+    size, change = pooled.mean(0), (means[-1] - means[0])
     relative = change.mean(0).abs() / size.clamp(min=1e-12)
-    drifting = (relative > _DRIFT) & _significant(change, relative) & (size > 0.01 * size.max())
+    drifting = steady & (relative > _DRIFT) & _significant(change, relative) & (size > 0.01 * size.max())
     units = torch.nonzero(drifting).flatten()
     if not len(units):
         return None
@@ -135,13 +133,13 @@ def _drift(growth: Growth, labels: tuple[Label, ...]) -> Finding | None:
     named = ", ".join(_name(labels[at]) for at in order[:_NAMED].tolist())
     more = f" and {len(order) - _NAMED} more" if len(order) > _NAMED else ""
     top = int(order[0])
-    sizes = f"{float(first[:, top].mean()):.3g} in the first half, {float(second[:, top].mean()):.3g} in the second"
+    sizes = f"{float(pooled[0, top]):.3g} at first, {float(pooled[-1, top]):.3g} in the end"
     message = f"the state does not stay where it is: {named}{more} (the first one's mean size: {sizes})."
     return Finding("drifting", f"{message} These are averages over a state that moves, not exponents of one that stays.")
 
 
 def _significant(change: Tensor, relative: Tensor) -> Tensor:
-    """In sequences that agree on it, by Student's t over all units; a single sequence must show more."""
+    """In sequences that agree on it, by Student's t over all units; few sequences must show more."""
     batch, units = change.shape
     if batch < 3:
         return relative > _DRIFT_ALONE

@@ -5,20 +5,22 @@ from lyapunov.tangent.interval import TOLERANCE
 from lyapunov.tangent.loss import Window
 from lyapunov.tangent.orthonormal import orthonormalise, random_frame
 from lyapunov.tangent.rollout import ADAPTED, FORCED, Drive, Growth, Schedule, rollout
-from lyapunov.tangent.stationarity import Halves
-from lyapunov.tangent.transients import AGREED, TOGETHER
+from lyapunov.tangent.stationarity import Stretches
+from lyapunov.tangent.transients import AGREED, FIXED, FOR_GOOD, TOGETHER
 
 __all__ = [
     "ADAPTED",
     "AGREED",
+    "FIXED",
     "FORCED",
+    "FOR_GOOD",
     "MAX_BINS",
     "TOGETHER",
     "TOLERANCE",
     "Drive",
     "Growth",
-    "Halves",
     "Schedule",
+    "Stretches",
     "Window",
     "orthonormalise",
     "random_frame",

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-TOLERANCE = 1e-4
+TOLERANCE = 2e-5
 """Rounding that an interval left open may leave in a column, relative to what remains of it."""
 LONGEST = 16
 """The longest interval that is chosen: longer ones gain nothing, and errors need growth resolved in time."""

@@ -62,11 +62,21 @@ class LossWatch:
             self._start = self._recent[0][0]
             self._last_fall = t
         self._multiply()
-        found = [torch.minimum(old, product.ranks().cpu()) for old, product in zip(self.ranks, self._products, strict=True)]
-        if any(bool((new < old).any()) for new, old in zip(found, self.ranks, strict=True)):
-            self.ranks, self.window, self._last_fall = found, Window(self._start, t), t
+        own = [product.ranks() for product in self._products]
+        found = [torch.minimum(old, new) for old, new in zip(self.ranks, own, strict=True)]
+        fallen = any(bool((new < old).any()) for new, old in zip(found, self.ranks, strict=True))
+        self.ranks = found
+        if self._least(own) == self._least(found) < sum(self._sizes):
+            self.window = Window(self._start, t)
+        if fallen:
+            self._last_fall = t
         elif t - self._last_fall >= WINDOW:
             self._products, self._next, self._wait = [], t + self._wait, 2 * self._wait
+
+    @staticmethod
+    def _least(ranks: list[Tensor]) -> int:
+        """Over sequences, summed over blocks."""
+        return sum(int(rank.min()) for rank in ranks)
 
     def _multiply(self) -> None:
         """The remembered steps onto the product; they are then done with."""

@@ -16,10 +16,10 @@ from lyapunov.tangent.bins import Bins
 from lyapunov.tangent.interval import Interval, log_unit
 from lyapunov.tangent.loss import LossWatch, Window
 from lyapunov.tangent.orthonormal import log_lengths, orthonormalise
-from lyapunov.tangent.stationarity import Halves
-from lyapunov.tangent.transients import Agreement, settled_after
+from lyapunov.tangent.stationarity import Stretches
+from lyapunov.tangent.transients import FIXED, Agreement, settled_after
 
-ADAPTED, FORCED = 1e-4, 1e-2
+ADAPTED, FORCED = 2e-5, 2e-2
 """The root mean square of rounding, relative to what remains of a column, up to which its exponent is reliable: with the
 interval left open, to 1e-3; at an interval that was asked for, to 1e-2."""
 _SUSPICIOUS = 1e-2
@@ -47,23 +47,26 @@ class Drive(Protocol):
 class Schedule:
     """What a run is to do with its steps. None: `settle`, `align` and `qr_every` are found in the data.
 
-    `steps`: all there are, or, `autonomous`, those to count, besides the transients. `limit`: the most that `settle` and
-    `align` take where they are left open. `volume_every`: ln |det J| is taken at every so many counted steps (0: never).
+    `steps`: all there are, or, `autonomous`, those to count, besides the transients. `longest_settle`, `longest_align`: the
+    most that these two take where they are left open. `volume_every`: ln |det J| is taken at every so many counted steps
+    (0: never).
     """
 
     steps: int
     settle: int | None
     align: int | None
     qr_every: int | None = None
-    limit: int = 100
+    longest_settle: int = FIXED
+    longest_align: int = FIXED
     autonomous: bool = False
     volume_every: int = 0
 
     @property
     def most(self) -> int:
         """All steps that a run may make."""
-        transients = sum(self.limit if part is None else part for part in (self.settle, self.align))
-        return self.steps + transients if self.autonomous else self.steps
+        settle = self.longest_settle if self.settle is None else self.settle
+        align = self.longest_align if self.align is None else self.align
+        return self.steps + settle + align if self.autonomous else self.steps
 
 
 @dataclass(frozen=True)
@@ -74,8 +77,9 @@ class Growth:
     rounding relative to what remained of the column, root mean square over intervals and sequences, 1 at the precision
     floor; `block` (columns,): which independent block a column belongs to; `lost_at` (columns,): the step by which it was
     lost in some sequence, -1 where it was not; `window`: the steps whose product showed the last loss; `log_volume` (bins,
-    batch, blocks): sums of ln |det J| over `volume_steps` (bins, batch) of the counted steps, or None; `drift`: the state in
-    both halves. `settle`, `align`, `count`, `qr_every`: what was done; `apart`, `disagreement`: what the transients left.
+    batch, blocks): sums of ln |det J| over `volume_steps` (bins, batch) of the counted steps, or None; `drift`: the state
+    in successive parts. `settle`, `align`, `count`, `qr_every`: what was done; `apart`, `disagreement`: what the
+    transients left.
     """
 
     log_growth: Tensor
@@ -86,7 +90,7 @@ class Growth:
     window: Window | None
     log_volume: Tensor | None
     volume_steps: Tensor | None
-    drift: Halves
+    drift: Stretches
     settle: int
     align: int
     count: int
@@ -156,7 +160,7 @@ class _Run:
         """The state alone."""
         self.settled = self.schedule.settle or 0
         if self.schedule.settle is None:
-            found = settled_after(self.system, self.drive.at, self._alive, self.state, self.schedule.limit)
+            found = settled_after(self.system, self.drive.at, self._alive, self.state, self.schedule.longest_settle)
             self.settled, self.apart = found if math.isfinite(found[1]) else (0, None)
         while self.t < self.settled:
             for _ in range(min(_SETTLE_CHUNK, self.settled - self.t)):
@@ -169,7 +173,7 @@ class _Run:
         """State and frame, not counted; left open, a second frame goes along until both grow alike."""
         if self.schedule.align is None:
             self.twin = other
-            last = self.t + self.schedule.limit
+            last = self.t + self.schedule.longest_align
             while self.t < last and not self.agreement.reached:
                 self._advance(last)
             self.twin = None
@@ -179,7 +183,7 @@ class _Run:
                 self._advance(last)
         self.aligned = self.t - self.settled
         self.total = self.schedule.steps + (self.start if self.schedule.autonomous else 0)
-        self.bins, self.drift = Bins(self.start), Halves(self.start, self.total)
+        self.bins, self.drift = Bins(self.start), Stretches(self.start, self.total)
         self.interval.forget()
 
     def count(self) -> None:

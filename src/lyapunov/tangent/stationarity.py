@@ -1,4 +1,4 @@
-"""Whether the state stayed where it was: its coordinates in the first and in the second half of the counted steps."""
+"""Whether the state stayed where it was: its coordinates in successive parts of the counted steps."""
 
 from typing import Any
 
@@ -7,27 +7,28 @@ from torch import Tensor
 
 from lyapunov._shapes import blocks
 
+PARTS = 8
+"""Equal parts of the counted steps."""
 
-class Halves:
-    """Means of |coordinate| over both halves, (batch, n), at the steps where the frame was orthonormalised."""
+
+class Stretches:
+    """Means of |coordinate| over successive parts of the counted steps, at the steps where the frame was orthonormalised."""
 
     def __init__(self, start: int, stop: int) -> None:
-        self._middle = (start + stop) / 2
-        self._sums: list[Tensor | None] = [None, None]
-        self._counts = [0, 0]
+        self._start, self._length = start, max(stop - start, 1)
+        self._sums: dict[int, Tensor] = {}
+        self._counts = [0] * PARTS
 
     def add(self, t: int, vector: Any) -> None:
         """The differentiated coordinates after step t."""
         sizes = torch.cat([part.abs() for part in blocks(vector)], dim=-1).double()
-        half = int(t > self._middle)
-        known = self._sums[half]
-        self._sums[half] = sizes if known is None else known + sizes
-        self._counts[half] += 1
+        part = (t - 1 - self._start) * PARTS // self._length
+        self._sums[part] = sizes + self._sums[part] if part in self._sums else sizes
+        self._counts[part] += 1
 
     @property
-    def means(self) -> tuple[Tensor, Tensor] | None:
-        """First and second half; None where one of them has no steps."""
-        first, second = self._sums
-        if first is None or second is None:
+    def means(self) -> Tensor | None:
+        """(parts, batch, n); None where some part saw no orthonormalisation."""
+        if len(self._sums) < PARTS:
             return None
-        return (first / self._counts[0]).cpu(), (second / self._counts[1]).cpu()
+        return torch.stack([self._sums[part] / self._counts[part] for part in range(PARTS)]).cpu()

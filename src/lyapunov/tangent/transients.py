@@ -13,6 +13,8 @@ TOGETHER = 1e-2
 """Copies have come together when their distance is this share of what it was."""
 AGREED = 1e-2
 """Frames agree when their exponents differ by less (nats per step, root mean square over columns)."""
+FOR_GOOD, FIXED = 0.3, 100
+"""Copies that far apart are taken to stay so (chaos, or several attractors): a fixed number of steps, then."""
 SHORTEST = 10
 """Frames are compared over no fewer steps."""
 
@@ -23,7 +25,7 @@ def settled_after(
     """The steps after which copies from different starts have come together, at most `limit`, and how far apart they still are.
 
     The second copy starts from where the first one gets to, the next sequence's where there are several: a state the network
-    really visits. The distance is relative to the one at the start.
+    really visits. The distance is relative to the one at the start. Copies that stay apart settle for a FIXED number of steps.
     """
     end = state
     for t in range(limit):
@@ -36,7 +38,7 @@ def settled_after(
             return t, apart
         state, other = (alive(system.step(one, at(t)), one, t) for one in (state, other))
         apart = _distance(system, state, other) / first
-    return limit, apart
+    return (min(limit, FIXED) if apart > FOR_GOOD else limit), apart
 
 
 def _distance(system: System, one: State, other: State) -> float:

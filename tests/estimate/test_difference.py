@@ -1,0 +1,67 @@
+"""Paired differences: what is common cancels, and what was not the same is refused."""
+
+import pytest
+import torch
+from torch import nn
+
+import lyapunov
+from cases import drawn, seeded
+
+GRU = seeded(nn.GRU, 4, 8, batch_first=True, scale=1.0)
+INPUTS = drawn(6, 140, 4, seed=340)
+SAME = {"settle": 20, "align": 20, "k": 3}
+
+
+def changed() -> nn.GRU:
+    other = seeded(nn.GRU, 4, 8, batch_first=True, scale=1.0)
+    with torch.no_grad():
+        other.weight_hh_l0.mul_(1.02)
+    return other
+
+
+def test_what_is_common_to_both_cancels() -> None:
+    one, other = (lyapunov.spectrum(module, INPUTS, **SAME) for module in (changed(), GRU))
+    difference = one - other
+    torch.testing.assert_close(difference.exponents, one.exponents - other.exponents)
+    apart = (one.standard_errors**2 + other.standard_errors**2).sqrt()
+    assert bool((difference.standard_errors < 0.5 * apart).all())
+    low, high = difference.interval(0.95)[0].tolist()
+    assert low < float(difference.exponents[0]) < high
+    assert difference.mean == pytest.approx(one.mean - other.mean)
+    assert 0 < difference.mean_standard_error < one.mean_standard_error
+    assert "difference" in repr(difference)
+
+
+def test_a_spectrum_differs_from_itself_by_nothing() -> None:
+    one = lyapunov.spectrum(GRU, INPUTS, **SAME)
+    difference = one - one
+    assert bool((difference.exponents == 0).all())
+    assert bool((difference.standard_errors == 0).all())
+
+
+def test_the_paired_error_is_what_the_difference_varies_by() -> None:
+    """Over 30 draws of the inputs: the spread within 35 % of the mean reported error."""
+    pairs = []
+    for seed in range(30):
+        inputs = drawn(6, 140, 4, seed=400 + seed)
+        pairs.append(lyapunov.spectrum(changed(), inputs, **SAME) - lyapunov.spectrum(GRU, inputs, **SAME))
+    spread = torch.stack([pair.exponents[0] for pair in pairs]).std()
+    reported = torch.stack([pair.standard_errors[0] for pair in pairs]).mean()
+    assert float(spread / reported) == pytest.approx(1.0, abs=0.35)
+
+
+@pytest.mark.parametrize(
+    ("options", "inputs", "pattern"),
+    [
+        ({"seed": 1}, INPUTS, "same seed, got 0 and 1"),
+        ({"settle": 21}, INPUTS, "same settle and align"),
+        ({"k": 2}, INPUTS, "same k, got 3 and 2"),
+        ({}, INPUTS + 1e-9, "same inputs"),
+    ],
+)
+def test_what_was_not_the_same_is_refused(options: dict, inputs, pattern: str) -> None:
+    one, other = lyapunov.spectrum(GRU, INPUTS, **SAME), lyapunov.spectrum(changed(), inputs, **{**SAME, **options})
+    with pytest.raises(lyapunov.InvalidInput, match=pattern):
+        one - other
+    with pytest.raises(TypeError):
+        one - 1.0
