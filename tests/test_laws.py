@@ -216,3 +216,24 @@ def test_inference_mode_and_autocast_around_the_call_change_nothing() -> None:
         cast = lyapunov.spectrum(lstm(), INPUTS, k=2)
     assert torch.equal(plain.exponents, inside.exponents)
     assert torch.equal(plain.exponents, cast.exponents)
+
+
+@pytest.mark.parametrize("interval", [1, 16])
+def test_a_sampled_mean_counts_the_samples_of_each_sequence(interval: int) -> None:
+    """Sequences that end inside a bin were sampled as often as they ran, not as often as the bin is long."""
+    module, lengths = seeded(nn.GRU, 4, 12, batch_first=True, scale=1.0), [200, 90, 75, 71]
+    options = {"settle": 10, "align": 10, "lengths": lengths, "qr_every": interval}
+    inputs = drawn(4, 200, 4, seed=67)
+    few, full = (lyapunov.spectrum(module, inputs, k=k, **options) for k in (1, None))
+    assert few.mean == pytest.approx(full.mean, abs=4 * few.mean_standard_error)
+    every = few.volume_history.sum(0) / few.volume_steps.sum(0) / 12
+    assert every.tolist() == pytest.approx([full.mean] * 4, abs=0.1)
+
+
+def test_a_sequence_that_lost_nothing_keeps_its_own_exponents() -> None:
+    inputs = torch.ones(2, 40, 3, dtype=F64)
+    inputs[0, :, 2] = 0.0
+    found = lyapunov.spectrum(lambda s, x: 0.9 * s * x, inputs, state=torch.ones(2, 3), settle=0, align=10)
+    assert found.exponents[2] == -math.inf
+    assert found.per_sequence[0, 2] == -math.inf
+    torch.testing.assert_close(found.per_sequence[1], torch.full((3,), math.log(0.9), dtype=F64))

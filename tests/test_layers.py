@@ -24,7 +24,7 @@ LEVELS = {
 ORDER = {
     "systems": ("_gates", "system", "contract", "rnn", "gru", "lstm", "step", "stack", "known"),
     "intake": ("inputs", "files", "checkpoint", "recognize"),
-    "tangent": ("orthonormal", "interval", "bins", "stationarity", "transients", "rank", "loss", "rollout"),
+    "tangent": ("drive", "orthonormal", "interval", "bins", "stationarity", "transients", "rank", "loss", "rollout"),
     "estimate": (
         "quantities",
         "errors",

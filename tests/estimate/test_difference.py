@@ -65,3 +65,15 @@ def test_what_was_not_the_same_is_refused(options: dict, inputs, pattern: str) -
         one - other
     with pytest.raises(TypeError):
         one - 1.0
+
+
+def test_the_error_of_a_sampled_mean_is_that_of_the_sampled_steps() -> None:
+    """With one of three columns the determinant is taken at some steps only; what was not taken is no agreement."""
+    options = {"settle": 20, "align": 20, "k": 1, "qr_every": 1}
+    pairs = []
+    for seed in range(30):
+        inputs = drawn(6, 140, 4, seed=500 + seed)
+        pairs.append(lyapunov.spectrum(changed(), inputs, **options) - lyapunov.spectrum(GRU, inputs, **options))
+    spread = torch.tensor([pair.mean for pair in pairs]).std()
+    reported = torch.tensor([pair.mean_standard_error for pair in pairs]).mean()
+    assert float(spread / reported) == pytest.approx(1.0, abs=0.35)

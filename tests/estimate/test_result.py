@@ -93,7 +93,7 @@ def test_the_table_says_what_cannot_be_trusted() -> None:
 
 
 def test_one_sequence_too_short_for_blocks_has_no_error_and_says_how_long_it_would_take() -> None:
-    result = lyapunov.spectrum(LSTM, INPUTS[:1, :20], settle=5, align=5)
+    result = lyapunov.spectrum(LSTM, INPUTS[:1, :12], settle=5, align=5)
     assert bool(result.standard_errors.isnan().any())
     assert bool(result.interval().isnan().any())
     assert "too short" in result.verdict.kinds

@@ -108,3 +108,12 @@ def test_too_few_independent_steps_are_said() -> None:
     found = lyapunov.spectrum(LSTM, drawn(1, 24, 4, seed=358), settle=4, align=4, k=1)
     assert "too short" in found.verdict.kinds
     assert "in each sequence, or more sequences" in str(found.verdict)
+
+
+def test_one_sequence_that_ends_early_does_not_keep_the_others_from_settling() -> None:
+    inputs = drawn(6, 300, 4, seed=359)
+    whole = lyapunov.spectrum(LSTM, inputs, k=1).settings.settle
+    with pytest.warns(lyapunov.LyapunovWarning, match=r"shorter ones at \[2\]"):
+        found = lyapunov.spectrum(LSTM, inputs, k=1, lengths=[300, 300, 5, 300, 300, 300])
+    assert found.settings.settle <= whole + 5
+    assert found.verdict.converged

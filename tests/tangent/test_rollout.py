@@ -94,7 +94,7 @@ def test_a_frame_that_overflows_is_taken_back_where_the_interval_is_open() -> No
 
 
 def test_lost_columns_do_not_steer_the_interval() -> None:
-    growth = run([(1.0, 0.0)] * 64, qr_every=None)
+    growth = run([(1.0, 0.0)] * 320, qr_every=None)
     assert growth.lost_at.tolist() == [-1, 1]
     assert growth.qr_every == 16
 

@@ -56,7 +56,7 @@ def plan(
 
     With v the variance per step within sequences, w that between them, and o the steps a sequence spends on transients, the
     error e of B sequences of T counted steps obeys e^2 = v / (B T) + w / B, and B (o + T) steps are computed. The cheapest T is
-    sqrt(o v / w); with w = 0 longer is always cheaper, so B is then FEWEST, unless that makes sequences longer than `longest`
+    sqrt(o v / w), here at least o; with w = 0 longer is always cheaper. B is never below FEWEST, and T not beyond `longest`
     (all steps of a sequence, transients included).
 
     exponent: 1 for the largest, and so on, or "mean" for the mean of all. The pilot's variance is known no better than its own
@@ -68,7 +68,7 @@ def plan(
     overhead = pilot.settings.settle + pilot.settings.align
     room = None if longest is None else _checks.whole_number(longest, "longest", least=overhead + 1) - overhead
     steps = _steps(within, between, overhead, wanted, room)
-    sequences = max(2, math.ceil((within / steps + between) / wanted**2))
+    sequences = max(FEWEST, math.ceil((within / steps + between) / wanted**2))
     expected = math.sqrt((within / steps + between) / sequences)
     return Plan(sequences, steps, pilot.settings.settle, pilot.settings.align, expected, within, between)
 

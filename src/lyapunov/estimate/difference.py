@@ -1,6 +1,5 @@
 """The paired difference of two spectra: what is common to both, their inputs and their first frame, cancels."""
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,12 +9,12 @@ from torch import Tensor
 from lyapunov._shapes import Exponents
 from lyapunov.errors import InvalidInput
 from lyapunov.estimate._table import aligned, number, shown_rows
-from lyapunov.estimate.errors import blocked, errors, half_widths
+from lyapunov.estimate.errors import blocked, checked_level, errors, half_widths
 
 if TYPE_CHECKING:
     from lyapunov.estimate.result import Spectrum
 
-_PAIRED = ("inputs", "seed", "settle", "align", "count", "batch", "k", "dt")
+_PAIRED = ("size", "k", "linearization", "coupled", "inputs", "seed", "settle", "align", "count", "batch", "dt")
 """Settings that must be the same for a difference to be paired."""
 
 
@@ -54,7 +53,7 @@ class Difference:
 
     def interval(self, level: float = 0.95) -> Tensor:
         """(k, 2): Student-t intervals of the differences."""
-        half = half_widths(self.standard_errors, self.degrees, level)
+        half = half_widths(self.standard_errors, self.degrees, checked_level(level))
         return torch.stack([self.exponents - half, self.exponents + half], dim=-1)
 
     def __repr__(self) -> str:
@@ -73,8 +72,12 @@ def _require_paired(one: "Spectrum", other: "Spectrum") -> None:
     for name in _PAIRED:
         first, second = getattr(one.settings, name), getattr(other.settings, name)
         if first != second:
-            transients = name in ("settle", "align", "count")
-            remedy = "Pass both the same settle and align." if transients else f"Compute both with the same {name}."
+            remedy = f"Compute both with the same {name}."
+            if name in ("settle", "align", "count"):
+                least = {part: max(getattr(x.settings, part) for x in (one, other)) for part in ("settle", "align")}
+                remedy = f"Pass both the same settle and align, say settle={least['settle']}, align={least['align']}."
+            elif name == "inputs":
+                remedy = "Compute both on the same inputs, from the same state (the numbers are hashes of both)."
             raise InvalidInput(f"Expected two spectra with the same {name}, got {first} and {second}. {remedy}")
 
 
@@ -93,12 +96,11 @@ def _regular(values: Tensor, steps: Tensor, widths: Tensor) -> Tensor:
 def _mean(one: "Spectrum", other: "Spectrum", widths: Tensor) -> tuple[float | None, float | None]:
     if one.mean is None or other.mean is None or one.mean_count != other.mean_count:
         return None, None
-    rates = []
+    cells = []
     for part in (one, other):
         grown, steps = part.mean_series
-        cells = _regular(grown, part.history_steps, widths), _regular(steps, part.history_steps, widths)
-        rates.append((cells[0] / cells[1].clamp(min=1e-300)).nan_to_num(0.0) * (cells[1] > 0))
-    weights = _regular(one.history_steps, one.history_steps, widths)
-    found = errors(((rates[0] - rates[1]) * weights).unsqueeze(-1), weights)
-    error = float(found.standard_errors[0]) / (one.mean_count * one.settings.dt)
-    return one.mean - other.mean, error if not math.isnan(error) else math.nan
+        cells.append((_regular(grown, part.history_steps, widths), _regular(steps, part.history_steps, widths)))
+    weights = torch.minimum(cells[0][1], cells[1][1])  # stretches in which both have something
+    rates = [grown / steps.clamp(min=1e-300) for grown, steps in cells]
+    found = errors(((rates[0] - rates[1]) * weights).nan_to_num(0.0).unsqueeze(-1), weights)
+    return one.mean - other.mean, float(found.standard_errors[0]) / (one.mean_count * one.settings.dt)

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lyapunov.errors import InvalidInput
+
 INDEPENDENT = 5
 """Blocks are at least this many correlation times long."""
 DIFFERENT = 2.0
@@ -55,7 +57,8 @@ def errors(history: Tensor, steps: Tensor) -> Errors:
             mine = chosen == count
             within[mine] = _grouped_error(own[..., mine], steps, widths, count, fixed=steps.shape[1])
             differ = between[mine] ** 2 > DIFFERENT * within[mine] ** 2
-            groups[mine] = torch.where(differ, steps.shape[1], _group_count(steps, widths, count)).double()
+            free = _group_count(steps, widths, count) - steps.shape[1] + 1
+            groups[mine] = torch.where(differ, steps.shape[1], free).double()
     larger = torch.fmax(within, between).masked_fill(lost, 0.0)
     return Errors(larger, groups - 1, times.masked_fill(lost, torch.nan), between, within)
 
@@ -155,3 +158,10 @@ def half_widths(standard_errors: Tensor, degrees: Tensor, level: float) -> Tenso
     """Of Student-t intervals; NaN without degrees of freedom."""
     quantiles = [student_quantile(level, int(number)) if number >= 1 else math.nan for number in degrees.tolist()]
     return standard_errors * torch.tensor(quantiles, dtype=standard_errors.dtype)
+
+
+def checked_level(level: float) -> float:
+    """A level of confidence."""
+    if not 0 < level < 1:
+        raise InvalidInput(f"Expected `level` between 0 and 1, got {level!r}. Pass 0.95 for a 95 % interval.")
+    return level

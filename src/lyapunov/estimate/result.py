@@ -20,7 +20,7 @@ from lyapunov.errors import InvalidInput
 from lyapunov.estimate import quantities
 from lyapunov.estimate._table import html_table, text_table
 from lyapunov.estimate.difference import Difference
-from lyapunov.estimate.errors import errors, half_widths, jackknife
+from lyapunov.estimate.errors import checked_level, errors, half_widths, jackknife
 from lyapunov.estimate.settings import Settings
 from lyapunov.estimate.statistics import Estimates
 from lyapunov.estimate.verdict import Finding, Verdict
@@ -275,13 +275,6 @@ class Spectrum(Estimates):
 
     def _repr_html_(self) -> str:
         return html_table(self)
-
-
-def checked_level(level: float) -> float:
-    """A level of confidence."""
-    if not 0 < level < 1:
-        raise InvalidInput(f"Expected `level` between 0 and 1, got {level!r}. Pass 0.95 for a 95 % interval.")
-    return level
 
 
 def _number(value: Any) -> Any:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lyapunov._shapes import Exponents
 from lyapunov.estimate.errors import errors
-from lyapunov.tangent import Growth, Window
+from lyapunov.tangent import LARGEST, Growth, Window
 
 CERTIFIED = 1e-3
 """The volume residual, over the root of the number of exponents, beyond which none of them is called reliable."""
@@ -111,6 +111,8 @@ def _reliable(growth: Growth, residuals: Tensor | None, sizes: tuple[int, ...], 
 
 def _rank(growth: Growth, sizes: tuple[int, ...]) -> int | None:
     """Directions that were never lost; None where the columns computed do not tell."""
+    if max(sizes) > LARGEST:
+        return None
     rank = 0
     for at, size in enumerate(sizes):
         lost = growth.lost_at[growth.block == at] >= 0

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lyapunov.estimate.errors import INDEPENDENT, student_quantile
 from lyapunov.estimate.settings import Settings
-from lyapunov.estimate.statistics import Estimates
+from lyapunov.estimate.statistics import CERTIFIED, Estimates
 from lyapunov.systems import Label
 from lyapunov.tangent import AGREED, FOR_GOOD, TOGETHER, Growth
 
@@ -45,7 +45,7 @@ class Verdict:
     def __str__(self) -> str:
         if self.converged:
             return "converged"
-        return "; ".join(f"{kind}: " + " ".join(f.message for f in self.findings if f.kind == kind) for kind in self.kinds)
+        return " ".join(f"{kind}: " + " ".join(f.message for f in self.findings if f.kind == kind) for kind in self.kinds)
 
 
 def judge(estimates: Estimates, settings: Settings, growth: Growth, labels: tuple[Label, ...]) -> Verdict:
@@ -66,6 +66,12 @@ def unreliable_tail(estimates: Estimates, settings: Settings) -> Finding | None:
     if not wrong:
         return None
     first, count = wrong[0] + 1, len(wrong)
+    residual = estimates.volume_residual
+    if residual is not None and first == 1 and residual * settings.dt > CERTIFIED:
+        message = (
+            f"{count} from number 1 on do not add up to the mean ln |det J| (by {residual:.2g}): push or log_volume is wrong,"
+        )
+        return Finding("unreliable tail", f"{message} or the arithmetic lost more than it shows. Compare with qr_every=1.")
     remedies = []
     if settings.qr_every > 1:
         remedies.append("a smaller qr_every (None finds one)" if "qr_every" not in settings.chosen else "")
@@ -111,9 +117,8 @@ def _errors(estimates: Estimates, settings: Settings) -> Finding | None:
     if independent >= ENOUGH_BLOCKS and fits:
         return None
     wanted = math.ceil(ENOUGH_BLOCKS * INDEPENDENT * time / len(estimates.per_sequence))
-    message = (
-        f"growth stays correlated over about {time:.0f} steps, so {settings.count} counted steps are too few for an error;"
-    )
+    counted = f"{settings.count} counted steps are too few for an error"
+    message = f"growth stays correlated over {max(1, math.ceil(time))} steps or so, and {counted};"
     return Finding("too short", f"{message} about {max(wanted, settings.count + 1)} in each sequence, or more sequences.")
 
 

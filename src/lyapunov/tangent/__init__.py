@@ -1,10 +1,12 @@
 """A frame through time: the loop, how a frame is orthonormalised and how often, what is lost, when transients are over."""
 
 from lyapunov.tangent.bins import MAX_BINS
+from lyapunov.tangent.drive import Drive
 from lyapunov.tangent.interval import TOLERANCE
 from lyapunov.tangent.loss import Window
 from lyapunov.tangent.orthonormal import orthonormalise, random_frame
-from lyapunov.tangent.rollout import ADAPTED, FORCED, Drive, Growth, Schedule, rollout
+from lyapunov.tangent.rank import LARGEST
+from lyapunov.tangent.rollout import ADAPTED, FORCED, Growth, Schedule, rollout
 from lyapunov.tangent.stationarity import Stretches
 from lyapunov.tangent.transients import AGREED, FIXED, FOR_GOOD, TOGETHER
 
@@ -14,6 +16,7 @@ __all__ = [
     "FIXED",
     "FORCED",
     "FOR_GOOD",
+    "LARGEST",
     "MAX_BINS",
     "TOGETHER",
     "TOLERANCE",

@@ -14,7 +14,7 @@ class _Bin:
     stop: int
     growth: Tensor
     volume: Tensor | None
-    sampled: int
+    sampled: Tensor
 
 
 class Bins:
@@ -24,8 +24,8 @@ class Bins:
         self._start, self._width = start, 1
         self._bins: list[_Bin] = []
 
-    def add(self, stop: int, growth: Tensor, volume: Tensor | None, sampled: int) -> None:
-        """What grew since the last stop: `growth` (batch, columns), `volume` (batch, blocks) over `sampled` of the steps."""
+    def add(self, stop: int, growth: Tensor, volume: Tensor | None, sampled: Tensor) -> None:
+        """What grew since the last stop: `growth` (batch, columns), `volume` (batch, blocks) over `sampled` (batch,) steps."""
         new = _Bin(stop, growth, volume, sampled)
         if self._bins and stop - self._start_of(len(self._bins) - 1) <= self._width:
             self._bins[-1] = _merged(self._bins[-1], new)
@@ -41,13 +41,13 @@ class Bins:
         return torch.stack([one.growth for one in self._bins])
 
     def volume(self) -> tuple[Tensor, Tensor] | None:
-        """(bins, batch, blocks), and how many steps of each bin stand behind it, (bins,); None where nothing was counted."""
+        """(bins, batch, blocks), and how many steps stand behind it, (bins, batch); None where nothing was counted."""
         volumes = [one.volume for one in self._bins if one.volume is not None]
         if not volumes:
             return None
         zero = torch.zeros_like(volumes[0])
         filled = torch.stack([zero if one.volume is None else one.volume for one in self._bins])
-        return filled, torch.tensor([one.sampled for one in self._bins])
+        return filled, torch.stack([one.sampled for one in self._bins])
 
     def edges(self) -> Tensor:
         """(bins + 1,): the steps at which bins start and stop."""

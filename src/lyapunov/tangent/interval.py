@@ -8,7 +8,8 @@ from torch import Tensor
 TOLERANCE = 2e-5
 """Rounding that an interval left open may leave in a column, relative to what remains of it."""
 LONGEST = 16
-"""The longest interval that is chosen: longer ones gain nothing, and errors need growth resolved in time."""
+"""The longest interval that is chosen, and of a short run the share: longer ones gain nothing, and errors need growth resolved
+in time."""
 _MARGIN, _PATIENCE = 0.8, 8
 
 
@@ -24,10 +25,11 @@ class Interval:
     u e^d of what remains. Beyond TOLERANCE the interval was too long: it is taken back and halved; well below, it lengthens.
     """
 
-    def __init__(self, fixed: int | None, dtype: torch.dtype) -> None:
+    def __init__(self, fixed: int | None, dtype: torch.dtype, steps: int = LONGEST**2) -> None:
         self.fixed, self.steps = fixed is not None, fixed or 1
         self._limit = math.log(TOLERANCE) - log_unit(dtype)
         self._range = math.log(torch.finfo(dtype).max) / 2
+        self._longest = max(1, min(LONGEST, steps // LONGEST))
         self._patience = 0
         self._used: dict[int, int] = {}
 
@@ -36,6 +38,8 @@ class Interval:
         if self.fixed:
             return False
         strain = max(_largest(spread) / self._limit, _largest(log_diagonal.abs()) / self._range)
+        if taken > 1 and bool(spread.isinf().any()):
+            strain = math.inf
         if strain > 1 and taken > 1:
             self.shorten(taken)
             return True
@@ -62,7 +66,7 @@ class Interval:
     def _lengthen(self, taken: int, strain: float) -> None:
         self._patience = max(0, self._patience - 1)
         if taken == self.steps and not self._patience:
-            wanted = LONGEST if strain <= 0 else int(min(LONGEST, _MARGIN * taken / strain))
+            wanted = self._longest if strain <= 0 else int(min(self._longest, _MARGIN * taken / strain))
             self.steps = max(self.steps, min(2 * self.steps, wanted))
 
 

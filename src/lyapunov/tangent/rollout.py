@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +13,7 @@ from lyapunov._shapes import Frames, Input, State, blocks
 from lyapunov.errors import Diverged
 from lyapunov.systems import System
 from lyapunov.tangent.bins import Bins
+from lyapunov.tangent.drive import Drive
 from lyapunov.tangent.interval import Interval, log_unit
 from lyapunov.tangent.loss import LossWatch, Window
 from lyapunov.tangent.orthonormal import log_lengths, orthonormalise
@@ -30,17 +31,6 @@ _REMEDY = {
     "step size.",
     "frame": "The state is finite, so orthonormalise more often (a smaller `qr_every`) or use float64.",
 }
-
-
-@runtime_checkable
-class Drive(Protocol):
-    """What drives a run."""
-
-    @property
-    def batch(self) -> int: ...  # noqa: D102
-    @property
-    def lengths(self) -> Tensor | None: ...  # noqa: D102
-    def at(self, t: int) -> Input: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -139,10 +129,11 @@ class _Run:
         self.block = torch.repeat_interleave(torch.arange(len(parts)), torch.tensor(columns))
         self.rank_of_column = torch.cat([torch.arange(count) for count in columns])
         self.log_unit = log_unit(parts[0].dtype)
-        self.interval = Interval(schedule.qr_every, parts[0].dtype)
+        self.interval = Interval(schedule.qr_every, parts[0].dtype, schedule.steps)
         self.tolerated = FORCED if self.interval.fixed else ADAPTED
         self.noise = torch.zeros(sum(columns), dtype=torch.float64)
         self.judged = 0
+        self.lost = torch.zeros(drive.batch, sum(columns), dtype=torch.bool)
         self.lost_at = torch.full((sum(columns),), -1)
         self.lengths = None if drive.lengths is None else drive.lengths.to(parts[0].device)
         self.watch = LossWatch(system, drive.at, self.lengths, drive.batch)
@@ -160,7 +151,7 @@ class _Run:
         """The state alone."""
         self.settled = self.schedule.settle or 0
         if self.schedule.settle is None:
-            found = settled_after(self.system, self.drive.at, self._alive, self.state, self.schedule.longest_settle)
+            found = settled_after(self.system, self.drive, self._alive, self.state, self.schedule.longest_settle)
             self.settled, self.apart = found if math.isfinite(found[1]) else (0, None)
         while self.t < self.settled:
             for _ in range(min(_SETTLE_CHUNK, self.settled - self.t)):
@@ -198,7 +189,6 @@ class _Run:
         reached = edges.expand(-1, self.drive.batch) if lengths is None else torch.minimum(edges, lengths)
         steps = reached.diff(dim=0).double()
         volume = self.bins.volume()
-        share = None if volume is None else volume[1].unsqueeze(-1) / edges.diff(dim=0)
         return Growth(
             log_growth=self.bins.growth(),
             steps=steps,
@@ -207,7 +197,7 @@ class _Run:
             lost_at=self.lost_at,
             window=self.watch.window,
             log_volume=None if volume is None else volume[0],
-            volume_steps=None if share is None else steps * share,
+            volume_steps=None if volume is None else volume[1].double(),
             drift=self.drift,
             settle=self.settled,
             align=self.aligned,
@@ -221,14 +211,17 @@ class _Run:
         """One interval, taken back where it was too long."""
         taken = min(self.interval.steps, last - self.t)
         self.good = (self.t, self.state, self.frames)
-        twin, volumes = self.twin, []
+        twin, volumes, sampled = self.twin, [], torch.zeros(self.drive.batch, dtype=torch.long)
         for _ in range(taken):
             if counted and self.schedule.volume_every and (self.t - self.start) % self.schedule.volume_every == 0:
                 volumes.append(self._volume())
+                sampled += self._running(self.t)
             self.watch.remember(self.t, self.state)
             self._push()
             self._tick()
-        if not self._close(taken, counted=counted, volumes=[volume for volume in volumes if volume is not None]):
+        if not self._close(
+            taken, counted=counted, volumes=[volume for volume in volumes if volume is not None], sampled=sampled
+        ):
             self.t, self.state, self.frames = self.good
             self.twin = twin
             self.watch.forget(self.t)
@@ -247,7 +240,7 @@ class _Run:
         self.t += 1
         self.on_step(self.t)
 
-    def _close(self, taken: int, *, counted: bool, volumes: list[Tensor]) -> bool:
+    def _close(self, taken: int, *, counted: bool, volumes: list[Tensor], sampled: Tensor) -> bool:
         """Orthonormalises and notes the growth; False where the interval must be taken back."""
         if taken > 1 and not self.interval.fixed and not self._is_finite():
             self.interval.shorten(taken)  # a frame may recover; a state comes to the step at which it broke
@@ -263,10 +256,11 @@ class _Run:
         if self.twin is not None:
             self.twin, other = self._orthonormalised(self.twin)
             sure = spread + self.log_unit < math.log(_SUSPICIOUS)
-            self.agreement.add(taken, diagonal.masked_fill(~sure, torch.nan), other)
+            running = self._running(self.good[0])
+            self.agreement.add(taken, diagonal.masked_fill(~sure, torch.nan)[running], other[running])
         if counted:
             volume = torch.stack(volumes).sum(0) if volumes else None
-            self.bins.add(self.t, self._resolved(diagonal, spread), volume, len(volumes))
+            self.bins.add(self.t, self._resolved(diagonal, spread), volume, sampled)
             self.drift.add(self.t, self.system.vector(self.state))
             self.interval.keep(taken)
         self.good = (self.t, self.state, self.frames)
@@ -285,26 +279,31 @@ class _Run:
 
     def _judge(self, spread: Tensor, *, counted: bool) -> None:
         """How much of each column is rounding, and whether it is lost."""
-        running = torch.ones(len(spread), dtype=torch.bool) if self.lengths is None else (self.lengths.cpu() > self.good[0])
+        running = self._running(self.good[0])
         share = (spread + self.log_unit).exp().clamp(max=1.0)
         if counted:
             self.noise += share[running].square().sum(0)
             self.judged += int(running.sum())
         suspicious = bool((share[running][:, self.lost_at < 0] > _SUSPICIOUS).any())
         self.watch.look(self.t, suspicious=suspicious)
-        least = torch.stack([ranks.min() for ranks in self.watch.ranks])[self.block]
-        self.lost_at = torch.where((self.lost_at < 0) & (self.rank_of_column >= least), self.t, self.lost_at)
+        self.lost = self.rank_of_column >= torch.stack(self.watch.ranks, dim=-1)[:, self.block]
+        self.lost_at = torch.where((self.lost_at < 0) & self.lost.any(0), self.t, self.lost_at)
 
     def _resolved(self, diagonal: Tensor, spread: Tensor) -> Tensor:
         """The growth to count: -inf where the direction is lost, the floor where it merely vanished in the arithmetic."""
         longest = torch.where(diagonal.isneginf(), -math.inf, diagonal + spread).cummax(dim=-1).values
         floor = longest.nan_to_num(neginf=0.0) + self.log_unit
         resolved = torch.where(diagonal.isneginf(), floor, diagonal)
-        return resolved.masked_fill(self.lost_at >= 0, -math.inf)
+        return resolved.masked_fill(self.lost, -math.inf)
 
     def _pushed(self, state: State, x: Input, frames: Frames, t: int) -> tuple[State, Frames]:
         new, moved = self.system.push(state, x, frames)
         return self._alive(new, state, t), self._alive(moved, frames, t)
+
+    def _running(self, t: int) -> Tensor:
+        """(batch,): which sequences make step t."""
+        lengths = self.drive.lengths
+        return torch.ones(self.drive.batch, dtype=torch.bool) if lengths is None else lengths > t
 
     def _alive(self, new: State, old: State, t: int) -> State:
         """The new values of sequences that still run at step t, the old ones of those that have ended."""
@@ -324,7 +323,8 @@ class _Run:
         return volume.cpu()
 
     def _is_finite(self) -> bool:
-        return all(_is_finite(part) for part in (*tree_flatten(self.state)[0], *blocks(self.frames)))
+        twin = () if self.twin is None else blocks(self.twin)
+        return all(_is_finite(part) for part in (*tree_flatten(self.state)[0], *blocks(self.frames), *twin))
 
     def _check_finite(self, *, pushing: bool) -> None:
         if not self._is_finite():

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from lyapunov._shapes import Input, State, blocks
+from lyapunov._shapes import State, blocks
 from lyapunov.systems import System
+from lyapunov.tangent.drive import Drive
 
 TOGETHER = 1e-2
 """Copies have come together when their distance is this share of what it was."""
@@ -20,30 +21,35 @@ SHORTEST = 10
 
 
 def settled_after(
-    system: System, at: Callable[[int], Input], alive: Callable[[State, State, int], State], state: State, limit: int
+    system: System, drive: Drive, alive: Callable[[State, State, int], State], state: State, limit: int
 ) -> tuple[int, float]:
     """The steps after which copies from different starts have come together, at most `limit`, and how far apart they still are.
 
     The second copy starts from where the first one gets to, the next sequence's where there are several: a state the network
-    really visits. The distance is relative to the one at the start. Copies that stay apart settle for a FIXED number of steps.
+    really visits. The distance is relative to the one at the start, over the sequences that still run. Copies that stay apart
+    settle for a FIXED number of steps.
     """
     end = state
     for t in range(limit):
-        end = alive(system.step(end, at(t)), end, t)
+        end = alive(system.step(end, drive.at(t)), end, t)
     other = system.with_vector(state, tree_map(lambda part: part.roll(1, dims=0), system.vector(end)))
-    first = _distance(system, state, other)
-    apart = 1.0 if first > 0 else 0.0
-    for t in range(limit):
+    first, apart = _squares(system, state, other), 1.0
+    for t in range(limit + 1):
+        running = torch.ones(drive.batch, dtype=torch.bool) if drive.lengths is None else drive.lengths > t
+        start = float(first[running].sum())
+        apart = (float(_squares(system, state, other)[running].sum()) / start) ** 0.5 if start > 0 else 0.0
         if apart <= TOGETHER:
             return t, apart
-        state, other = (alive(system.step(one, at(t)), one, t) for one in (state, other))
-        apart = _distance(system, state, other) / first
+        if t == limit:
+            break
+        state, other = (alive(system.step(one, drive.at(t)), one, t) for one in (state, other))
     return (min(limit, FIXED) if apart > FOR_GOOD else limit), apart
 
 
-def _distance(system: System, one: State, other: State) -> float:
+def _squares(system: System, one: State, other: State) -> Tensor:
+    """(batch,): squared distances."""
     parts = zip(blocks(system.vector(one)), blocks(system.vector(other)), strict=True)
-    return float(torch.stack([(a - b).double().square().mean() for a, b in parts]).mean().sqrt())
+    return torch.stack([(a - b).double().square().sum(-1) for a, b in parts]).sum(0).cpu()
 
 
 class Agreement:
@@ -68,7 +74,9 @@ class Agreement:
             return float("inf")
         rates = torch.stack(recent).sum(0) / (total - self._stops[first])
         rates = rates[torch.isfinite(rates)]
-        return float(rates.square().mean().sqrt()) if rates.numel() else 0.0
+        return (
+            float(rates.square().mean().sqrt()) if rates.numel() else 0.0
+        )  # all lost, or below the floor: nothing to wait for
 
     @property
     def reached(self) -> bool:
