@@ -57,8 +57,8 @@ def errors(history: Tensor, steps: Tensor) -> Errors:
             mine = chosen == count
             within[mine] = _grouped_error(own[..., mine], steps, widths, count, fixed=steps.shape[1])
             differ = between[mine] ** 2 > DIFFERENT * within[mine] ** 2
-            free = _group_count(steps, widths, count) - steps.shape[1] + 1
-            groups[mine] = torch.where(differ, steps.shape[1], free).double()
+            everything = _group_count(steps, widths, count)  # where both agree, both tell
+            groups[mine] = torch.where(differ, steps.shape[1], everything).double()
     larger = torch.fmax(within, between).masked_fill(lost, 0.0)
     return Errors(larger, groups - 1, times.masked_fill(lost, torch.nan), between, within)
 
