@@ -1,5 +1,7 @@
 """The exact rank of a product of Jacobians: floating-point numbers are m 2^e, so they have exact images modulo a prime."""
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -24,6 +26,7 @@ def residues(values: Tensor, prime: int) -> Tensor:
     return (whole.remainder(prime) * powers).remainder(prime).double()
 
 
+@lru_cache
 def _powers_of_two(prime: int) -> Tensor:
     powers = [pow(2, _LOWEST, prime)]
     for _ in range(_LOWEST, _HIGHEST):
