@@ -22,7 +22,7 @@ LEVELS = {
 }
 """Folders by number; files at the root (errors, _checks, ...) are 0."""
 ORDER = {
-    "systems": ("_gates", "system", "contract", "rnn", "gru", "lstm", "step", "stack", "known"),
+    "systems": ("_gates", "system", "closed", "contract", "rnn", "gru", "lstm", "step", "stack", "known"),
     "intake": ("inputs", "files", "checkpoint", "recognize"),
     "tangent": ("drive", "orthonormal", "interval", "bins", "stationarity", "transients", "rank", "loss", "rollout"),
     "estimate": (

@@ -1,17 +1,19 @@
 """What is stepped: driven maps and how they move small changes."""
 
+from lyapunov.systems.closed import ClosedForm, Layer, Tangent
 from lyapunov.systems.contract import check_contract
 from lyapunov.systems.gru import GRU
 from lyapunov.systems.lstm import LSTM, Linearization
 from lyapunov.systems.rnn import RNN
 from lyapunov.systems.stack import CoupledStack, Stack
 from lyapunov.systems.step import Step, evaluating
-from lyapunov.systems.system import Label, Layer, System, forward_mode_push, total_size
+from lyapunov.systems.system import Label, System, forward_mode_push, total_size
 
 __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "ClosedForm",
     "CoupledStack",
     "Label",
     "Layer",
@@ -19,6 +21,7 @@ __all__ = [
     "Stack",
     "Step",
     "System",
+    "Tangent",
     "check_contract",
     "evaluating",
     "forward_mode_push",

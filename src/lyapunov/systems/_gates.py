@@ -29,11 +29,6 @@ def log_sigmoid_slope(a: Tensor) -> Tensor:
     return logsigmoid(a) + logsigmoid(-a)
 
 
-def scale_rows(rows: Tensor, columns: Tensor) -> Tensor:
-    """diag(rows) @ columns for (batch, n) and (batch, n, k)."""
-    return rows.unsqueeze(-1) * columns
-
-
 def combine_biases(bias_ih: Tensor | None, bias_hh: Tensor | None) -> Tensor | float:
     """The two biases that PyTorch adds at the same place, as one; 0 where there are none."""
     if bias_ih is None or bias_hh is None:

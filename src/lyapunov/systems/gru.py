@@ -6,8 +6,11 @@ import torch
 from torch import Tensor
 
 from lyapunov._shapes import Frame, InputFrame, PerSequence, Units
-from lyapunov.systems._gates import scale_rows, sigmoid_slope, tanh_slope
-from lyapunov.systems.system import Layer
+from lyapunov.systems._gates import sigmoid_slope, tanh_slope
+from lyapunov.systems.closed import Layer, LayerTangent, add_scaled, dense_log_volume, is_wide, product, scale_rows
+
+Rowwise = tuple[Tensor, Tensor, Tensor]
+"""What scales the rows of the reset, the update and the candidate weights, (batch, N) each."""
 
 
 class _Gates(NamedTuple):
@@ -53,26 +56,20 @@ class GRU(Layer):
         gates = self._gates(state, x)
         return gates.one_minus_z * gates.n + gates.z * state
 
-    def push_driven(self, state: Units, x: Tensor, frame: Frame, input_frame: InputFrame | None) -> tuple[Units, Frame]:
-        """h' and J frame + X input_frame; the reset gate stands before U_n but not before W_n."""
+    def linearize(self, state: Units, x: Tensor) -> tuple[Units, "GRUTangent"]:
+        """h' and J."""
         gates = self._gates(state, x)
-        u_r, u_z, u_n = (self.weight_hh @ frame).chunk(3, dim=1)
-        u_n = scale_rows(gates.r, u_n)
-        if input_frame is not None:
-            w_r, w_z, w_n = (self.weight_ih @ input_frame).chunk(3, dim=1)
-            u_r, u_z, u_n = u_r + w_r, u_z + w_z, u_n + w_n
-        candidate = scale_rows(gates.n_slope, u_n + scale_rows(gates.recurrent_n * gates.r_slope, u_r))
-        moved = (
-            scale_rows(gates.z, frame)
-            + scale_rows((state - gates.n) * gates.z_slope, u_z)
-            + scale_rows(gates.one_minus_z, candidate)
+        candidate = gates.one_minus_z * gates.n_slope
+        terms = torch.stack(
+            [
+                gates.z,
+                (state - gates.n) * gates.z_slope,
+                candidate,
+                candidate * gates.recurrent_n * gates.r_slope,
+                candidate * gates.r,
+            ]
         )
-        return gates.one_minus_z * gates.n + gates.z * state, moved
-
-    def log_volume(self, state: Units, x: Tensor) -> PerSequence:
-        """ln |det J| from the dense Jacobian."""
-        identity = torch.eye(self.output_size, dtype=state.dtype, device=state.device).expand(len(state), -1, -1)
-        return torch.linalg.slogdet(self.push(state, x, identity)[1]).logabsdet
+        return gates.one_minus_z * gates.n + gates.z * state, GRUTangent(self, terms)
 
     def _gates(self, h: Units, x: Tensor) -> _Gates:
         w_r, w_z, w_n = (x @ self.weight_ih.mT + self.bias_ih).chunk(3, dim=-1)
@@ -81,3 +78,42 @@ class GRU(Layer):
         r, z = torch.sigmoid(a_r), torch.sigmoid(a_z)
         a_n = w_n + r * u_n
         return _Gates(r, z, torch.sigmoid(-a_z), torch.tanh(a_n), sigmoid_slope(a_r), sigmoid_slope(a_z), tanh_slope(a_n), u_n)
+
+
+class GRUTangent(LayerTangent):
+    """diag(z) + diag(by_z) U_z + diag(by_r) U_r + diag(by_n) U_n.
+
+    `terms` (5, batch, N): z, by_z, what the candidate's input is scaled by, by_r, by_n.
+    """
+
+    def __init__(self, layer: GRU, terms: Tensor) -> None:
+        self._layer, self._terms = layer, terms
+
+    def push_driven(self, frame: Frame, input_frame: InputFrame | None) -> Frame:
+        """J frame + X input_frame; the reset gate stands before U_n but not before W_n."""
+        z, by_z, by_input, by_r, by_n = self._terms
+        move = self._dense if is_wide(frame) else self._apart
+        moved = add_scaled(move(self._layer.weight_hh, frame, (by_r, by_z, by_n)), z, frame)
+        if input_frame is not None:
+            moved = moved + move(self._layer.weight_ih, input_frame, (by_r, by_z, by_input))
+        return moved
+
+    @staticmethod
+    def _apart(weight: Tensor, frame: InputFrame, rows: Rowwise) -> InputFrame:
+        """One product serves all gates and all sequences."""
+        r, z, n = product(weight, frame).chunk(3, dim=1)
+        return add_scaled(add_scaled(scale_rows(rows[0], r), rows[1], z), rows[2], n)
+
+    @staticmethod
+    def _dense(weight: Tensor, frame: InputFrame, rows: Rowwise) -> InputFrame:
+        """The gates' weights combined first: one Jacobian per sequence."""
+        r, z, n = weight.chunk(3)
+        return add_scaled(add_scaled(scale_rows(rows[0], r), rows[1], z), rows[2], n) @ frame
+
+    def part(self, entries: slice) -> "GRUTangent":
+        """Of some entries of the batch."""
+        return GRUTangent(self._layer, self._terms[:, entries])
+
+    def log_volume(self) -> PerSequence:
+        """ln |det J| from the dense Jacobian."""
+        return dense_log_volume(self, self._layer.output_size, self._terms[0])

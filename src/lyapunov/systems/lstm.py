@@ -8,8 +8,9 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from lyapunov._shapes import Frame, InputFrame, PerSequence, Rows, Units
-from lyapunov.systems._gates import combine_biases, log_sigmoid_slope, scale_rows, sigmoid_slope, tanh_slope
-from lyapunov.systems.system import Label, Layer, size_labels
+from lyapunov.systems._gates import combine_biases, log_sigmoid_slope, sigmoid_slope, tanh_slope
+from lyapunov.systems.closed import Layer, LayerTangent, add_scaled, dense_log_volume, is_wide, product, scale_rows
+from lyapunov.systems.system import Label, size_labels
 
 Linearization = Literal["full", "hidden"]
 
@@ -56,7 +57,6 @@ class LSTM(Layer):
         self.name = f"LSTM ({linearization} state)"
         cheap = linearization == "full" and weight_hr is None
         self.volume_cost = "linear" if cheap else "cubic"
-        self._u_o = weight_hh[3 * self.cell_size :]
 
     @property
     def tangent_size(self) -> int:
@@ -91,45 +91,30 @@ class LSTM(Layer):
         """(h', c')."""
         return self._next(self._gates(state[0], x), state[1])
 
-    def push_driven(
-        self, state: tuple[Units, Units], x: Tensor, frame: Frame, input_frame: InputFrame | None
-    ) -> tuple[tuple[Units, Units], Frame]:
-        """(h', c') and J frame + X input_frame; one product with the weights serves all four gates."""
+    def linearize(self, state: tuple[Units, Units], x: Tensor) -> tuple[tuple[Units, Units], "LSTMTangent"]:
+        """(h', c') and J."""
         c, gates = state[1], self._gates(state[0], x)
         new = self._next(gates, c)
-        moved = self.weight_hh @ frame[:, : self.output_size]
-        if input_frame is not None:
-            moved = moved + self.weight_ih @ input_frame
-        d_i, d_f, d_g, d_o = moved.chunk(4, dim=1)
-        d_c = (
-            scale_rows(gates.g * sigmoid_slope(gates.a_i), d_i)
-            + scale_rows(c * sigmoid_slope(gates.a_f), d_f)
-            + scale_rows(gates.i * tanh_slope(gates.a_g), d_g)
-        )
-        if self.linearization == "full":
-            d_c = d_c + scale_rows(gates.f, frame[:, self.output_size :])
-        d_h = scale_rows(gates.o * tanh_slope(new[1]), d_c) + scale_rows(self._output_slope(gates, new[1]), d_o)
-        if self.weight_hr is not None:
-            d_h = self.weight_hr @ d_h
-        return new, torch.cat([d_h, d_c], dim=1) if self.linearization == "full" else d_h
+        return new, LSTMTangent(self, self._slopes(gates, c, new[1]), torch.stack([gates.a_f, gates.a_o, new[1]]))
 
-    def log_volume(self, state: tuple[Units, Units], x: Tensor) -> PerSequence:
-        """Full: sum ln f + sum [ln |tanh c'| + ln o(1-o)] + ln |det U_o| (projected: a P x P determinant); hidden: dense."""
-        gates = self._gates(state[0], x)
-        c_new = self._next(gates, state[1])[1]
-        if self.linearization == "hidden":
-            identity = torch.eye(self.output_size, dtype=x.dtype, device=x.device).expand(len(x), -1, -1)
-            return torch.linalg.slogdet(self.push(state, x, identity)[1]).logabsdet
-        cells = logsigmoid(gates.a_f).sum(-1)
-        if self.weight_hr is not None:
-            outer = self.weight_hr @ scale_rows(self._output_slope(gates, c_new), self._u_o.expand(len(x), -1, -1))
-            return cells + torch.linalg.slogdet(outer).logabsdet
-        outputs = torch.tanh(c_new).abs().log() + log_sigmoid_slope(gates.a_o)
-        return cells + outputs.sum(-1) + self._log_det
+    @staticmethod
+    def _slopes(gates: _Gates, c: Units, c_new: Units) -> Tensor:
+        """(6, batch, N): what scales the rows of U_i, U_f and U_g in dc'; f; what scales dc' and the rows of U_o in dh'."""
+        return torch.stack(
+            [
+                gates.g * sigmoid_slope(gates.a_i),
+                c * sigmoid_slope(gates.a_f),
+                gates.i * tanh_slope(gates.a_g),
+                gates.f,
+                gates.o * tanh_slope(c_new),
+                torch.tanh(c_new) * sigmoid_slope(gates.a_o),
+            ]
+        )
 
     @cached_property
-    def _log_det(self) -> Tensor:
-        return torch.linalg.slogdet(self._u_o).logabsdet
+    def log_det_u_o(self) -> Tensor:
+        """ln |det U_o|."""
+        return torch.linalg.slogdet(self.weight_hh[3 * self.cell_size :]).logabsdet
 
     def _gates(self, h: Units, x: Tensor) -> _Gates:
         a_i, a_f, a_g, a_o = (x @ self.weight_ih.mT + h @ self.weight_hh.mT + self.bias).chunk(4, dim=-1)
@@ -141,6 +126,60 @@ class LSTM(Layer):
         h_new = gates.o * torch.tanh(c_new)
         return (h_new if self.weight_hr is None else h_new @ self.weight_hr.mT), c_new
 
-    @staticmethod
-    def _output_slope(gates: _Gates, c_new: Units) -> Units:
-        return torch.tanh(c_new) * sigmoid_slope(gates.a_o)
+
+class LSTMTangent(LayerTangent):
+    """The Jacobian of (h, c), or of h alone, from `slopes` (6, batch, N); `saturation` (3, batch, N) is a_f, a_o and c'."""
+
+    def __init__(self, layer: LSTM, slopes: Tensor, saturation: Tensor) -> None:
+        self._layer, self._slopes, self._saturation = layer, slopes, saturation
+        self._full = layer.linearization == "full"
+
+    def push_driven(self, frame: Frame, input_frame: InputFrame | None) -> Frame:
+        """J frame + X input_frame."""
+        size = self._layer.output_size
+        move = self._dense if is_wide(frame) else self._apart
+        d_h, d_c = move(self._layer.weight_hh, frame[:, :size])
+        if input_frame is not None:
+            by_input = move(self._layer.weight_ih, input_frame)
+            d_h, d_c = d_h + by_input[0], d_c + by_input[1]
+        if self._full:
+            cells = scale_rows(self._slopes[3], frame[:, size:])
+            d_h, d_c = add_scaled(d_h, self._slopes[4], cells), d_c + cells
+        if self._layer.weight_hr is not None:
+            d_h = product(self._layer.weight_hr, d_h)
+        return torch.cat([d_h.mT, d_c.mT], dim=-1).mT if self._full else d_h
+
+    def _apart(self, weight: Tensor, frame: InputFrame) -> tuple[InputFrame, InputFrame]:
+        """dh' (before a projection) and dc' of a change of h or x; one product serves all gates and all sequences."""
+        return self._gated(product(weight, frame))
+
+    def _dense(self, weight: Tensor, frame: InputFrame) -> tuple[InputFrame, InputFrame]:
+        """The same with the gates' weights combined first: one Jacobian per sequence."""
+        d_h, d_c = self._gated(weight.unsqueeze(0))
+        if not self._full:
+            return d_h @ frame, d_c
+        moved = torch.cat([d_h, d_c], dim=1) @ frame
+        return moved[:, : self._layer.cell_size], moved[:, self._layer.cell_size :]
+
+    def _gated(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        by_i, by_f, by_g, _, by_c, by_o = self._slopes
+        d_i, d_f, d_g, d_o = rows.chunk(4, dim=1)
+        d_c = add_scaled(add_scaled(scale_rows(by_i, d_i), by_f, d_f), by_g, d_g)
+        return add_scaled(scale_rows(by_c, d_c), by_o, d_o), d_c
+
+    def part(self, entries: slice) -> "LSTMTangent":
+        """Of some entries of the batch."""
+        return LSTMTangent(self._layer, self._slopes[:, entries], self._saturation[:, entries])
+
+    def log_volume(self) -> PerSequence:
+        """Full: sum ln f + sum [ln |tanh c'| + ln o(1-o)] + ln |det U_o| (projected: a P x P determinant); hidden: dense."""
+        a_f, a_o, c_new = self._saturation
+        layer = self._layer
+        if not self._full:
+            return dense_log_volume(self, layer.output_size, a_f)
+        cells = logsigmoid(a_f).sum(-1)
+        if layer.weight_hr is not None:
+            outer = layer.weight_hr @ scale_rows(self._slopes[5], layer.weight_hh[3 * layer.cell_size :])
+            return cells + torch.linalg.slogdet(outer).logabsdet
+        outputs = torch.tanh(c_new).abs().log() + log_sigmoid_slope(a_o)
+        return cells + outputs.sum(-1) + layer.log_det_u_o

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from lyapunov._shapes import Frame, InputFrame, PerSequence, Units
-from lyapunov.systems._gates import combine_biases, log_tanh_slope, scale_rows, tanh_slope
-from lyapunov.systems.system import Layer
+from lyapunov.systems._gates import combine_biases, log_tanh_slope, tanh_slope
+from lyapunov.systems.closed import Layer, LayerTangent, product, scale_rows
 
 
 class RNN(Layer):
@@ -36,24 +36,17 @@ class RNN(Layer):
 
     def step(self, state: Units, x: Tensor) -> Units:
         """h'."""
-        a = self._preactivation(state, x)
-        return torch.tanh(a) if self.nonlinearity == "tanh" else torch.relu(a)
+        return self._activated(self._preactivation(state, x))
 
-    def push_driven(self, state: Units, x: Tensor, frame: Frame, input_frame: InputFrame | None) -> tuple[Units, Frame]:
-        """h' and diag(phi') (W_hh frame + W_ih input_frame)."""
+    def linearize(self, state: Units, x: Tensor) -> tuple[Units, "RNNTangent"]:
+        """h' and diag(phi') W_hh."""
         a = self._preactivation(state, x)
-        moved = self.weight_hh @ frame
-        if input_frame is not None:
-            moved = moved + self.weight_ih @ input_frame
-        if self.nonlinearity == "tanh":
-            return torch.tanh(a), scale_rows(tanh_slope(a), moved)
-        return torch.relu(a), scale_rows((a > 0).to(a.dtype), moved)
+        slope = tanh_slope(a) if self.nonlinearity == "tanh" else (a > 0).to(a.dtype)
+        return self._activated(a), RNNTangent(self, a, slope)
 
-    def log_volume(self, state: Units, x: Tensor) -> PerSequence | None:
-        """Sum of ln phi'(a) plus ln |det W_hh|."""
-        if self.nonlinearity == "relu":
-            return None
-        return log_tanh_slope(self._preactivation(state, x)).sum(-1) + self._log_det
+    def log_volume_of(self, a: Units) -> PerSequence | None:
+        """Sum of ln phi'(a) plus ln |det W_hh|; None for relu."""
+        return None if self.nonlinearity == "relu" else log_tanh_slope(a).sum(-1) + self._log_det
 
     @cached_property
     def _log_det(self) -> Tensor:
@@ -61,3 +54,28 @@ class RNN(Layer):
 
     def _preactivation(self, h: Units, x: Tensor) -> Units:
         return x @ self.weight_ih.mT + h @ self.weight_hh.mT + self.bias
+
+    def _activated(self, a: Units) -> Units:
+        return torch.tanh(a) if self.nonlinearity == "tanh" else torch.relu(a)
+
+
+class RNNTangent(LayerTangent):
+    """diag(phi'(a)) W_hh."""
+
+    def __init__(self, layer: RNN, preactivation: Units, slope: Units) -> None:
+        self._layer, self._preactivation, self._slope = layer, preactivation, slope
+
+    def push_driven(self, frame: Frame, input_frame: InputFrame | None) -> Frame:
+        """diag(phi') (W_hh frame + W_ih input_frame)."""
+        moved = product(self._layer.weight_hh, frame)
+        if input_frame is not None:
+            moved = moved + product(self._layer.weight_ih, input_frame)
+        return scale_rows(self._slope, moved)
+
+    def part(self, entries: slice) -> "RNNTangent":
+        """Of some entries of the batch."""
+        return RNNTangent(self._layer, self._preactivation[entries], self._slope[entries])
+
+    def log_volume(self) -> PerSequence | None:
+        """Sum of ln phi' plus ln |det W_hh|."""
+        return self._layer.log_volume_of(self._preactivation)

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from lyapunov._shapes import Frame, Input, PerSequence, Rows, State
-from lyapunov.systems.system import Label, Layer, System
+from lyapunov.systems.closed import ClosedForm, Layer, LayerTangent, Tangent
+from lyapunov.systems.system import Label
 
 
-class _Stack(System):
+class _Stack(ClosedForm):
     """What both forms share. The state is one state per layer; each layer is driven by the output of the one below."""
 
     def __init__(self, layers: Sequence[Layer]) -> None:
@@ -36,15 +37,29 @@ class _Stack(System):
             x = layer.output(new[-1])
         return tuple(new)
 
-    def _volumes(self, state: State, x: Tensor) -> list[PerSequence] | None:
-        volumes = []
+    def _linearized(self, state: State, x: Tensor) -> tuple[State, list[LayerTangent]]:
+        new, tangents = [], []
         for layer, own in zip(self.layers, state, strict=True):
-            volume = layer.log_volume(own, x)
-            if volume is None:
-                return None
-            volumes.append(volume)
-            x = layer.output(layer.step(own, x))
-        return volumes
+            own_new, tangent = layer.linearize(own, x)
+            new.append(own_new)
+            tangents.append(tangent)
+            x = layer.output(own_new)
+        return tuple(new), tangents
+
+
+class _StackTangent(Tangent):
+    """One Jacobian per layer, and how each is driven by the layer below."""
+
+    def __init__(self, layers: Sequence[Layer], tangents: Sequence[LayerTangent]) -> None:
+        self._layers, self._tangents = layers, tangents
+
+    def part(self, entries: slice) -> Tangent:
+        """Of some entries of the batch."""
+        return type(self)(self._layers, [tangent.part(entries) for tangent in self._tangents])
+
+    def _volumes(self) -> list[Any] | None:
+        volumes = [tangent.log_volume() for tangent in self._tangents]
+        return None if any(volume is None for volume in volumes) else volumes
 
 
 class Stack(_Stack):
@@ -67,15 +82,10 @@ class Stack(_Stack):
         parts = zip(self.layers, state, vector, strict=True)
         return tuple(layer.with_vector(own, rows) for layer, own, rows in parts)
 
-    def push(self, state: State, x: Tensor, frame: tuple[Frame, ...]) -> tuple[State, tuple[Frame, ...]]:
-        """Every layer's state and frame, each frame by its own layer alone."""
-        new, moved = [], []
-        for layer, own, block in zip(self.layers, state, frame, strict=True):
-            own_new, block_new = layer.push(own, x, block)
-            new.append(own_new)
-            moved.append(block_new)
-            x = layer.output(own_new)
-        return tuple(new), tuple(moved)
+    def linearize(self, state: State, x: Tensor) -> tuple[State, "StackTangent"]:
+        """Every layer's state and its own Jacobian."""
+        new, tangents = self._linearized(state, x)
+        return new, StackTangent(self.layers, tangents)
 
     def pull(self, state: State, x: Tensor, frame: tuple[Frame, ...]) -> tuple[Frame, ...]:
         """Every layer's J^T @ frame, each by its own layer alone."""
@@ -85,9 +95,17 @@ class Stack(_Stack):
             x = layer.output(layer.step(own, x))
         return tuple(pulled)
 
-    def log_volume(self, state: State, x: Tensor) -> Tensor | None:
+
+class StackTangent(_StackTangent):
+    """Diagonal blocks alone."""
+
+    def push(self, frame: tuple[Frame, ...]) -> tuple[Frame, ...]:
+        """Each frame by its own layer."""
+        return tuple(tangent.push(block) for tangent, block in zip(self._tangents, frame, strict=True))
+
+    def log_volume(self) -> Tensor | None:
         """(batch, layers), or None where one layer has none."""
-        volumes = self._volumes(state, x)
+        volumes = self._volumes()
         return None if volumes is None else torch.stack(volumes, dim=-1)
 
 
@@ -112,19 +130,26 @@ class CoupledStack(_Stack):
         parts = zip(self.layers, state, vector.split(self._sizes, dim=-1), strict=True)
         return tuple(layer.with_vector(own, rows) for layer, own, rows in parts)
 
-    def push(self, state: State, x: Input, frame: Frame) -> tuple[State, Frame]:
-        """J_ll from each layer, J_lm = X_l [h' rows of J_(l-1)m] for m < l: each layer's rows from those of the one below."""
-        new: list[Any] = []
+    def linearize(self, state: State, x: Input) -> tuple[State, "CoupledTangent"]:
+        """Every layer's state, its own Jacobian, and what its input does to it."""
+        new, tangents = self._linearized(state, x)
+        return new, CoupledTangent(self.layers, tangents)
+
+
+class CoupledTangent(_StackTangent):
+    """J_ll from each layer, J_lm = X_l [h' rows of J_(l-1)m] for m < l: each layer's rows from those of the one below."""
+
+    def push(self, frame: Frame) -> Frame:
+        """All layers' rows, from the bottom up."""
         moved: list[Tensor] = []
         below = None
-        for layer, own, rows in zip(self.layers, state, frame.split(self._sizes, dim=1), strict=True):
-            own_new, block = layer.push_driven(own, x, rows, below)
-            new.append(own_new)
-            moved.append(block)
-            x, below = layer.output(own_new), block[:, : layer.output_size]
-        return tuple(new), torch.cat(moved, dim=1)
+        sizes = [layer.tangent_size for layer in self._layers]
+        for layer, tangent, rows in zip(self._layers, self._tangents, frame.split(sizes, dim=1), strict=True):
+            moved.append(tangent.push_driven(rows, below))
+            below = moved[-1][:, : layer.output_size]
+        return torch.cat([block.mT for block in moved], dim=-1).mT
 
-    def log_volume(self, state: State, x: Tensor) -> PerSequence | None:
+    def log_volume(self) -> PerSequence | None:
         """The layers' sum: the Jacobian is block-triangular."""
-        volumes = self._volumes(state, x)
+        volumes = self._volumes()
         return None if volumes is None else torch.stack(volumes).sum(0)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.func import jvp, vjp, vmap
 
-from lyapunov._shapes import Frame, Input, InputFrame, Rows, State, Units
+from lyapunov._shapes import Frame, Input, Rows, State
 
 
 class Label(NamedTuple):
@@ -94,52 +94,6 @@ def forward_mode_push(system: System, state: State, x: Input, frame: Frame) -> t
     unmapped: Any = None
     tangent, new = vmap(along, in_dims=-1, out_dims=(-1, unmapped))(frame)
     return new, tangent
-
-
-class Layer(System):
-    """One recurrent layer in closed form. Its output is the first part of its state (h) and of its frame's rows.
-
-    The defaults are those of a layer whose state is h alone.
-    """
-
-    index: int
-    """Which layer of the module it is."""
-    input_size: int
-    output_size: int
-
-    @abstractmethod
-    def push_driven(self, state: State, x: Tensor, frame: Frame, input_frame: InputFrame | None) -> tuple[State, Frame]:
-        """The next state and J @ frame + X @ input_frame, with X = d s' / d x the input derivative."""
-
-    def push(self, state: State, x: Tensor, frame: Frame) -> tuple[State, Frame]:
-        """The next state and J @ frame, from the weights."""
-        return self.push_driven(state, x, frame, None)
-
-    @property
-    def tangent_size(self) -> int:
-        """N."""
-        return self.output_size
-
-    @property
-    def labels(self) -> tuple[Label, ...]:
-        """The N hidden units."""
-        return size_labels(self.index, [("h", self.output_size)])
-
-    def initial_state(self, batch: int, like: Tensor) -> State:
-        """Zeros, as the module starts."""
-        return like.new_zeros(batch, self.output_size)
-
-    def vector(self, state: State) -> Rows:
-        """h."""
-        return state
-
-    def with_vector(self, state: State, vector: Rows) -> State:  # noqa: ARG002
-        """h."""
-        return vector
-
-    def output(self, state: State) -> Units:
-        """h: what the layer above, or a readout, sees."""
-        return state
 
 
 def size_labels(layer: int, parts: Sequence[tuple[str, int]]) -> tuple[Label, ...]:

@@ -1,0 +1,134 @@
+"""Systems whose Jacobians are known in closed form: of many steps at once, and as cheaply as the number of columns allows."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lyapunov._shapes import Frame, Input, InputFrame, PerSequence, Rows, State, Units
+from lyapunov.systems.system import Label, System, size_labels
+
+DENSE = 64
+"""Columns from which on a Jacobian is formed: the product with it is a fraction of the one with all gates' weights."""
+
+
+class Tangent(ABC):
+    """Jacobians, one per entry of a batch: of several sequences, of several steps, or of both."""
+
+    @abstractmethod
+    def push(self, frame: Any) -> Any:
+        """J @ frame."""
+
+    @abstractmethod
+    def part(self, entries: slice) -> "Tangent":
+        """Of some entries of the batch."""
+
+    @abstractmethod
+    def log_volume(self) -> Tensor | None:
+        """ln |det J|: (batch,), or (batch, blocks); None where there is no such number."""
+
+
+class ClosedForm(System):
+    """A system that gives its Jacobians away: `push` and `log_volume` follow.
+
+    The batch of `linearize` may hold several steps of the same sequences, one after the other.
+    """
+
+    @abstractmethod
+    def linearize(self, state: State, x: Input) -> tuple[State, Tangent]:
+        """The next state, and d vector(s') / d vector(s) at `state`."""
+
+    def push(self, state: State, x: Input, frame: Any) -> tuple[State, Any]:
+        """The next state and J @ frame, from the weights."""
+        new, tangent = self.linearize(state, x)
+        return new, tangent.push(frame)
+
+    def log_volume(self, state: State, x: Input) -> Tensor | None:
+        """ln |det J| at `state`."""
+        return self.linearize(state, x)[1].log_volume()
+
+
+class LayerTangent(Tangent):
+    """The Jacobians of one layer, and how its input moves it."""
+
+    @abstractmethod
+    def push_driven(self, frame: Frame, input_frame: InputFrame | None) -> Frame:
+        """J @ frame + X @ input_frame, with X = d s' / d x the input derivative."""
+
+    @abstractmethod
+    def part(self, entries: slice) -> "LayerTangent":
+        """Of some entries of the batch."""
+
+    def push(self, frame: Frame) -> Frame:
+        """J @ frame."""
+        return self.push_driven(frame, None)
+
+
+class Layer(ClosedForm):
+    """One recurrent layer. Its output is the first part of its state (h) and of its frame's rows.
+
+    The defaults are those of a layer whose state is h alone.
+    """
+
+    index: int
+    """Which layer of the module it is."""
+    input_size: int
+    output_size: int
+
+    @abstractmethod
+    def linearize(self, state: State, x: Tensor) -> tuple[State, LayerTangent]:
+        """The next state, and the Jacobian at `state`."""
+
+    @property
+    def tangent_size(self) -> int:
+        """N."""
+        return self.output_size
+
+    @property
+    def labels(self) -> tuple[Label, ...]:
+        """The N hidden units."""
+        return size_labels(self.index, [("h", self.output_size)])
+
+    def initial_state(self, batch: int, like: Tensor) -> State:
+        """Zeros, as the module starts."""
+        return like.new_zeros(batch, self.output_size)
+
+    def vector(self, state: State) -> Rows:
+        """h."""
+        return state
+
+    def with_vector(self, state: State, vector: Rows) -> State:  # noqa: ARG002
+        """h."""
+        return vector
+
+    def output(self, state: State) -> Units:
+        """h: what the layer above, or a readout, sees."""
+        return state
+
+
+def is_wide(frame: InputFrame) -> bool:
+    """Whether a frame has so many columns that a Jacobian is worth forming."""
+    return frame.shape[-1] >= DENSE
+
+
+def product(weight: Tensor, frame: InputFrame) -> InputFrame:
+    """weight @ frame for one weight and all entries of a batch, as one product; the result is stored column by column."""
+    columns = frame.mT
+    return (columns.reshape(-1, columns.shape[-1]) @ weight.mT).view(*columns.shape[:-1], -1).mT
+
+
+def scale_rows(rows: Tensor, columns: Tensor) -> Tensor:
+    """diag(rows) @ columns for (batch, n) and (batch, n, k)."""
+    return rows.unsqueeze(-1) * columns
+
+
+def add_scaled(total: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """total + diag(rows) @ columns for (batch, n, k), (batch, n) and (batch, n, k)."""
+    return torch.addcmul(total, rows.unsqueeze(-1), columns)
+
+
+def dense_log_volume(tangent: Tangent, size: int, like: Tensor) -> PerSequence:
+    """ln |det J| from the dense Jacobian."""
+    identity = torch.eye(size, dtype=like.dtype, device=like.device).expand(len(like), -1, -1)
+    return torch.linalg.slogdet(tangent.push(identity)).logabsdet
