@@ -24,7 +24,20 @@ LEVELS = {
 ORDER = {
     "systems": ("_gates", "system", "closed", "contract", "rnn", "gru", "lstm", "step", "stack", "known"),
     "intake": ("inputs", "files", "checkpoint", "recognize"),
-    "tangent": ("drive", "orthonormal", "interval", "bins", "stationarity", "transients", "rank", "loss", "rollout"),
+    "tangent": (
+        "drive",
+        "workers",
+        "orthonormal",
+        "ledger",
+        "transport",
+        "interval",
+        "bins",
+        "stationarity",
+        "transients",
+        "rank",
+        "loss",
+        "rollout",
+    ),
     "estimate": (
         "quantities",
         "errors",

@@ -54,6 +54,11 @@ class Interval:
         """Notes an interval that counts."""
         self._used[taken] = self._used.get(taken, 0) + taken
 
+    @property
+    def longest(self) -> int:
+        """The most steps between two readings of the growth."""
+        return 1 if self.fixed else self._longest
+
     def forget(self) -> None:
         """What was noted so far does not count."""
         self._used.clear()

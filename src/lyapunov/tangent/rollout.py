@@ -9,16 +9,19 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map
 
-from lyapunov._shapes import Frames, Input, State, blocks
+from lyapunov._shapes import Frames, State, blocks
 from lyapunov.errors import Diverged
 from lyapunov.systems import System
 from lyapunov.tangent.bins import Bins
 from lyapunov.tangent.drive import Drive
 from lyapunov.tangent.interval import Interval, log_unit
+from lyapunov.tangent.ledger import Closing, Ledger
 from lyapunov.tangent.loss import LossWatch, Window
-from lyapunov.tangent.orthonormal import log_lengths, orthonormalise
+from lyapunov.tangent.orthonormal import Method, usual_method
 from lyapunov.tangent.stationarity import Stretches
 from lyapunov.tangent.transients import FIXED, Agreement, settled_after
+from lyapunov.tangent.transport import TOGETHER, Passage, Transport
+from lyapunov.tangent.workers import Workers
 
 ADAPTED, FORCED = 2e-5, 2e-2
 """The root mean square of rounding, relative to what remains of a column, up to which its exponent is reliable: with the
@@ -39,7 +42,7 @@ class Schedule:
 
     `steps`: all there are, or, `autonomous`, those to count, besides the transients. `longest_settle`, `longest_align`: the
     most that these two take where they are left open. `volume_every`: ln |det J| is taken at every so many counted steps
-    (0: never).
+    (0: never). `method`: how frames are factored, where it is not to be the usual way.
     """
 
     steps: int
@@ -50,6 +53,7 @@ class Schedule:
     longest_align: int = FIXED
     autonomous: bool = False
     volume_every: int = 0
+    method: Method | None = None
 
     @property
     def most(self) -> int:
@@ -104,11 +108,12 @@ def rollout(
     `other_frames`, a second random start, is needed where `align` is left open. `on_step` is told the step, and once the
     counted part begins, all steps of the run are known to be `schedule.most` or fewer.
     """
-    run = _Run(system, drive, state, frames, schedule, on_step)
-    run.settle()
-    run.align(other_frames)
-    run.count()
-    return run.growth()
+    with Workers() as workers:
+        run = _Run(system, drive, state, frames, schedule, on_step, workers)
+        run.settle()
+        run.align(other_frames)
+        run.count()
+        return run.growth()
 
 
 class _Run:
@@ -120,8 +125,9 @@ class _Run:
         frames: Frames,
         schedule: Schedule,
         on_step: Callable[[int], None],
+        workers: Workers,
     ) -> None:
-        self.system, self.drive, self.schedule, self.on_step = system, drive, schedule, on_step
+        self.system, self.drive, self.schedule, self.on_step, self.workers = system, drive, schedule, on_step, workers
         self.state, self.frames, self.t = state, frames, 0
         self.twin: Frames | None = None
         parts = blocks(frames)
@@ -135,8 +141,15 @@ class _Run:
         self.judged = 0
         self.lost = torch.zeros(drive.batch, sum(columns), dtype=torch.bool)
         self.lost_at = torch.full((sum(columns),), -1)
-        self.lengths = None if drive.lengths is None else drive.lengths.to(parts[0].device)
-        self.watch = LossWatch(system, drive.at, self.lengths, drive.batch)
+        lengths = None if drive.lengths is None else drive.lengths.to(parts[0].device)
+        self.transport = Transport(system, drive, lengths, workers)
+        self.watch = LossWatch(system, drive.at, lengths, drive.batch)
+        shape = (drive.batch, sum(columns))
+        methods = [self._method(part) for part in parts]
+        self.ledger, self.other_ledger = Ledger(methods, shape), Ledger(methods, shape)
+        self.measured_at = 0
+        self.volumes: list[Tensor] = []
+        self.sampled = torch.zeros(drive.batch, dtype=torch.long)
         self.agreement = Agreement()
         self.settled, self.aligned, self.total = 0, 0, schedule.most
         self.apart: float | None = None
@@ -147,16 +160,20 @@ class _Run:
         """The first counted step."""
         return self.settled + self.aligned
 
+    def _method(self, part: Tensor) -> Method:
+        """An interval that was asked for ends in orthonormal columns."""
+        usual = usual_method(part)
+        return self.schedule.method or ("householder" if self.interval.fixed and usual == "echelon" else usual)
+
     def settle(self) -> None:
         """The state alone."""
         self.settled = self.schedule.settle or 0
         if self.schedule.settle is None:
-            found = settled_after(self.system, self.drive, self._alive, self.state, self.schedule.longest_settle)
+            found = settled_after(self.system, self.drive, self.transport.step, self.state, self.schedule.longest_settle)
             self.settled, self.apart = found if math.isfinite(found[1]) else (0, None)
         while self.t < self.settled:
             for _ in range(min(_SETTLE_CHUNK, self.settled - self.t)):
-                new = self.system.step(self.state, self.drive.at(self.t))
-                self.state = self._alive(new, self.state, self.t)
+                self.state = self.transport.step(self.state, self.t)
                 self._tick()
             self._check_finite(pushing=False)
 
@@ -211,71 +228,80 @@ class _Run:
         """One interval, taken back where it was too long."""
         taken = min(self.interval.steps, last - self.t)
         self.good = (self.t, self.state, self.frames)
-        twin, volumes, sampled = self.twin, [], torch.zeros(self.drive.batch, dtype=torch.long)
-        for _ in range(taken):
-            if counted and self.schedule.volume_every and (self.t - self.start) % self.schedule.volume_every == 0:
-                volumes.append(self._volume())
-                sampled += self._running(self.t)
-            self.watch.remember(self.t, self.state)
-            self._push()
-            self._tick()
-        if not self._close(
-            taken, counted=counted, volumes=[volume for volume in volumes if volume is not None], sampled=sampled
-        ):
+        twin, volumes, sampled = self.twin, len(self.volumes), self.sampled
+        for start in range(0, taken, TOGETHER):
+            passage = self._through(min(TOGETHER, taken - start))
+            for at, state in enumerate(passage.states[:-1]):
+                self.watch.remember(self.t, state)
+                if counted:
+                    self._sample(passage, at)
+                self._tick()
+            self.state = passage.states[-1]
+        if not self._close(taken, last, counted=counted):
             self.t, self.state, self.frames = self.good
-            self.twin = twin
+            self.twin, self.sampled = twin, sampled
+            del self.volumes[volumes:]
             self.watch.forget(self.t)
 
-    def _push(self) -> None:
-        x, twin = self.drive.at(self.t), self.twin
+    def _through(self, steps: int) -> Passage:
+        """State and frames, and the second frame beside the first."""
+        twin = self.twin
         if twin is None:
-            self.state, self.frames = self._pushed(self.state, x, self.frames, self.t)
-            return
-        both: Any = tree_map(lambda a, b: torch.cat([a, b], dim=-1), self.frames, twin)
-        self.state, both = self._pushed(self.state, x, both, self.t)
-        self.frames = tree_map(lambda old, new: new[..., : old.shape[-1]], self.frames, both)
-        self.twin = tree_map(lambda old, new: new[..., old.shape[-1] :], twin, both)
+            passage = self.transport.through(self.state, self.frames, self.t, steps)
+            self.frames = passage.frames
+            return passage
+        both: Any = tree_map(lambda a, b: torch.cat([a.mT, b.mT], dim=-2).mT, self.frames, twin)
+        passage = self.transport.through(self.state, both, self.t, steps)
+        self.frames = tree_map(lambda old, new: new[..., : old.shape[-1]], self.frames, passage.frames)
+        self.twin = tree_map(lambda old, new: new[..., old.shape[-1] :], twin, passage.frames)
+        return passage
 
     def _tick(self) -> None:
         self.t += 1
         self.on_step(self.t)
 
-    def _close(self, taken: int, *, counted: bool, volumes: list[Tensor], sampled: Tensor) -> bool:
-        """Orthonormalises and notes the growth; False where the interval must be taken back."""
+    def _close(self, taken: int, last: int, *, counted: bool) -> bool:
+        """Factors the frames and notes the growth; False where the interval must be taken back."""
         if taken > 1 and not self.interval.fixed and not self._is_finite():
             self.interval.shorten(taken)  # a frame may recover; a state comes to the step at which it broke
             return False
         self._check_finite(pushing=True)
-        frames, diagonal = self._orthonormalised(self.frames)
-        spread = self._spread(self.frames, diagonal)
+        due = self.twin is not None or self.t >= last or self.t - self.measured_at >= self.interval.longest
+        closing = self.ledger.close(self.frames, self.workers, measured=due or self.ledger.exact)
         steering = (self.lost_at < 0) & (self.noise <= self.tolerated**2 * self.drive.batch * self.schedule.most)
-        if self.interval.too_long(taken, spread[:, steering], diagonal[:, steering]):
+        if self.interval.too_long(taken, closing.spread[:, steering], closing.diagonal[:, steering]):
             return False
-        self.frames = frames
-        self._judge(spread, counted=counted)
-        if self.twin is not None:
-            self.twin, other = self._orthonormalised(self.twin)
-            sure = spread + self.log_unit < math.log(_SUSPICIOUS)
-            running = self._running(self.good[0])
-            self.agreement.add(taken, diagonal.masked_fill(~sure, torch.nan)[running], other[running])
+        if closing.slack is not None:
+            self._judge(closing.spread, counted=counted)
+            self.measured_at = self.t
+        growth = self.ledger.keep(closing, self._resolved(closing))
+        if self.twin is not None and growth is not None:
+            self._compare(taken, closing, growth)
+        self.frames = closing.frames
         if counted:
-            volume = torch.stack(volumes).sum(0) if volumes else None
-            self.bins.add(self.t, self._resolved(diagonal, spread), volume, sampled)
-            self.drift.add(self.t, self.system.vector(self.state))
             self.interval.keep(taken)
+            self.drift.add(self.t, self.system.vector(self.state))
         self.good = (self.t, self.state, self.frames)
+        if counted and growth is not None:
+            self._note(growth)
         return True
 
-    @staticmethod
-    def _orthonormalised(frames: Frames) -> tuple[Frames, Tensor]:
-        parts, diagonals = zip(*(orthonormalise(part) for part in blocks(frames)), strict=True)
-        joined = torch.cat([diagonal.cpu().double() for diagonal in diagonals], dim=-1)
-        return (parts if isinstance(frames, tuple) else parts[0]), joined
+    def _compare(self, taken: int, closing: Closing, growth: Tensor) -> None:
+        """With the growth of the second frame."""
+        twin: Any = self.twin
+        other = self.other_ledger.close(twin, self.workers, measured=True)
+        self.twin, other_growth = other.frames, self.other_ledger.keep(other, other.diagonal)
+        if other_growth is None:
+            return
+        sure = closing.spread + self.log_unit < math.log(_SUSPICIOUS)
+        running = self._running(self.good[0])
+        self.agreement.add(taken, growth.masked_fill(~sure, torch.nan)[running], other_growth[running])
 
-    def _spread(self, frames: Frames, diagonal: Tensor) -> Tensor:
-        """How far what remains of each column lies behind the longest up to it, (batch, columns), as a logarithm."""
-        lengths = [log_lengths(part).cpu().double().cummax(dim=-1).values for part in blocks(frames)]
-        return (torch.cat(lengths, dim=-1) - diagonal).nan_to_num(nan=math.inf)
+    def _note(self, growth: Tensor) -> None:
+        """Into the bins, with the volumes taken since the last time."""
+        volume = torch.stack(self.volumes).sum(0) if self.volumes else None
+        self.bins.add(self.t, growth, volume, self.sampled)
+        self.volumes, self.sampled = [], torch.zeros_like(self.sampled)
 
     def _judge(self, spread: Tensor, *, counted: bool) -> None:
         """How much of each column is rounding, and whether it is lost."""
@@ -289,38 +315,29 @@ class _Run:
         self.lost = self.rank_of_column >= torch.stack(self.watch.ranks, dim=-1)[:, self.block]
         self.lost_at = torch.where((self.lost_at < 0) & self.lost.any(0), self.t, self.lost_at)
 
-    def _resolved(self, diagonal: Tensor, spread: Tensor) -> Tensor:
+    def _resolved(self, closing: Closing) -> Tensor:
         """The growth to count: -inf where the direction is lost, the floor where it merely vanished in the arithmetic."""
-        longest = torch.where(diagonal.isneginf(), -math.inf, diagonal + spread).cummax(dim=-1).values
+        diagonal = closing.diagonal
+        longest = torch.where(diagonal.isneginf(), -math.inf, diagonal + closing.spread).cummax(dim=-1).values
         floor = longest.nan_to_num(neginf=0.0) + self.log_unit
         resolved = torch.where(diagonal.isneginf(), floor, diagonal)
         return resolved.masked_fill(self.lost, -math.inf)
-
-    def _pushed(self, state: State, x: Input, frames: Frames, t: int) -> tuple[State, Frames]:
-        new, moved = self.system.push(state, x, frames)
-        return self._alive(new, state, t), self._alive(moved, frames, t)
 
     def _running(self, t: int) -> Tensor:
         """(batch,): which sequences make step t."""
         lengths = self.drive.lengths
         return torch.ones(self.drive.batch, dtype=torch.bool) if lengths is None else lengths > t
 
-    def _alive(self, new: State, old: State, t: int) -> State:
-        """The new values of sequences that still run at step t, the old ones of those that have ended."""
-        if self.lengths is None:
-            return new
-        running = self.lengths > t
-        return tree_map(lambda a, b: torch.where(running.view(-1, *[1] * (a.dim() - 1)), a, b), new, old)
-
-    def _volume(self) -> Tensor | None:
-        """(batch, blocks): ln |det J| of the step about to be made; 0 for sequences that have ended."""
-        volume = self.system.log_volume(self.state, self.drive.at(self.t))
-        if volume is None:
-            return None
-        volume = volume.double().reshape(len(volume), -1)
-        if self.lengths is not None:
-            volume = torch.where((self.lengths > self.t).unsqueeze(-1), volume, 0.0)
-        return volume.cpu()
+    def _sample(self, passage: Passage, at: int) -> None:
+        """ln |det J| of the step about to be ticked, where its turn has come; 0 for sequences that have ended."""
+        every, running = self.schedule.volume_every, self._running(self.t)
+        if not every or (self.t - self.start) % every:
+            return
+        self.sampled = self.sampled + running
+        volume = passage.log_volume(at)
+        if volume is not None:
+            volume = volume.double().reshape(len(volume), -1).cpu()
+            self.volumes.append(torch.where(running.unsqueeze(-1), volume, 0.0))
 
     def _is_finite(self) -> bool:
         twin = () if self.twin is None else blocks(self.twin)
@@ -338,9 +355,9 @@ class _Run:
         at, broken = self.t - 1, "frame"
         for t in range(good, self.t):
             if pushing:
-                state, frames = self._pushed(state, self.drive.at(t), frames, t)
+                state, frames = self.transport.push(state, frames, t)
             else:
-                state = self._alive(self.system.step(state, self.drive.at(t)), state, t)
+                state = self.transport.step(state, t)
             if not all(_is_finite(part) for part in tree_flatten(state)[0]):
                 at, broken = t, "state"
                 break

@@ -21,7 +21,7 @@ SHORTEST = 10
 
 
 def settled_after(
-    system: System, drive: Drive, alive: Callable[[State, State, int], State], state: State, limit: int
+    system: System, drive: Drive, step: Callable[[State, int], State], state: State, limit: int
 ) -> tuple[int, float]:
     """The steps after which copies from different starts have come together, at most `limit`, and how far apart they still are.
 
@@ -31,7 +31,7 @@ def settled_after(
     """
     end = state
     for t in range(limit):
-        end = alive(system.step(end, drive.at(t)), end, t)
+        end = step(end, t)
     other = system.with_vector(state, tree_map(lambda part: part.roll(1, dims=0), system.vector(end)))
     first, apart = _squares(system, state, other), 1.0
     for t in range(limit + 1):
@@ -42,7 +42,7 @@ def settled_after(
             return t, apart
         if t == limit:
             break
-        state, other = (alive(system.step(one, drive.at(t)), one, t) for one in (state, other))
+        state, other = step(state, t), step(other, t)
     return (min(limit, FIXED) if apart > FOR_GOOD else limit), apart
 
 

@@ -1,0 +1,79 @@
+"""What a frame has grown by: exactly where its columns' heights are measured, telescoping in between."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lyapunov._shapes import Frames, blocks
+from lyapunov.tangent.orthonormal import Factored, Method, factored
+from lyapunov.tangent.workers import Workers
+
+
+@dataclass(frozen=True)
+class Closing:
+    """Frames factored at the end of an interval; (batch, columns) tensors on the CPU, float64.
+
+    `diagonal`: ln |diag U|. `spread`: how far what remains of each column lies behind the longest up to it, as a logarithm;
+    where heights were not measured, at most that far. `slack`: ln of the heights of the new frame's columns above the earlier
+    ones, zero for orthonormal frames; None where it was not measured.
+    """
+
+    frames: Frames
+    diagonal: Tensor
+    spread: Tensor
+    slack: Tensor | None
+
+
+class Ledger:
+    """Sums up the growth of frames whose columns need not be orthonormal.
+
+    With Z = J V and Z = V' U, the volume spanned by the first j columns grew by |prod_i<=j U_ii| vol(V'_j) / vol(V_j): the
+    volumes of V telescope, so they are wanted only where growth is read.
+    """
+
+    def __init__(self, methods: Sequence[Method], shape: tuple[int, int]) -> None:
+        self._methods = tuple(methods)
+        self._slack = torch.zeros(shape, dtype=torch.float64)
+        self._pending = torch.zeros(shape, dtype=torch.float64)
+
+    @property
+    def exact(self) -> bool:
+        """Whether every closing is measured at no cost."""
+        return "echelon" not in self._methods
+
+    def close(self, frames: Frames, workers: Workers, *, measured: bool) -> Closing:
+        """Factors every block."""
+        parts = blocks(frames)
+        found = [factored(part, method, workers, measured=measured) for part, method in zip(parts, self._methods, strict=True)]
+        diagonal = _joined([one.log_diagonal for one in found])
+        known = [self._heights(one, method, measured=measured) for one, method in zip(found, self._methods, strict=True)]
+        longest = _joined([one.log_lengths.cummax(dim=-1).values for one in found])
+        spread = (longest - _joined(known)).nan_to_num(nan=math.inf)
+        slack = (_joined(known) - diagonal).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0) if measured else None
+        new = tuple(one.frame for one in found)
+        return Closing(new if isinstance(frames, tuple) else new[0], diagonal, spread, slack)
+
+    def keep(self, closing: Closing, growth: Tensor) -> Tensor | None:
+        """Notes ln |diag U|, as it is to be counted; the growth since the last measured closing, where this one is."""
+        self._pending = self._pending + growth
+        if closing.slack is None:
+            return None
+        total = self._pending + closing.slack - self._slack
+        self._slack, self._pending = closing.slack, torch.zeros_like(total)
+        return total
+
+    @staticmethod
+    def _heights(found: Factored, method: Method, *, measured: bool) -> Tensor:
+        """ln of the heights of Z's columns above the earlier ones: exact, or, unmeasured, a lower bound in practice."""
+        if method != "echelon":
+            return found.log_diagonal
+        if measured and found.log_heights is not None:
+            return found.log_heights
+        return found.log_diagonal - 0.5 * math.log(found.frame.shape[-2])
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    return torch.cat([part.cpu().double() for part in parts], dim=-1)
