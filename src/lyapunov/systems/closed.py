@@ -131,4 +131,11 @@ def add_scaled(total: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 def dense_log_volume(tangent: Tangent, size: int, like: Tensor) -> PerSequence:
     """ln |det J| from the dense Jacobian."""
     identity = torch.eye(size, dtype=like.dtype, device=like.device).expand(len(like), -1, -1)
-    return torch.linalg.slogdet(tangent.push(identity)).logabsdet
+    return log_abs_det(tangent.push(identity))
+
+
+def log_abs_det(matrices: Tensor) -> PerSequence:
+    """ln |det| of (batch, n, n), one by one: whole batches come out wrong once `torch.set_num_threads` was called (MKL)."""
+    if matrices.device.type != "cpu":
+        return torch.linalg.slogdet(matrices).logabsdet
+    return torch.stack([torch.linalg.slogdet(matrix).logabsdet for matrix in matrices])

@@ -9,7 +9,7 @@ from torch.nn.functional import logsigmoid
 
 from lyapunov._shapes import Frame, InputFrame, PerSequence, Rows, Units
 from lyapunov.systems._gates import combine_biases, log_sigmoid_slope, sigmoid_slope, tanh_slope
-from lyapunov.systems.closed import Layer, LayerTangent, add_scaled, dense_log_volume, is_wide, product, scale_rows
+from lyapunov.systems.closed import Layer, LayerTangent, add_scaled, dense_log_volume, is_wide, log_abs_det, product, scale_rows
 from lyapunov.systems.system import Label, size_labels
 
 Linearization = Literal["full", "hidden"]
@@ -180,6 +180,6 @@ class LSTMTangent(LayerTangent):
         cells = logsigmoid(a_f).sum(-1)
         if layer.weight_hr is not None:
             outer = layer.weight_hr @ scale_rows(self._slopes[5], layer.weight_hh[3 * layer.cell_size :])
-            return cells + torch.linalg.slogdet(outer).logabsdet
+            return cells + log_abs_det(outer)
         outputs = torch.tanh(c_new).abs().log() + log_sigmoid_slope(a_o)
         return cells + outputs.sum(-1) + layer.log_det_u_o
