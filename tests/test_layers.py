@@ -36,6 +36,7 @@ ORDER = {
         "transients",
         "rank",
         "loss",
+        "growth",
         "rollout",
     ),
     "estimate": (

@@ -190,8 +190,11 @@ class Spectrum(Estimates):
 
     @property
     def _has_volume(self) -> bool:
-        lost = bool(self.exponents.isneginf().any())
-        return self.volume_history is not None and not lost and bool(torch.isfinite(self.volume_history).all())
+        """Whether ln |det J| has more to say than the exponents: a full run has it sampled only, as a certificate."""
+        if self.volume_history is None or self.volume_steps is None or bool(self.exponents.isneginf().any()):
+            return False
+        sampled = self.is_full and not torch.equal(self.volume_steps, self.history_steps)
+        return not sampled and bool(torch.isfinite(self.volume_history).all())
 
     @property
     def _usable(self) -> Tensor:

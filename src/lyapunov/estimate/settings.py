@@ -12,6 +12,8 @@ from lyapunov.tangent import FIXED, Growth, Schedule
 
 LEAST_SAMPLES = 4
 """Steps at which a costly ln |det J| is taken, at the least."""
+CERTIFICATE_EVERY, SMALL = 32, 128
+"""Steps in which a full run takes ln |det J| over one interval, where it is costly; smaller systems take it at every step."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,7 @@ def _schedule(problem: Problem, wishes: Wishes, k: int, size: int) -> Schedule:
         longest_align=min(limit, FIXED),
         autonomous=autonomous,
         volume_every=_volume_every(problem, k, size, longest),
+        whole_intervals=problem.system.volume_cost == "cubic" and k == size and size >= SMALL,
     )
 
 
@@ -138,12 +141,14 @@ def _transient(value: int | None, name: str, wishes: Wishes) -> int | None:
 
 
 def _volume_every(problem: Problem, k: int, size: int, steps: int) -> int:
-    """Every step where it is cheap or certifies a full run; else so rarely that it costs about as much as the frame."""
+    """Every step where it is cheap; else so rarely that it costs no more than the frame, a full run being certified by samples."""
     cost = problem.system.volume_cost
     if cost == "none":
         return 0
-    if cost == "linear" or k == size:
+    if cost == "linear" or (k == size and size < SMALL):
         return 1
+    if k == size:
+        return max(1, min(CERTIFICATE_EVERY, steps // LEAST_SAMPLES))
     return max(1, min(size // k, steps // (2 * LEAST_SAMPLES)))
 
 

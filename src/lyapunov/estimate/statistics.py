@@ -78,20 +78,19 @@ def without_empty(growth: Growth) -> tuple[Growth, list[int]]:
         steps=growth.steps[:, keep],
         log_volume=None if growth.log_volume is None else growth.log_volume[:, keep],
         volume_steps=None if growth.volume_steps is None else growth.volume_steps[:, keep],
+        residual=growth.residual[keep],
+        residual_steps=growth.residual_steps[keep],
     )
     return kept, torch.nonzero(~keep).flatten().tolist()
 
 
 def _residuals(growth: Growth, sizes: tuple[int, ...]) -> Tensor | None:
-    """(blocks,): sum of growth minus ln |det J|, in nats per step, of a full run with determinants at every step."""
+    """(blocks,): sum of growth minus ln |det J|, in nats per step, of a full run, over whole intervals with determinants."""
     columns = torch.bincount(growth.block, minlength=len(sizes)).tolist()
-    volume, volume_steps = growth.log_volume, growth.volume_steps
-    if volume is None or volume_steps is None or tuple(columns) != sizes or not torch.equal(volume_steps, growth.steps):
+    counted = growth.residual_steps.sum()
+    if tuple(columns) != sizes or not bool(counted):
         return None
-    counted = growth.steps.sum()
-    grown = growth.log_growth.sum((0, 1))
-    sums = torch.zeros(len(sizes), dtype=grown.dtype).index_add(0, growth.block, grown)
-    residuals = (sums - volume.sum((0, 1))) / counted
+    residuals = growth.residual.sum(0) / counted
     return residuals if bool(torch.isfinite(residuals).all()) else None
 
 

@@ -2,11 +2,12 @@
 
 from lyapunov.tangent.bins import MAX_BINS
 from lyapunov.tangent.drive import Drive
+from lyapunov.tangent.growth import Growth, Schedule
 from lyapunov.tangent.interval import TOLERANCE
 from lyapunov.tangent.loss import Window
 from lyapunov.tangent.orthonormal import orthonormalise, random_frame
 from lyapunov.tangent.rank import LARGEST
-from lyapunov.tangent.rollout import ADAPTED, FORCED, Growth, Schedule, rollout
+from lyapunov.tangent.rollout import ADAPTED, FORCED, rollout
 from lyapunov.tangent.stationarity import Stretches
 from lyapunov.tangent.transients import AGREED, FIXED, FOR_GOOD, TOGETHER
 

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,12 +13,13 @@ from lyapunov.errors import Diverged
 from lyapunov.systems import System
 from lyapunov.tangent.bins import Bins
 from lyapunov.tangent.drive import Drive
+from lyapunov.tangent.growth import Growth, Schedule
 from lyapunov.tangent.interval import Interval, log_unit
 from lyapunov.tangent.ledger import Closing, Ledger
-from lyapunov.tangent.loss import LossWatch, Window
+from lyapunov.tangent.loss import LossWatch
 from lyapunov.tangent.orthonormal import Method, usual_method
 from lyapunov.tangent.stationarity import Stretches
-from lyapunov.tangent.transients import FIXED, Agreement, settled_after
+from lyapunov.tangent.transients import Agreement, settled_after
 from lyapunov.tangent.transport import TOGETHER, Passage, Transport
 from lyapunov.tangent.workers import Workers
 
@@ -34,63 +34,6 @@ _REMEDY = {
     "step size.",
     "frame": "The state is finite, so orthonormalise more often (a smaller `qr_every`) or use float64.",
 }
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """What a run is to do with its steps. None: `settle`, `align` and `qr_every` are found in the data.
-
-    `steps`: all there are, or, `autonomous`, those to count, besides the transients. `longest_settle`, `longest_align`: the
-    most that these two take where they are left open. `volume_every`: ln |det J| is taken at every so many counted steps
-    (0: never). `method`: how frames are factored, where it is not to be the usual way.
-    """
-
-    steps: int
-    settle: int | None
-    align: int | None
-    qr_every: int | None = None
-    longest_settle: int = FIXED
-    longest_align: int = FIXED
-    autonomous: bool = False
-    volume_every: int = 0
-    method: Method | None = None
-
-    @property
-    def most(self) -> int:
-        """All steps that a run may make."""
-        settle = self.longest_settle if self.settle is None else self.settle
-        align = self.longest_align if self.align is None else self.align
-        return self.steps + settle + align if self.autonomous else self.steps
-
-
-@dataclass(frozen=True)
-class Growth:
-    """What a run counted, in QR order: all tensors on the CPU, float64.
-
-    `log_growth` (bins, batch, columns): sums of ln diag R; `steps` (bins, batch): the steps behind them; `noise` (columns,):
-    rounding relative to what remained of the column, root mean square over intervals and sequences, 1 at the precision
-    floor; `block` (columns,): which independent block a column belongs to; `lost_at` (columns,): the step by which it was
-    lost in some sequence, -1 where it was not; `window`: the steps whose product showed the last loss; `log_volume` (bins,
-    batch, blocks): sums of ln |det J| over `volume_steps` (bins, batch) of the counted steps, or None; `drift`: the state
-    in successive parts. `settle`, `align`, `count`, `qr_every`: what was done; `apart`, `disagreement`: what the
-    transients left.
-    """
-
-    log_growth: Tensor
-    steps: Tensor
-    noise: Tensor
-    block: Tensor
-    lost_at: Tensor
-    window: Window | None
-    log_volume: Tensor | None
-    volume_steps: Tensor | None
-    drift: Stretches
-    settle: int
-    align: int
-    count: int
-    qr_every: int
-    apart: float | None
-    disagreement: float | None
 
 
 def rollout(
@@ -149,6 +92,9 @@ class _Run:
         self.ledger, self.other_ledger = Ledger(methods, shape), Ledger(methods, shape)
         self.measured_at = 0
         self.volumes: list[Tensor] = []
+        self.next_volume = 0
+        self.residual = torch.zeros(drive.batch, len(parts), dtype=torch.float64)
+        self.residual_steps = torch.zeros(drive.batch, dtype=torch.long)
         self.sampled = torch.zeros(drive.batch, dtype=torch.long)
         self.agreement = Agreement()
         self.settled, self.aligned, self.total = 0, 0, schedule.most
@@ -215,6 +161,8 @@ class _Run:
             window=self.watch.window,
             log_volume=None if volume is None else volume[0],
             volume_steps=None if volume is None else volume[1].double(),
+            residual=self.residual,
+            residual_steps=self.residual_steps.double(),
             drift=self.drift,
             settle=self.settled,
             align=self.aligned,
@@ -228,18 +176,22 @@ class _Run:
         """One interval, taken back where it was too long."""
         taken = min(self.interval.steps, last - self.t)
         self.good = (self.t, self.state, self.frames)
-        twin, volumes, sampled = self.twin, len(self.volumes), self.sampled
+        twin, volumes, sampled, next_volume = self.twin, len(self.volumes), self.sampled, self.next_volume
+        wanted = counted and bool(self.schedule.volume_every)
+        whole = wanted and self.schedule.whole_intervals and self.t >= self.next_volume
+        if whole:
+            self.next_volume = self.t + self.schedule.volume_every
         for start in range(0, taken, TOGETHER):
             passage = self._through(min(TOGETHER, taken - start))
             for at, state in enumerate(passage.states[:-1]):
                 self.watch.remember(self.t, state)
-                if counted:
+                if whole or (wanted and not self.schedule.whole_intervals and self._is_turn()):
                     self._sample(passage, at)
                 self._tick()
             self.state = passage.states[-1]
-        if not self._close(taken, last, counted=counted):
+        if not self._close(taken, last, volumes, counted=counted):
             self.t, self.state, self.frames = self.good
-            self.twin, self.sampled = twin, sampled
+            self.twin, self.sampled, self.next_volume = twin, sampled, next_volume
             del self.volumes[volumes:]
             self.watch.forget(self.t)
 
@@ -260,7 +212,7 @@ class _Run:
         self.t += 1
         self.on_step(self.t)
 
-    def _close(self, taken: int, last: int, *, counted: bool) -> bool:
+    def _close(self, taken: int, last: int, volumes: int, *, counted: bool) -> bool:
         """Factors the frames and notes the growth; False where the interval must be taken back."""
         if taken > 1 and not self.interval.fixed and not self._is_finite():
             self.interval.shorten(taken)  # a frame may recover; a state comes to the step at which it broke
@@ -274,17 +226,32 @@ class _Run:
         if closing.slack is not None:
             self._judge(closing.spread, counted=counted)
             self.measured_at = self.t
-        growth = self.ledger.keep(closing, self._resolved(closing))
+        resolved = self._resolved(closing)
+        growth = self.ledger.keep(closing, resolved)
         if self.twin is not None and growth is not None:
             self._compare(taken, closing, growth)
         self.frames = closing.frames
         if counted:
             self.interval.keep(taken)
+            if len(self.volumes) - volumes == taken:
+                self._certify(resolved, torch.stack(self.volumes[volumes:]).sum(0))
             self.drift.add(self.t, self.system.vector(self.state))
         self.good = (self.t, self.state, self.frames)
         if counted and growth is not None:
             self._note(growth)
         return True
+
+    def _is_turn(self) -> bool:
+        return (self.t - self.start) % self.schedule.volume_every == 0
+
+    def _certify(self, growth: Tensor, volume: Tensor) -> None:
+        """What the arithmetic lost over an interval: square frames have a volume of 1, whichever way they were factored."""
+        sums = torch.zeros_like(volume).index_add(1, self.block, growth)
+        self.residual += sums - volume
+        reached = torch.full((self.drive.batch,), self.t)
+        if self.drive.lengths is not None:
+            reached = torch.minimum(reached, self.drive.lengths)
+        self.residual_steps += (reached - self.good[0]).clamp(min=0)
 
     def _compare(self, taken: int, closing: Closing, growth: Tensor) -> None:
         """With the growth of the second frame."""
@@ -329,10 +296,8 @@ class _Run:
         return torch.ones(self.drive.batch, dtype=torch.bool) if lengths is None else lengths > t
 
     def _sample(self, passage: Passage, at: int) -> None:
-        """ln |det J| of the step about to be ticked, where its turn has come; 0 for sequences that have ended."""
-        every, running = self.schedule.volume_every, self._running(self.t)
-        if not every or (self.t - self.start) % every:
-            return
+        """ln |det J| of the step about to be ticked; 0 for sequences that have ended."""
+        running = self._running(self.t)
         self.sampled = self.sampled + running
         volume = passage.log_volume(at)
         if volume is not None:

@@ -57,8 +57,15 @@ class Transport:
             states.append(self.step(states[-1], at))
         _, tangent = system.linearize(_joined(states[:-1]), _joined(inputs))
         moved = self._alive(self._moved(tangent, frames, steps), frames, t)
+        return Passage(states, moved, lambda at: self._log_volume(tangent, at))
+
+    def _log_volume(self, tangent: Tangent, at: int) -> Tensor | None:
         batch = self._drive.batch
-        return Passage(states, moved, lambda at: tangent.part(slice(at * batch, (at + 1) * batch)).log_volume())
+        if self._system.volume_cost != "cubic":
+            return tangent.part(slice(at * batch, (at + 1) * batch)).log_volume()
+        entries = range(at * batch, (at + 1) * batch)
+        volumes: list[Any] = self._workers.map(lambda entry: tangent.part(slice(entry, entry + 1)).log_volume(), entries)
+        return torch.cat(volumes)
 
     def _step_by_step(self, state: State, frames: Frames, t: int, steps: int) -> Passage:
         states = [state]

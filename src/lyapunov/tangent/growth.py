@@ -1,0 +1,72 @@
+"""What a run is to do with its steps, and what it counted."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from lyapunov.tangent.loss import Window
+from lyapunov.tangent.orthonormal import Method
+from lyapunov.tangent.stationarity import Stretches
+from lyapunov.tangent.transients import FIXED
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What a run is to do with its steps. None: `settle`, `align` and `qr_every` are found in the data.
+
+    `steps`: all there are, or, `autonomous`, those to count, besides the transients. `longest_settle`, `longest_align`: the
+    most that these two take where they are left open. `volume_every`: ln |det J| is taken at every so many counted steps
+    (0: never); with `whole_intervals` at all steps of one interval in that time. `method`: how frames are factored, where
+    it is not to be the usual way.
+    """
+
+    steps: int
+    settle: int | None
+    align: int | None
+    qr_every: int | None = None
+    longest_settle: int = FIXED
+    longest_align: int = FIXED
+    autonomous: bool = False
+    volume_every: int = 0
+    whole_intervals: bool = False
+    method: Method | None = None
+
+    @property
+    def most(self) -> int:
+        """All steps that a run may make."""
+        settle = self.longest_settle if self.settle is None else self.settle
+        align = self.longest_align if self.align is None else self.align
+        return self.steps + settle + align if self.autonomous else self.steps
+
+
+@dataclass(frozen=True)
+class Growth:
+    """What a run counted, in QR order: all tensors on the CPU, float64.
+
+    `log_growth` (bins, batch, columns): sums of ln diag R; `steps` (bins, batch): the steps behind them; `noise` (columns,):
+    rounding relative to what remained of the column, root mean square over intervals and sequences, 1 at the precision
+    floor; `block` (columns,): which independent block a column belongs to; `lost_at` (columns,): the step by which it was
+    lost in some sequence, -1 where it was not; `window`: the steps whose product showed the last loss; `log_volume` (bins,
+    batch, blocks): sums of ln |det J| over `volume_steps` (bins, batch) of the counted steps, or None; `residual`
+    (batch, blocks): how far the growth of square frames is from ln |det J|, over the `residual_steps` (batch,) of the
+    intervals at all of whose steps it was taken; `drift`: the state in successive parts. `settle`, `align`, `count`,
+    `qr_every`: what was done; `apart`, `disagreement`: what the transients left.
+    """
+
+    log_growth: Tensor
+    steps: Tensor
+    noise: Tensor
+    block: Tensor
+    lost_at: Tensor
+    window: Window | None
+    log_volume: Tensor | None
+    volume_steps: Tensor | None
+    residual: Tensor
+    residual_steps: Tensor
+    drift: Stretches
+    settle: int
+    align: int
+    count: int
+    qr_every: int
+    apart: float | None
+    disagreement: float | None
