@@ -5,9 +5,11 @@ BIN := $(VENV)/bin
 # A package index that has a CPU-only torch, for machines where the default one brings CUDA:
 #   make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?=
+# What to pass to the benchmark: make bench BENCH='--only forward,memory', BENCH=--missing to go on with a run that was ended
+BENCH ?=
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check format clean help
+.PHONY: demo test bench check format clean help
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -17,6 +19,9 @@ demo: $(VENV)/.demo  ## train an LSTM on real text and watch its Lyapunov spectr
 
 test: $(VENV)/.dev  ## prove the numbers against known answers
 	$(BIN)/python -m pytest -n auto --cov --cov-report=term:skip-covered
+
+bench: $(VENV)/.bench  ## measure speed against training, the plain way and other packages (long; see BENCH)
+	$(BIN)/python benchmarks/spectrum_speed.py $(BENCH)
 
 check: $(VENV)/.dev  ## formatting, lint, types
 	$(BIN)/ruff format --check .
@@ -45,3 +50,8 @@ $(VENV)/.demo: $(VENV)/.torch pyproject.toml
 $(VENV)/.dev: $(VENV)/.torch pyproject.toml
 	@$(PIP) -e '.[dev]'
 	@touch $@ $(VENV)/.demo
+
+# The other packages agree with the pinned NumPy and PyTorch, so they lie beside them.
+$(VENV)/.bench: $(VENV)/.torch pyproject.toml
+	@$(PIP) -e '.[bench]'
+	@touch $@

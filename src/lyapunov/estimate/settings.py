@@ -141,7 +141,7 @@ def _transient(value: int | None, name: str, wishes: Wishes) -> int | None:
 
 
 def _volume_every(problem: Problem, k: int, size: int, steps: int) -> int:
-    """Every step where it is cheap; else so rarely that it costs no more than the frame, a full run being certified by samples."""
+    """Every step where it is cheap; else so rarely that it costs no more than the frame; samples certify a full run."""
     cost = problem.system.volume_cost
     if cost == "none":
         return 0
