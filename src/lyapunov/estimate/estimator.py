@@ -15,7 +15,7 @@ from lyapunov.estimate.statistics import estimates, without_empty
 from lyapunov.estimate.verdict import judge, unreliable_tail
 from lyapunov.intake import Problem, Request, recognize
 from lyapunov.systems import Linearization, check_contract
-from lyapunov.tangent import ADAPTED, FORCED, Growth, Schedule, random_frame, rollout
+from lyapunov.tangent import ADAPTED, FORCED, Growth, Schedule, Workers, random_frame, rollout
 
 FEW = 8
 """As many exponents as a long run is told to try instead."""
@@ -71,11 +71,12 @@ def spectrum(
         request = Request(inputs, state, steps, lengths, linearization, coupled, dtype)
         problem = recognize(system, request)
         settings, schedule = choose(problem, request, Wishes(k, settle, align, from_reset, qr_every, dt, seed))
-        with problem.system.running(), torch.autocast(problem.system.device.type, enabled=False):
+        threads = Workers.suited_to(problem.system, problem.sequences.batch)
+        with problem.system.running(), torch.autocast(problem.system.device.type, enabled=False), threads as workers:
             if check:
                 check_contract(problem.system, problem.state, problem.sequences.at(0), problem.sequences.at(1))
             try:
-                result = _result(_grow(problem, settings, schedule, dtype, progress), problem, settings)
+                result = _result(_grow(problem, settings, schedule, workers, progress), problem, settings)
             except Diverged as error:
                 error.partial = None if error.partial is None else _result(error.partial, problem, settings)
                 raise
@@ -83,7 +84,7 @@ def spectrum(
     return result
 
 
-def _grow(problem: Problem, settings: Settings, schedule: Schedule, dtype: torch.dtype, progress: bool | None) -> Growth:
+def _grow(problem: Problem, settings: Settings, schedule: Schedule, workers: Workers, progress: bool | None) -> Growth:
     title, faster = f"{settings.k} of {settings.size} Lyapunov exponents", ""
     if settings.k > FEW:
         faster = f"The {FEW} leading ones (k={FEW}) take a small part of that."
@@ -92,15 +93,16 @@ def _grow(problem: Problem, settings: Settings, schedule: Schedule, dtype: torch
             problem.system,
             problem.sequences,
             problem.state,
-            _frames(problem, settings, dtype, settings.seed),
+            _frames(problem, settings, settings.seed),
             schedule,
-            other_frames=_frames(problem, settings, dtype, settings.seed + 1) if schedule.align is None else None,
+            other_frames=_frames(problem, settings, settings.seed + 1) if schedule.align is None else None,
+            workers=workers,
             on_step=advance,
         )
 
 
-def _frames(problem: Problem, settings: Settings, dtype: torch.dtype, seed: int) -> Frames:
-    like = torch.empty(0, dtype=dtype, device=problem.system.device)
+def _frames(problem: Problem, settings: Settings, seed: int) -> Frames:
+    like = torch.empty(0, dtype=getattr(torch, settings.dtype), device=problem.system.device)
     sizes = problem.system.tangent_size
 
     def first(size: int, block: int) -> torch.Tensor:

@@ -10,6 +10,7 @@ from lyapunov.tangent.rank import LARGEST
 from lyapunov.tangent.rollout import ADAPTED, FORCED, rollout
 from lyapunov.tangent.stationarity import Stretches
 from lyapunov.tangent.transients import AGREED, FIXED, FOR_GOOD, TOGETHER
+from lyapunov.tangent.workers import Workers
 
 __all__ = [
     "ADAPTED",
@@ -26,6 +27,7 @@ __all__ = [
     "Schedule",
     "Stretches",
     "Window",
+    "Workers",
     "orthonormalise",
     "random_frame",
     "rollout",

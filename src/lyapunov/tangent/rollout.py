@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -44,14 +45,16 @@ def rollout(
     schedule: Schedule,
     *,
     other_frames: Frames | None = None,
+    workers: Workers | None = None,
     on_step: Callable[[int], None] = lambda _: None,
 ) -> Growth:
     """Push state and frames through time; raises `Diverged`, its `.partial` a `Growth` or None, on NaN or infinity.
 
-    `other_frames`, a second random start, is needed where `align` is left open. `on_step` is told the step, and once the
-    counted part begins, all steps of the run are known to be `schedule.most` or fewer.
+    `other_frames`, a second random start, is needed where `align` is left open. `workers`: those of a context around the
+    run. `on_step` is told the step, and once the counted part begins, all steps of the run are known to be `schedule.most` or
+    fewer.
     """
-    with Workers() as workers:
+    with nullcontext(workers) if workers else Workers.suited_to(system, drive.batch) as workers:
         run = _Run(system, drive, state, frames, schedule, on_step, workers)
         run.settle()
         run.align(other_frames)
@@ -182,7 +185,7 @@ class _Run:
         if whole:
             self.next_volume = self.t + self.schedule.volume_every
         for start in range(0, taken, TOGETHER):
-            passage = self._through(min(TOGETHER, taken - start))
+            passage = self._through(min(TOGETHER, taken - start), volumes=whole or wanted)
             for at, state in enumerate(passage.states[:-1]):
                 self.watch.remember(self.t, state)
                 if whole or (wanted and not self.schedule.whole_intervals and self._is_turn()):
@@ -195,15 +198,15 @@ class _Run:
             del self.volumes[volumes:]
             self.watch.forget(self.t)
 
-    def _through(self, steps: int) -> Passage:
+    def _through(self, steps: int, *, volumes: bool) -> Passage:
         """State and frames, and the second frame beside the first."""
         twin = self.twin
         if twin is None:
-            passage = self.transport.through(self.state, self.frames, self.t, steps)
+            passage = self.transport.through(self.state, self.frames, self.t, steps, volumes=volumes)
             self.frames = passage.frames
             return passage
         both: Any = tree_map(lambda a, b: torch.cat([a.mT, b.mT], dim=-2).mT, self.frames, twin)
-        passage = self.transport.through(self.state, both, self.t, steps)
+        passage = self.transport.through(self.state, both, self.t, steps, volumes=volumes)
         self.frames = tree_map(lambda old, new: new[..., : old.shape[-1]], self.frames, passage.frames)
         self.twin = tree_map(lambda old, new: new[..., old.shape[-1] :], twin, passage.frames)
         return passage
@@ -337,4 +340,4 @@ class _Run:
 
 
 def _is_finite(value: Tensor) -> bool:
-    return bool(torch.isfinite(value).all())
+    return bool(torch.isfinite(value.sum())) or bool(torch.isfinite(value).all())

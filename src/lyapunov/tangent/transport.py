@@ -1,4 +1,4 @@
-"""State and frames through several steps: all sequences together, or each by a thread of its own."""
+"""State and frames through several steps: all sequences together, or groups of them by a thread each."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from lyapunov._shapes import Frames, Input, State, blocks
+from lyapunov._shapes import Frames, State, blocks
 from lyapunov.systems import ClosedForm, System, Tangent
 from lyapunov.tangent.drive import Drive
 from lyapunov.tangent.orthonormal import is_large
@@ -16,6 +16,8 @@ from lyapunov.tangent.workers import Workers
 
 TOGETHER = 16
 """Steps whose Jacobians are worked out at once."""
+WORTH_THREADS = 4e6
+"""Multiplications in a step, over all sequences, from which on dealing them out to threads costs less than it gains."""
 
 
 @dataclass(frozen=True)
@@ -27,45 +29,53 @@ class Passage:
     log_volume: Callable[[int], Tensor | None]
 
 
+@dataclass(frozen=True)
+class _Part:
+    """The same of a group of sequences; `volumes` (steps x group, ...) where they were asked for."""
+
+    states: list[State]
+    frames: Frames
+    tangent: Tangent
+    volumes: Tensor | None
+
+
 class Transport:
     """Moves state and frames along the drive; sequences that have ended stay as they are.
 
     With a closed form the state goes ahead alone, the Jacobians of all steps come from one pass over the weights, and the
-    frames follow, each step a product and a few rows. Large frames go sequence by sequence. Anything else is pushed step by
-    step.
+    frames follow, each step a product and a few rows. Sequences with large frames go one by one, others in as many groups as
+    there are threads. Anything else is pushed step by step, in the calling thread: a user's step may not bear more.
     """
 
     def __init__(self, system: System, drive: Drive, lengths: Tensor | None, workers: Workers) -> None:
         self._system, self._drive, self._lengths, self._workers = system, drive, lengths, workers
+        self._everyone = slice(0, drive.batch)
 
     def step(self, state: State, t: int) -> State:
         """The state alone through step t."""
-        return self._alive(self._system.step(state, self._drive.at(t)), state, t)
+        return self._alive(self._system.step(state, self._drive.at(t)), state, t, self._everyone)
 
     def push(self, state: State, frames: Frames, t: int) -> tuple[State, Frames]:
         """State and frames through step t."""
         new, moved = self._system.push(state, self._drive.at(t), frames)
-        return self._alive(new, state, t), self._alive(moved, frames, t)
+        return self._alive(new, state, t, self._everyone), self._alive(moved, frames, t, self._everyone)
 
-    def through(self, state: State, frames: Frames, t: int, steps: int) -> Passage:
-        """State and frames through `steps` steps from step t on, at most TOGETHER."""
+    def through(self, state: State, frames: Frames, t: int, steps: int, *, volumes: bool = False) -> Passage:
+        """State and frames through `steps` steps from step t on, at most TOGETHER. `volumes`: ln |det J| will be asked for."""
         system = self._system
         if not isinstance(system, ClosedForm) or self._ends_within(t, steps):
             return self._step_by_step(state, frames, t, steps)
-        states, inputs = [state], [self._drive.at(at) for at in range(t, t + steps)]
-        for at in range(t, t + steps):
-            states.append(self.step(states[-1], at))
-        _, tangent = system.linearize(_joined(states[:-1]), _joined(inputs))
-        moved = self._alive(self._moved(tangent, frames, steps), frames, t)
-        return Passage(states, moved, lambda at: self._log_volume(tangent, at))
-
-    def _log_volume(self, tangent: Tangent, at: int) -> Tensor | None:
-        batch = self._drive.batch
-        if self._system.volume_cost != "cubic":
-            return tangent.part(slice(at * batch, (at + 1) * batch)).log_volume()
-        entries = range(at * batch, (at + 1) * batch)
-        volumes: list[Any] = self._workers.map(lambda entry: tangent.part(slice(entry, entry + 1)).log_volume(), entries)
-        return torch.cat(volumes)
+        at_once = volumes and system.volume_cost == "linear"
+        groups = self._groups(frames)
+        parts = self._workers.map(lambda group: self._part(system, state, frames, (t, steps), group, volumes=at_once), groups)
+        if len(parts) == 1:
+            states, moved = parts[0].states, parts[0].frames
+        else:
+            states = [
+                tree_map(lambda *leaves: torch.cat(leaves), *at) for at in zip(*(part.states for part in parts), strict=True)
+            ]
+            moved = tree_map(lambda *leaves: torch.cat([leaf.mT for leaf in leaves]).mT, *(part.frames for part in parts))
+        return Passage(states, moved, lambda at: self._log_volume(parts, at, steps))
 
     def _step_by_step(self, state: State, frames: Frames, t: int, steps: int) -> Passage:
         states = [state]
@@ -74,36 +84,56 @@ class Transport:
             states.append(state)
         return Passage(states, frames, lambda at: self._system.log_volume(states[at], self._drive.at(t + at)))
 
-    def _moved(self, tangent: Tangent, frames: Frames, steps: int) -> Frames:
-        batch = self._drive.batch
-        parts = blocks(frames)
-        if batch > 1 and parts[0].device.type == "cpu" and any(is_large(part) for part in parts):
-            moved = self._workers.map(lambda one: self._moved_one(tangent, frames, steps, one), range(batch))
-            columns: Any = tree_map(lambda *ones: torch.cat([one.mT for one in ones]).mT, *moved)
-            return columns
-        for at in range(steps):
-            frames = tangent.part(slice(at * batch, (at + 1) * batch)).push(frames)
-        return frames
+    def _groups(self, frames: Frames) -> list[slice]:
+        batch, parts = self._drive.batch, blocks(frames)
+        if parts[0].device.type != "cpu":
+            return [self._everyone]
+        if any(is_large(part) for part in parts):
+            return [slice(one, one + 1) for one in range(batch)]
+        worth = batch * sum(part.shape[1] ** 2 * part.shape[2] for part in parts) >= WORTH_THREADS
+        size = -(-batch // self._workers.count) if worth else batch
+        return [slice(first, min(first + size, batch)) for first in range(0, batch, size)]
 
-    def _moved_one(self, tangent: Tangent, frames: Frames, steps: int, one: int) -> Frames:
-        frame: Any = tree_map(lambda part: part[one : one + 1], frames)
+    def _part(
+        self, system: ClosedForm, state: State, frames: Frames, when: tuple[int, int], group: slice, *, volumes: bool
+    ) -> _Part:
+        t, steps = when
+        states = [tree_map(lambda leaf: leaf[group], state)]
+        own: Any = tree_map(lambda leaf: leaf[group], frames)
+        inputs = [tree_map(lambda leaf: leaf[group], self._drive.at(at)) for at in range(t, t + steps)]
+        for at, x in enumerate(inputs):
+            states.append(self._alive(system.step(states[-1], x), states[-1], t + at, group))
+        _, tangent = system.linearize(_joined(states[:-1]), _joined(inputs))
+        size, moved = group.stop - group.start, own
         for at in range(steps):
-            entry = at * self._drive.batch + one
-            frame = tangent.part(slice(entry, entry + 1)).push(frame)
-        return frame
+            moved = tangent.part(slice(at * size, (at + 1) * size)).push(moved)
+        return _Part(states, self._alive(moved, own, t, group), tangent, tangent.log_volume() if volumes else None)
+
+    def _log_volume(self, parts: list[_Part], at: int, steps: int) -> Tensor | None:
+        if parts[0].volumes is not None:
+            return torch.cat([part.volumes.unflatten(0, (steps, -1))[at] for part in parts if part.volumes is not None])
+        sizes = [len(blocks(part.frames)[0]) for part in parts]
+        alone = [
+            part.tangent.part(slice(entry, entry + 1))
+            for part, size in zip(parts, sizes, strict=True)
+            for entry in range(at * size, (at + 1) * size)
+        ]
+        volumes = self._workers.map(lambda tangent: tangent.log_volume(), alone)
+        found = [volume for volume in volumes if volume is not None]
+        return torch.cat(found) if found else None
 
     def _ends_within(self, t: int, steps: int) -> bool:
         lengths = self._drive.lengths
         return lengths is not None and bool(((lengths > t) & (lengths < t + steps)).any())
 
-    def _alive(self, new: State, old: State, t: int) -> State:
+    def _alive(self, new: State, old: State, t: int, group: slice) -> State:
         """The new values of sequences that still run at step t, the old ones of those that have ended."""
         if self._lengths is None:
             return new
-        running = self._lengths > t
+        running = self._lengths[group] > t
         return tree_map(lambda a, b: torch.where(running.view(-1, *[1] * (a.dim() - 1)), a, b), new, old)
 
 
-def _joined(values: list[Input]) -> Input:
+def _joined(values: list[Any]) -> Any:
     """Steps of a batch, one after the other, as one batch."""
     return values[0] if len(values) == 1 else tree_map(lambda *leaves: torch.cat(leaves), *values)
