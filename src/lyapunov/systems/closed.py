@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lyapunov._shapes import Frame, Input, InputFrame, PerSequence, Rows, State, Units
+from lyapunov._shapes import Frame, Input, InputFrame, PerSequence, Rows, State, Units, blocks
 from lyapunov.systems.system import Label, System, size_labels
 
 DENSE = 64
@@ -27,6 +27,13 @@ class Tangent(ABC):
     @abstractmethod
     def log_volume(self) -> Tensor | None:
         """ln |det J|: (batch,), or (batch, blocks); None where there is no such number."""
+
+    def through(self, frame: Any, steps: int) -> Any:
+        """J_steps ... J_1 @ frame, of a batch that holds so many steps of the frame's sequences, one after the other."""
+        sequences = len(blocks(frame)[0])
+        for at in range(steps):
+            frame = self.part(slice(at * sequences, (at + 1) * sequences)).push(frame)
+        return frame
 
 
 class ClosedForm(System):

@@ -53,8 +53,8 @@ class GRU(Layer):
 
     def step(self, state: Units, x: Tensor) -> Units:
         """h'."""
-        gates = self._gates(state, x)
-        return gates.one_minus_z * gates.n + gates.z * state
+        biases = (bias if isinstance(bias, Tensor) else None for bias in (self.bias_ih, self.bias_hh))
+        return torch.gru_cell(x, state, self.weight_ih, self.weight_hh, *biases)
 
     def linearize(self, state: Units, x: Tensor) -> tuple[Units, "GRUTangent"]:
         """h' and J."""

@@ -89,7 +89,10 @@ class LSTM(Layer):
 
     def step(self, state: tuple[Units, Units], x: Tensor) -> tuple[Units, Units]:
         """(h', c')."""
-        return self._next(self._gates(state[0], x), state[1])
+        if self.weight_hr is not None:
+            return self._next(self._gates(state[0], x), state[1])
+        bias = self.bias if isinstance(self.bias, Tensor) else None
+        return torch.lstm_cell(x, list(state), self.weight_ih, self.weight_hh, bias)
 
     def linearize(self, state: tuple[Units, Units], x: Tensor) -> tuple[tuple[Units, Units], "LSTMTangent"]:
         """(h', c') and J."""

@@ -36,7 +36,9 @@ class RNN(Layer):
 
     def step(self, state: Units, x: Tensor) -> Units:
         """h'."""
-        return self._activated(self._preactivation(state, x))
+        bias = self.bias if isinstance(self.bias, Tensor) else None
+        cell = torch.rnn_tanh_cell if self.nonlinearity == "tanh" else torch.rnn_relu_cell
+        return cell(x, state, self.weight_ih, self.weight_hh, bias)
 
     def linearize(self, state: Units, x: Tensor) -> tuple[Units, "RNNTangent"]:
         """h' and diag(phi') W_hh."""
@@ -71,6 +73,13 @@ class RNNTangent(LayerTangent):
         if input_frame is not None:
             moved = moved + product(self._layer.weight_ih, input_frame)
         return scale_rows(self._slope, moved)
+
+    def through(self, frame: Frame, steps: int) -> Frame:
+        """J_steps ... J_1 @ frame: a product and a row scaling each."""
+        columns, weight = frame.mT, self._layer.weight_hh.mT
+        for slope in self._slope.view(steps, columns.shape[0], 1, -1).unbind():
+            columns = (columns.reshape(-1, weight.shape[0]) @ weight).view(columns.shape) * slope
+        return columns.mT
 
     def part(self, entries: slice) -> "RNNTangent":
         """Of some entries of the batch."""

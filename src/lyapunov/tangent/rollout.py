@@ -95,7 +95,7 @@ class _Run:
         self.ledger, self.other_ledger = Ledger(methods, shape), Ledger(methods, shape)
         self.measured_at = 0
         self.volumes: list[Tensor] = []
-        self.next_volume = 0
+        self.next_volume, self.sampled_steps = 0, 0
         self.residual = torch.zeros(drive.batch, len(parts), dtype=torch.float64)
         self.residual_steps = torch.zeros(drive.batch, dtype=torch.long)
         self.sampled = torch.zeros(drive.batch, dtype=torch.long)
@@ -179,6 +179,7 @@ class _Run:
         """One interval, taken back where it was too long."""
         taken = min(self.interval.steps, last - self.t)
         self.good = (self.t, self.state, self.frames)
+        self.sampled_steps = 0
         twin, volumes, sampled, next_volume = self.twin, len(self.volumes), self.sampled, self.next_volume
         wanted = counted and bool(self.schedule.volume_every)
         whole = wanted and self.schedule.whole_intervals and self.t >= self.next_volume
@@ -186,10 +187,9 @@ class _Run:
             self.next_volume = self.t + self.schedule.volume_every
         for start in range(0, taken, TOGETHER):
             passage = self._through(min(TOGETHER, taken - start), volumes=whole or wanted)
-            for at, state in enumerate(passage.states[:-1]):
+            self._sample(passage, whole=whole, wanted=wanted)
+            for state in passage.states[:-1]:
                 self.watch.remember(self.t, state)
-                if whole or (wanted and not self.schedule.whole_intervals and self._is_turn()):
-                    self._sample(passage, at)
                 self._tick()
             self.state = passage.states[-1]
         if not self._close(taken, last, volumes, counted=counted):
@@ -236,16 +236,13 @@ class _Run:
         self.frames = closing.frames
         if counted:
             self.interval.keep(taken)
-            if len(self.volumes) - volumes == taken:
+            if self.sampled_steps == taken:
                 self._certify(resolved, torch.stack(self.volumes[volumes:]).sum(0))
             self.drift.add(self.t, self.system.vector(self.state))
         self.good = (self.t, self.state, self.frames)
         if counted and growth is not None:
             self._note(growth)
         return True
-
-    def _is_turn(self) -> bool:
-        return (self.t - self.start) % self.schedule.volume_every == 0
 
     def _certify(self, growth: Tensor, volume: Tensor) -> None:
         """What the arithmetic lost over an interval: square frames have a volume of 1, whichever way they were factored."""
@@ -298,14 +295,22 @@ class _Run:
         lengths = self.drive.lengths
         return torch.ones(self.drive.batch, dtype=torch.bool) if lengths is None else lengths > t
 
-    def _sample(self, passage: Passage, at: int) -> None:
-        """ln |det J| of the step about to be ticked; 0 for sequences that have ended."""
-        running = self._running(self.t)
-        self.sampled = self.sampled + running
-        volume = passage.log_volume(at)
-        if volume is not None:
-            volume = volume.double().reshape(len(volume), -1).cpu()
-            self.volumes.append(torch.where(running.unsqueeze(-1), volume, 0.0))
+    def _sample(self, passage: Passage, *, whole: bool, wanted: bool) -> None:
+        """ln |det J| of the steps whose turn it is, not yet ticked; 0 for sequences that have ended."""
+        steps = range(len(passage.states) - 1)
+        if not whole:
+            every = self.schedule.volume_every
+            turn = wanted and not self.schedule.whole_intervals
+            steps = [at for at in steps if turn and (self.t + at - self.start) % every == 0]
+        if not steps:
+            return
+        volumes = passage.log_volumes(steps)
+        running = torch.stack([self._running(self.t + at) for at in steps])
+        self.sampled = self.sampled + running.sum(0)
+        if volumes:
+            found = torch.stack(volumes).double().cpu().view(*running.shape, -1)
+            self.volumes.append(torch.where(running.unsqueeze(-1), found, 0.0).sum(0))
+            self.sampled_steps += len(steps)
 
     def _is_finite(self) -> bool:
         twin = () if self.twin is None else blocks(self.twin)

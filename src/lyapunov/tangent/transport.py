@@ -1,6 +1,6 @@
 """State and frames through several steps: all sequences together, or groups of them by a thread each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,18 +20,16 @@ WORTH_THREADS = 4e6
 """Multiplications in a step, over all sequences, from which on dealing them out to threads costs less than it gains."""
 
 
-@dataclass(frozen=True)
 class Passage:
-    """What came of several steps: the state before each and after the last, the frames, and ln |det J| at one of them."""
+    """What came of several steps: the state before each and after the last, the frames, and ln |det J| where it is wanted."""
 
-    states: list[State]
-    frames: Frames
-    log_volume: Callable[[int], Tensor | None]
+    def __init__(self, states: list[State], frames: Frames, log_volumes: Callable[[Sequence[int]], list[Tensor]]) -> None:
+        self.states, self.frames, self.log_volumes = states, frames, log_volumes
 
 
 @dataclass(frozen=True)
 class _Part:
-    """The same of a group of sequences; `volumes` (steps x group, ...) where they were asked for."""
+    """The same of a group of sequences; `volumes` (steps, group, ...) where they were asked for."""
 
     states: list[State]
     frames: Frames
@@ -75,14 +73,18 @@ class Transport:
                 tree_map(lambda *leaves: torch.cat(leaves), *at) for at in zip(*(part.states for part in parts), strict=True)
             ]
             moved = tree_map(lambda *leaves: torch.cat([leaf.mT for leaf in leaves]).mT, *(part.frames for part in parts))
-        return Passage(states, moved, lambda at: self._log_volume(parts, at, steps))
+        return Passage(states, moved, lambda wanted: self._log_volumes(parts, wanted))
 
     def _step_by_step(self, state: State, frames: Frames, t: int, steps: int) -> Passage:
         states = [state]
         for at in range(t, t + steps):
             state, frames = self.push(state, frames, at)
             states.append(state)
-        return Passage(states, frames, lambda at: self._system.log_volume(states[at], self._drive.at(t + at)))
+        return Passage(states, frames, lambda wanted: self._asked(states, t, wanted))
+
+    def _asked(self, states: list[State], t: int, wanted: Sequence[int]) -> list[Tensor]:
+        volumes = (self._system.log_volume(states[at], self._drive.at(t + at)) for at in wanted)
+        return [volume for volume in volumes if volume is not None]
 
     def _groups(self, frames: Frames) -> list[slice]:
         batch, parts = self._drive.batch, blocks(frames)
@@ -98,29 +100,31 @@ class Transport:
         self, system: ClosedForm, state: State, frames: Frames, when: tuple[int, int], group: slice, *, volumes: bool
     ) -> _Part:
         t, steps = when
-        states = [tree_map(lambda leaf: leaf[group], state)]
-        own: Any = tree_map(lambda leaf: leaf[group], frames)
-        inputs = [tree_map(lambda leaf: leaf[group], self._drive.at(at)) for at in range(t, t + steps)]
+        mine = (lambda leaf: leaf) if group == self._everyone else (lambda leaf: leaf[group])
+        states = [tree_map(mine, state)]
+        own: Any = tree_map(mine, frames)
+        inputs = [tree_map(mine, self._drive.at(at)) for at in range(t, t + steps)]
         for at, x in enumerate(inputs):
             states.append(self._alive(system.step(states[-1], x), states[-1], t + at, group))
         _, tangent = system.linearize(_joined(states[:-1]), _joined(inputs))
-        size, moved = group.stop - group.start, own
-        for at in range(steps):
-            moved = tangent.part(slice(at * size, (at + 1) * size)).push(moved)
-        return _Part(states, self._alive(moved, own, t, group), tangent, tangent.log_volume() if volumes else None)
+        moved = self._alive(tangent.through(own, steps), own, t, group)
+        found = tangent.log_volume() if volumes else None
+        return _Part(states, moved, tangent, None if found is None else found.unflatten(0, (steps, -1)))
 
-    def _log_volume(self, parts: list[_Part], at: int, steps: int) -> Tensor | None:
-        if parts[0].volumes is not None:
-            return torch.cat([part.volumes.unflatten(0, (steps, -1))[at] for part in parts if part.volumes is not None])
+    def _log_volumes(self, parts: list[_Part], wanted: Sequence[int]) -> list[Tensor]:
+        known = [part.volumes for part in parts if part.volumes is not None]
+        if known:
+            return list(torch.cat(known, dim=1)[list(wanted)])
         sizes = [len(blocks(part.frames)[0]) for part in parts]
         alone = [
             part.tangent.part(slice(entry, entry + 1))
+            for at in wanted
             for part, size in zip(parts, sizes, strict=True)
             for entry in range(at * size, (at + 1) * size)
         ]
         volumes = self._workers.map(lambda tangent: tangent.log_volume(), alone)
         found = [volume for volume in volumes if volume is not None]
-        return torch.cat(found) if found else None
+        return list(torch.cat(found).unflatten(0, (len(wanted), -1))) if found else []
 
     def _ends_within(self, t: int, steps: int) -> bool:
         lengths = self._drive.lengths
