@@ -37,6 +37,7 @@ ORDER = {
         "rank",
         "loss",
         "growth",
+        "chunks",
         "rollout",
     ),
     "estimate": (

@@ -1,6 +1,7 @@
 """`spectrum(...)`: checks, settings, rollout, statistics, result."""
 
 import warnings
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from lyapunov.estimate.statistics import estimates, without_empty
 from lyapunov.estimate.verdict import judge, unreliable_tail
 from lyapunov.intake import Problem, Request, recognize
 from lyapunov.systems import Linearization, check_contract
-from lyapunov.tangent import ADAPTED, FORCED, Growth, Schedule, Workers, random_frame, rollout
+from lyapunov.tangent import ADAPTED, FORCED, Growth, Schedule, Workers, random_frame, rollout, split
 
 FEW = 8
 """As many exponents as a long run is told to try instead."""
@@ -34,6 +35,7 @@ def spectrum(
     align: int | None = None,
     from_reset: bool = False,
     qr_every: int | None = None,
+    chunks: int = 1,
     lengths: Any = None,
     dt: float = 1.0,
     dtype: torch.dtype = torch.float64,
@@ -56,6 +58,8 @@ def spectrum(
         when copies of the state from different starts have come together and when two random frames grow alike.
     from_reset: the network as trained, from its initial state, nothing discarded: finite-time exponents.
     qr_every: steps between orthonormalisations. None: as many as the arithmetic bears, tried and taken back where too many.
+    chunks: pieces of each sequence that run side by side, each aligned anew over steps that the one before still counts: for
+        few long sequences. The exponents agree within their errors.
     lengths: (batch,) valid steps of padded sequences. dt: time of one step; exponents are divided by it.
     dtype: of the computation. seed: of the first frame. check: test the system's promises on two steps first.
     progress: a bar (None: on a terminal, after two seconds).
@@ -70,14 +74,16 @@ def spectrum(
     with torch.inference_mode(False), torch.no_grad():
         request = Request(inputs, state, steps, lengths, linearization, coupled, dtype)
         problem = recognize(system, request)
-        settings, schedule = choose(problem, request, Wishes(k, settle, align, from_reset, qr_every, dt, seed))
-        threads = Workers.suited_to(problem.system, problem.sequences.batch)
+        settings, schedule = choose(problem, request, Wishes(k, settle, align, from_reset, qr_every, dt, seed, chunks))
+        threads = Workers.suited_to(problem.system, problem.sequences.batch * settings.chunks)
         with problem.system.running(), torch.autocast(problem.system.device.type, enabled=False), threads as workers:
             if check:
                 check_contract(problem.system, problem.state, problem.sequences.at(0), problem.sequences.at(1))
             try:
                 result = _result(_grow(problem, settings, schedule, workers, progress), problem, settings)
             except Diverged as error:
+                if settings.chunks > 1:
+                    raise Diverged(f"In one of {settings.chunks} chunks, from its own start: {error}", step=error.step) from error
                 error.partial = None if error.partial is None else _result(error.partial, problem, settings)
                 raise
     _warn_of_tail(result)
@@ -88,17 +94,15 @@ def _grow(problem: Problem, settings: Settings, schedule: Schedule, workers: Wor
     title, faster = f"{settings.k} of {settings.size} Lyapunov exponents", ""
     if settings.k > FEW:
         faster = f"The {FEW} leading ones (k={FEW}) take a small part of that."
+    state, sequences, frames = problem.state, problem.sequences, _frames(problem, settings, settings.seed)
+    if settings.chunks > 1:
+        pieces = split(problem.system, sequences, state, schedule, settings.chunks, workers)
+        with progress_bar(title, pieces.schedule.most, enabled=progress, faster=faster) as advance:
+            run = partial(rollout, problem.system, pieces, pieces.state, pieces.frames(frames), pieces.schedule)
+            return pieces.joined(run(workers=workers, on_step=advance))
+    other = _frames(problem, settings, settings.seed + 1) if schedule.align is None else None
     with progress_bar(title, schedule.most, enabled=progress, faster=faster) as advance:
-        return rollout(
-            problem.system,
-            problem.sequences,
-            problem.state,
-            _frames(problem, settings, settings.seed),
-            schedule,
-            other_frames=_frames(problem, settings, settings.seed + 1) if schedule.align is None else None,
-            workers=workers,
-            on_step=advance,
-        )
+        return rollout(problem.system, sequences, state, frames, schedule, other_frames=other, workers=workers, on_step=advance)
 
 
 def _frames(problem: Problem, settings: Settings, seed: int) -> Frames:

@@ -41,6 +41,7 @@ class Settings:
     from_reset: bool
     inputs: str
     chosen: tuple[str, ...]
+    chunks: int = 1
 
     def done(self, growth: Growth) -> "Settings":
         """With what the run found in the data."""
@@ -65,6 +66,7 @@ class Wishes:
     qr_every: int | None
     dt: float
     seed: int
+    chunks: int = 1
 
 
 def choose(problem: Problem, request: Request, wishes: Wishes) -> tuple[Settings, Schedule]:
@@ -98,6 +100,7 @@ def choose(problem: Problem, request: Request, wishes: Wishes) -> tuple[Settings
         from_reset=wishes.from_reset,
         inputs=digest(problem.sequences.values, problem.state, problem.sequences.lengths),
         chosen=tuple(name for name in open_names if named[name] is None),
+        chunks=_chunks(wishes),
     )
     return settings, schedule
 
@@ -150,6 +153,15 @@ def _volume_every(problem: Problem, k: int, size: int, steps: int) -> int:
     if k == size:
         return max(1, min(CERTIFICATE_EVERY, steps // LEAST_SAMPLES))
     return max(1, min(size // k, steps // (2 * LEAST_SAMPLES)))
+
+
+def _chunks(wishes: Wishes) -> int:
+    chunks = _checks.whole_number(wishes.chunks, "chunks", least=1)
+    if chunks > 1 and wishes.from_reset:
+        raise InvalidInput(
+            f"Expected `chunks` left out with from_reset=True, got {chunks}. From reset, there is one start and one whole run."
+        )
+    return chunks
 
 
 def _short(dtype: torch.dtype) -> str:

@@ -123,7 +123,7 @@ def _errors(estimates: Estimates, settings: Settings) -> Finding | None:
 
 
 def _drift(growth: Growth, labels: tuple[Label, ...]) -> Finding | None:
-    means = growth.drift.means
+    means = growth.drift
     if means is None:
         return None
     pooled = means.mean(1)

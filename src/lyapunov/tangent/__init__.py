@@ -1,6 +1,7 @@
 """A frame through time: the loop, how a frame is orthonormalised and how often, what is lost, when transients are over."""
 
 from lyapunov.tangent.bins import MAX_BINS
+from lyapunov.tangent.chunks import split
 from lyapunov.tangent.drive import Drive
 from lyapunov.tangent.growth import Growth, Schedule
 from lyapunov.tangent.interval import TOLERANCE
@@ -31,4 +32,5 @@ __all__ = [
     "orthonormalise",
     "random_frame",
     "rollout",
+    "split",
 ]

@@ -6,7 +6,6 @@ from torch import Tensor
 
 from lyapunov.tangent.loss import Window
 from lyapunov.tangent.orthonormal import Method
-from lyapunov.tangent.stationarity import Stretches
 from lyapunov.tangent.transients import FIXED
 
 
@@ -49,7 +48,8 @@ class Growth:
     lost in some sequence, -1 where it was not; `window`: the steps whose product showed the last loss; `log_volume` (bins,
     batch, blocks): sums of ln |det J| over `volume_steps` (bins, batch) of the counted steps, or None; `residual`
     (batch, blocks): how far the growth of square frames is from ln |det J|, over the `residual_steps` (batch,) of the
-    intervals at all of whose steps it was taken; `drift`: the state in successive parts. `settle`, `align`, `count`,
+    intervals at all of whose steps it was taken; `drift`: see
+    `Stretches.means`. `settle`, `align`, `count`,
     `qr_every`: what was done; `apart`, `disagreement`: what the transients left.
     """
 
@@ -63,7 +63,7 @@ class Growth:
     volume_steps: Tensor | None
     residual: Tensor
     residual_steps: Tensor
-    drift: Stretches
+    drift: Tensor | None
     settle: int
     align: int
     count: int

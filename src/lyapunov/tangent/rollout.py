@@ -166,7 +166,7 @@ class _Run:
             volume_steps=None if volume is None else volume[1].double(),
             residual=self.residual,
             residual_steps=self.residual_steps.double(),
-            drift=self.drift,
+            drift=self.drift.means,
             settle=self.settled,
             align=self.aligned,
             count=int(edges[-1]) - self.start,

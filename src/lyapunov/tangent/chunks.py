@@ -1,0 +1,126 @@
+"""Long sequences as overlapping chunks that run side by side, each with its own alignment, joined again in time."""
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from lyapunov._shapes import Frames, Input, State
+from lyapunov.errors import InvalidInput
+from lyapunov.systems import System
+from lyapunov.tangent.bins import MAX_BINS
+from lyapunov.tangent.drive import Drive
+from lyapunov.tangent.growth import Growth, Schedule
+from lyapunov.tangent.stationarity import PARTS
+from lyapunov.tangent.transients import settled_after
+from lyapunov.tangent.transport import Transport
+from lyapunov.tangent.workers import Workers
+
+SHORTEST = 8
+"""The fewest steps that a chunk may count."""
+
+
+@dataclass(frozen=True)
+class Chunks:
+    """What drives the chunks, (chunks x batch) sequences: those of the first chunk, then those of the second, ...
+
+    A `Drive`. `starts`: the step at which each chunk begins to align; `state`: there, as the whole sequence gets to it.
+    """
+
+    whole: Drive
+    steps: int
+    starts: tuple[int, ...]
+    state: State
+    schedule: Schedule
+    settle: int
+    apart: float | None
+
+    @property
+    def batch(self) -> int:
+        """Sequences of all chunks."""
+        return self.whole.batch * len(self.starts)
+
+    @property
+    def lengths(self) -> Tensor | None:
+        """(chunks x batch,): the steps of a chunk before its sequence ends; None where none does."""
+        if self.whole.lengths is None:
+            return None
+        each = [(self.whole.lengths - start).clamp(0, self.schedule.steps) for start in self.starts]
+        return torch.cat(each)
+
+    def at(self, t: int) -> Input:
+        """The inputs of step t of every chunk."""
+        return _beside([self.whole.at(start + t) for start in self.starts])
+
+    def frames(self, frames: Frames) -> Frames:
+        """Every chunk starts to align from the same ones."""
+        copies = len(self.starts)
+        return tree_map(lambda part: part.mT.repeat(copies, 1, 1).mT, frames)
+
+    def joined(self, growth: Growth) -> Growth:
+        """What the chunks counted, as the growth of whole sequences: chunk after chunk in time."""
+        log_growth, steps = self._in_time(growth.log_growth), self._in_time(growth.steps)
+        volume = None if growth.log_volume is None else self._in_time(growth.log_volume)
+        volume_steps = None if growth.volume_steps is None else self._in_time(growth.volume_steps)
+        copies = len(self.starts)
+        return replace(
+            growth,
+            log_growth=log_growth,
+            steps=steps,
+            log_volume=volume,
+            volume_steps=volume_steps,
+            residual=growth.residual.unflatten(0, (copies, -1)).sum(0),
+            residual_steps=growth.residual_steps.unflatten(0, (copies, -1)).sum(0),
+            drift=None if growth.drift is None else self._parts(growth.drift),
+            settle=self.settle,
+            count=growth.count * copies,
+            apart=self.apart,
+        )
+
+    def _in_time(self, binned: Tensor) -> Tensor:
+        """(bins, chunks x batch, ...) as (chunks x bins, batch, ...), neighbours summed where there are too many."""
+        copies = len(self.starts)
+        ordered = binned.unflatten(1, (copies, -1)).transpose(0, 1).flatten(0, 1)
+        width = math.ceil(len(ordered) / MAX_BINS)
+        return torch.stack([part.sum(0) for part in ordered.split(width)]) if width > 1 else ordered
+
+    def _parts(self, means: Tensor) -> Tensor:
+        """(parts, chunks x batch, n) as (parts, batch, n), over the whole time."""
+        copies = len(self.starts)
+        return means.unflatten(1, (copies, -1)).transpose(0, 1).flatten(0, 1).unflatten(0, (PARTS, copies)).mean(1)
+
+
+def split(system: System, drive: Drive, state: State, schedule: Schedule, chunks: int, workers: Workers) -> Chunks:
+    """So many chunks, equally long. The state goes through the whole sequence, alone, to find where each of them starts.
+
+    `align` left open is the most it may take, for all chunks alike; steps that do not divide evenly go to it as well.
+    """
+    transport = Transport(system, drive, drive.lengths, workers)
+    settle, apart = schedule.settle or 0, None
+    if schedule.settle is None:
+        settle, apart = settled_after(system, drive, transport.step, state, schedule.longest_settle)
+        settle, apart = (settle, apart) if math.isfinite(apart) else (0, None)
+    align = schedule.longest_align if schedule.align is None else schedule.align
+    total = schedule.steps if schedule.autonomous else schedule.steps - settle - align
+    count = total // chunks
+    if count < SHORTEST:
+        raise InvalidInput(
+            f"Expected `chunks` of at least {SHORTEST} counted steps, got {chunks} of {max(total, 0) / chunks:.3g} (after "
+            f"settle + align = {settle} + {align}). Pass fewer chunks, a smaller align, or longer sequences."
+        )
+    align += total - count * chunks
+    starts = tuple(settle + at * count for at in range(chunks))
+    found = []
+    for t in range(starts[-1] + 1):
+        if t in starts:
+            found.append(state)
+        if t < starts[-1]:
+            state = transport.step(state, t)
+    inner = replace(schedule, steps=align + count, settle=0, align=align, autonomous=False)
+    return Chunks(drive, align + count, starts, _beside(found), inner, settle, apart)
+
+
+def _beside(values: list[State]) -> State:
+    return tree_map(lambda *leaves: torch.cat(leaves), *values)
