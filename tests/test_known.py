@@ -10,6 +10,7 @@ import lyapunov
 from cases import drawn
 from lyapunov.estimate.quantities import kaplan_yorke_dimension
 from lyapunov.systems import RNN, System, known
+from paths import PATHS, force
 from tolerances import (
     ALIGNED,
     EXACT_RUN,
@@ -23,6 +24,13 @@ from tolerances import (
 
 F64 = torch.float64
 pytestmark = pytest.mark.usefixtures("shapes_unchecked")
+
+
+@pytest.fixture(params=PATHS, autouse=True)
+def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Every answer is asked for on every path a frame can go."""
+    force(request.param, monkeypatch)
+    return request.param
 
 
 def tensor(*values: float) -> Tensor:

@@ -1,9 +1,11 @@
 """Frames."""
 
+import pytest
 import torch
 
 from cases import drawn
-from lyapunov.tangent import orthonormalise, random_frame
+from lyapunov.tangent import Workers, orthonormalise, random_frame
+from lyapunov.tangent.orthonormal import Method, cholesky, factored, usual_method
 from tolerances import ROUNDING
 
 F64 = torch.float64
@@ -30,3 +32,60 @@ def test_first_columns_do_not_depend_on_how_many_are_drawn() -> None:
     torch.testing.assert_close(few, many[..., :3], rtol=0, atol=ROUNDING)
     other = random_frame(40, 3, batch=2, seed=3, block=1, like=like)
     assert not torch.allclose(few, other)
+
+
+METHODS: tuple[Method, ...] = ("householder", "cholesky", "echelon")
+
+
+def heights(frame: torch.Tensor) -> torch.Tensor:
+    """ln of the distance of each column from the span of the earlier ones, by the plain QR of each sequence."""
+    return torch.stack([torch.linalg.qr(one).R.diagonal().abs().log() for one in frame])
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("columns", [3, 9])
+def test_every_method_factors_the_frame_into_nested_spans_and_a_triangle(method: Method, columns: int) -> None:
+    frame = drawn(4, 9, columns, seed=2) @ torch.diag(10.0 ** -torch.arange(columns, dtype=F64))
+    with Workers() as workers:
+        found = factored(frame, method, workers)
+    triangle = torch.linalg.lstsq(found.frame, frame).solution
+    scale = frame.norm(dim=1, keepdim=True)
+    torch.testing.assert_close(found.frame @ triangle / scale, frame / scale, rtol=0, atol=ROUNDING)
+    torch.testing.assert_close(triangle.tril(-1) / scale, torch.zeros_like(triangle), rtol=0, atol=ROUNDING)
+    torch.testing.assert_close(triangle.diagonal(dim1=1, dim2=2).abs().log(), found.log_diagonal, rtol=0, atol=1e-9)
+    known = found.log_diagonal if found.log_heights is None else found.log_heights
+    torch.testing.assert_close(known, heights(frame), rtol=0, atol=1e-9)
+
+
+def test_an_eliminated_square_frame_has_a_volume_of_one() -> None:
+    with Workers() as workers:
+        found = factored(drawn(3, 30, 30, seed=3), "echelon", workers, measured=False)
+    torch.testing.assert_close(heights(found.frame).sum(1), torch.zeros(3, dtype=F64), rtol=0, atol=1e-10)
+    assert float(found.frame.abs().max()) <= 1.0
+    assert found.log_heights is None
+
+
+def test_cholesky_goes_back_to_reflections_for_the_sequences_that_need_them() -> None:
+    frame = drawn(3, 20, 6, seed=4)
+    frame[1, :, 5] = frame[1, :, 4] + 1e-10 * frame[1, :, 5]  # too close for a squared condition number
+    frame[2, :, 3] = 0.0
+    q, log_diagonal = cholesky(frame)
+    torch.testing.assert_close(q.mT @ q, torch.eye(6, dtype=F64).expand(3, -1, -1), rtol=0, atol=1e-12)
+    torch.testing.assert_close(log_diagonal[:2], heights(frame[:2]), rtol=0, atol=1e-5)
+    assert float(log_diagonal[2, 3]) < -30
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_vanished_direction_leaves_a_whole_frame(method: Method) -> None:
+    frame = drawn(2, 8, 8, seed=5)
+    frame[:, :, 4] = 0.0
+    with Workers() as workers:
+        found = factored(frame, method, workers)
+    assert bool((found.log_diagonal[:, 4] < -30).all())
+    assert bool((torch.linalg.svdvals(found.frame)[:, -1] > 1e-3).all())
+
+
+def test_narrow_frames_are_reflected_and_large_ones_eliminated() -> None:
+    assert usual_method(torch.empty(2, 512, 8)) == "householder"
+    assert usual_method(torch.empty(2, 32, 32)) == "householder"
+    assert usual_method(torch.empty(2, 512, 512)) == "echelon"

@@ -83,7 +83,9 @@ def spectrum(
                 result = _result(_grow(problem, settings, schedule, workers, progress), problem, settings)
             except Diverged as error:
                 if settings.chunks > 1:
-                    raise Diverged(f"In one of {settings.chunks} chunks, from its own start: {error}", step=error.step) from error
+                    raise Diverged(
+                        f"In one of {settings.chunks} chunks, from its own start: {error}", step=error.step
+                    ) from error
                 error.partial = None if error.partial is None else _result(error.partial, problem, settings)
                 raise
     _warn_of_tail(result)

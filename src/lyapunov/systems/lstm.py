@@ -152,11 +152,11 @@ class LSTMTangent(LayerTangent):
             d_h = product(self._layer.weight_hr, d_h)
         return torch.cat([d_h.mT, d_c.mT], dim=-1).mT if self._full else d_h
 
-    def _apart(self, weight: Tensor, frame: InputFrame) -> tuple[InputFrame, InputFrame]:
+    def _apart(self, weight: Tensor, frame: InputFrame) -> tuple[Tensor, Tensor]:
         """dh' (before a projection) and dc' of a change of h or x; one product serves all gates and all sequences."""
         return self._gated(product(weight, frame))
 
-    def _dense(self, weight: Tensor, frame: InputFrame) -> tuple[InputFrame, InputFrame]:
+    def _dense(self, weight: Tensor, frame: InputFrame) -> tuple[Tensor, Tensor]:
         """The same with the gates' weights combined first: one Jacobian per sequence."""
         d_h, d_c = self._gated(weight.unsqueeze(0))
         if not self._full:

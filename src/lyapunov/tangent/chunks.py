@@ -123,4 +123,4 @@ def split(system: System, drive: Drive, state: State, schedule: Schedule, chunks
 
 
 def _beside(values: list[State]) -> State:
-    return tree_map(lambda *leaves: torch.cat(leaves), *values)
+    return None if values[0] is None else tree_map(lambda *leaves: torch.cat(leaves), *values)

@@ -100,7 +100,7 @@ class Transport:
         self, system: ClosedForm, state: State, frames: Frames, when: tuple[int, int], group: slice, *, volumes: bool
     ) -> _Part:
         t, steps = when
-        mine = (lambda leaf: leaf) if group == self._everyone else (lambda leaf: leaf[group])
+        mine = (lambda leaf: leaf) if group == self._everyone else (lambda leaf: leaf if leaf is None else leaf[group])
         states = [tree_map(mine, state)]
         own: Any = tree_map(mine, frames)
         inputs = [tree_map(mine, self._drive.at(at)) for at in range(t, t + steps)]
@@ -140,4 +140,4 @@ class Transport:
 
 def _joined(values: list[Any]) -> Any:
     """Steps of a batch, one after the other, as one batch."""
-    return values[0] if len(values) == 1 else tree_map(lambda *leaves: torch.cat(leaves), *values)
+    return values[0] if len(values) == 1 or values[0] is None else tree_map(lambda *leaves: torch.cat(leaves), *values)

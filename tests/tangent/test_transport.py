@@ -1,0 +1,72 @@
+"""However a frame goes through several steps, it arrives where one push after the other takes it."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import lyapunov
+from cases import drawn, seeded
+from lyapunov.intake import Request, recognize
+from lyapunov.systems import closed
+from lyapunov.tangent import Workers, random_frame
+from lyapunov.tangent.transport import Transport
+from paths import PATHS, force
+from tolerances import ROUNDING
+
+F64 = torch.float64
+MODULES = {
+    "RNN": lambda: seeded(nn.RNN, 3, 6, batch_first=True),
+    "GRU": lambda: seeded(nn.GRU, 3, 6, batch_first=True),
+    "LSTM": lambda: seeded(nn.LSTM, 3, 6, batch_first=True),
+    "LSTM with projection": lambda: seeded(nn.LSTM, 3, 6, proj_size=4, batch_first=True),
+}
+
+
+def system_of(name: str, **kwargs):
+    return recognize(MODULES[name](), Request(drawn(5, 12, 3, seed=12), None, None, None, "full", False, F64, **kwargs))
+
+
+@pytest.mark.parametrize("lengths", [None, torch.tensor([12, 2, 7, 12, 5])], ids=["whole", "some end"])
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("name", MODULES)
+def test_several_steps_are_one_after_the_other(
+    name: str, path: str, lengths: Tensor | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem = system_of(name)
+    drive = problem.sequences
+    object.__setattr__(drive, "lengths", lengths)
+    system = problem.system
+    frames = random_frame(system.tangent_size, 4, batch=5, seed=1, block=0, like=torch.empty(0, dtype=F64))
+    with torch.no_grad(), Workers() as workers:
+        plain = Transport(system, drive, lengths, workers)
+        state, moved, states, volumes = problem.state, frames, [problem.state], []
+        for t in range(12):
+            volumes.append(system.log_volume(state, drive.at(t)))
+            state, moved = plain.push(state, moved, t)
+            states.append(state)
+    force(path, monkeypatch)
+    with torch.no_grad(), Workers() as workers:
+        transport, t, found, at = Transport(system, drive, lengths, workers), 0, frames, problem.state
+        for steps in (5, 2, 5):
+            passage = transport.through(at, found, t, steps, volumes=True)
+            for offset, volume in enumerate(passage.log_volumes(range(steps))):
+                running = torch.ones(5, dtype=torch.bool) if lengths is None else lengths > t + offset
+                torch.testing.assert_close(volume[running], volumes[t + offset][running], rtol=0, atol=1e-10)
+            at, found, t = passage.states[-1], passage.frames, t + steps
+    torch.testing.assert_close(found, moved, rtol=0, atol=ROUNDING)
+    torch.testing.assert_close(at, states[-1], rtol=0, atol=ROUNDING)
+
+
+@pytest.mark.parametrize("coupled", [False, True])
+@pytest.mark.parametrize("linearization", ["full", "hidden"])
+@pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM])
+def test_jacobians_and_products_with_the_weights_say_the_same(
+    kind, linearization: str, coupled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if kind is nn.GRU and linearization == "hidden":
+        return
+    module, inputs = seeded(kind, 2, 5, num_layers=2, batch_first=True), drawn(3, 40, 2, seed=4)
+    options = {"linearization": linearization, "coupled": coupled, "qr_every": 1, "settle": 5, "align": 5}
+    apart = lyapunov.spectrum(module, inputs, **options)
+    monkeypatch.setattr(closed, "DENSE", 1)
+    torch.testing.assert_close(lyapunov.spectrum(module, inputs, **options).exponents, apart.exponents, rtol=0, atol=1e-9)
