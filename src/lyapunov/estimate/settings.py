@@ -12,7 +12,7 @@ from lyapunov.tangent import FIXED, Growth, Schedule
 
 LEAST_SAMPLES = 4
 """Steps at which a costly ln |det J| is taken, at the least."""
-CERTIFICATE_EVERY, SMALL = 32, 128
+CERTIFICATE_EVERY, SMALL = 50, 128
 """Steps in which a full run takes ln |det J| over one interval, where it is costly; smaller systems take it at every step."""
 
 

@@ -108,7 +108,9 @@ class GRUTangent(LayerTangent):
     def _dense(weight: Tensor, frame: InputFrame, rows: Rowwise) -> InputFrame:
         """The gates' weights combined first: one Jacobian per sequence."""
         r, z, n = weight.chunk(3)
-        return add_scaled(add_scaled(scale_rows(rows[0], r), rows[1], z), rows[2], n) @ frame
+        by_r, by_z, by_n = (row.unsqueeze(-1) for row in rows)
+        jacobian = (by_r * r).addcmul_(by_z, z).addcmul_(by_n, n)
+        return (frame.mT @ jacobian.mT).mT
 
     def part(self, entries: slice) -> "GRUTangent":
         """Of some entries of the batch."""

@@ -140,6 +140,8 @@ class LSTMTangent(LayerTangent):
     def push_driven(self, frame: Frame, input_frame: InputFrame | None) -> Frame:
         """J frame + X input_frame."""
         size = self._layer.output_size
+        if is_wide(frame) and input_frame is None and self._layer.weight_hr is None:
+            return self._push_wide(frame)
         move = self._dense if is_wide(frame) else self._apart
         d_h, d_c = move(self._layer.weight_hh, frame[:, :size])
         if input_frame is not None:
@@ -151,6 +153,22 @@ class LSTMTangent(LayerTangent):
         if self._layer.weight_hr is not None:
             d_h = product(self._layer.weight_hr, d_h)
         return torch.cat([d_h.mT, d_c.mT], dim=-1).mT if self._full else d_h
+
+    def _push_wide(self, frame: Frame) -> Frame:
+        """Many columns: one product with the gates' combined weights, and what passes through the cells added in place."""
+        size = self._layer.output_size
+        by_i, by_f, by_g, f, by_c, by_o = self._slopes.unsqueeze(-1)
+        u_i, u_f, u_g, u_o = self._layer.weight_hh.chunk(4)
+        outputs = (by_c * by_i * u_i).addcmul_(by_c * by_f, u_f).addcmul_(by_c * by_g, u_g).addcmul_(by_o, u_o)
+        columns = frame.mT
+        if not self._full:
+            return (columns @ outputs.mT).mT
+        cells = (by_i * u_i).addcmul_(by_f, u_f).addcmul_(by_g, u_g)
+        moved = columns[..., :size] @ torch.cat([outputs, cells], dim=1).mT
+        kept = f.mT * columns[..., size:]
+        moved[..., :size].addcmul_(by_c.mT, kept)
+        moved[..., size:].add_(kept)
+        return moved.mT
 
     def _apart(self, weight: Tensor, frame: InputFrame) -> tuple[Tensor, Tensor]:
         """dh' (before a projection) and dc' of a change of h or x; one product serves all gates and all sequences."""

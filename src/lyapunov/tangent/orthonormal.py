@@ -43,10 +43,10 @@ def is_large(frame: Frame) -> bool:
 def factored(frame: Frame, method: Method, workers: Workers, *, measured: bool = True) -> Factored:
     """Z = V U by a method. `measured`: whether the exact heights of the columns above the earlier ones are wanted."""
     if method == "echelon":
-        parts = workers.map(lambda one: _echelon(one, measured=measured), frame)
-        vectors, diagonals, lengths, heights = zip(*parts, strict=True)
-        frame = torch.stack([one.mT for one in vectors]).mT
-        return Factored(frame, torch.stack(diagonals), torch.stack(lengths), torch.stack(heights) if measured else None)
+        columns = torch.empty_like(frame.mT, memory_format=torch.contiguous_format)
+        parts = workers.map(lambda one: _echelon(*one, measured=measured), zip(frame, columns, strict=True))
+        diagonals, lengths, heights = zip(*parts, strict=True)
+        return Factored(columns.mT, torch.stack(diagonals), torch.stack(lengths), torch.stack(heights) if measured else None)
     lengths = log_lengths(frame)
     if method == "cholesky":
         return Factored(*cholesky(frame), lengths)
@@ -87,8 +87,8 @@ def cholesky(frame: Frame) -> tuple[Frame, PerColumn]:
     return q, log_diagonal
 
 
-def _echelon(frame: Tensor, *, measured: bool) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    """One sequence's Z (n, k) = V U by Gaussian elimination with row pivoting: V, ln |diag U|, lengths, heights.
+def _echelon(frame: Tensor, columns: Tensor, *, measured: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+    """One sequence's Z (n, k) = V U by elimination with row pivoting: V^T into `columns`; ln |diag U|, lengths, heights.
 
     V = P L has entries of at most 1 and a unit lower triangle up to the order of its rows. Its first j columns span what those
     of Z do, which is all that the growth of volumes needs; it is as well conditioned as orthonormal columns within a factor of
@@ -101,7 +101,8 @@ def _echelon(frame: Tensor, *, measured: bool) -> tuple[Tensor, Tensor, Tensor, 
     order = torch.lu_unpack(lower, pivots, unpack_data=False)[0] @ torch.arange(len(frame), dtype=frame.dtype)
     lower = lower.tril_(-1)
     lower.diagonal().fill_(1.0)
-    return lower[order.long()], diagonal, lengths, heights
+    torch.index_select(lower.mT, 1, order.long(), out=columns)
+    return diagonal, lengths, heights
 
 
 def log_lengths(frame: Frame) -> PerColumn:

@@ -1,12 +1,12 @@
 """State and frames through several steps: all sequences together, or groups of them by a thread each."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_flatten, tree_map
 
 from lyapunov._shapes import Frames, State, blocks
 from lyapunov.systems import ClosedForm, System, Tangent
@@ -32,7 +32,7 @@ class _Part:
     """The same of a group of sequences; `volumes` (steps, group, ...) where they were asked for."""
 
     states: list[State]
-    frames: Frames
+    frames: Any
     tangent: Tangent
     volumes: Tensor | None
 
@@ -65,14 +65,19 @@ class Transport:
             return self._step_by_step(state, frames, t, steps)
         at_once = volumes and system.volume_cost == "linear"
         groups = self._groups(frames)
-        parts = self._workers.map(lambda group: self._part(system, state, frames, (t, steps), group, volumes=at_once), groups)
-        if len(parts) == 1:
-            states, moved = parts[0].states, parts[0].frames
-        else:
-            states = [
-                tree_map(lambda *leaves: torch.cat(leaves), *at) for at in zip(*(part.states for part in parts), strict=True)
-            ]
-            moved = tree_map(lambda *leaves: torch.cat([leaf.mT for leaf in leaves]).mT, *(part.frames for part in parts))
+        if len(groups) == 1:
+            part = self._part(system, state, frames, (t, steps), groups[0], volumes=at_once)
+            return Passage(part.states, part.frames, lambda wanted: self._log_volumes([part], wanted))
+        columns: Any = tree_map(lambda leaf: torch.empty_like(leaf.mT, memory_format=torch.contiguous_format), frames)
+
+        def one(group: slice) -> _Part:
+            part = self._part(system, state, frames, (t, steps), group, volumes=at_once)
+            tree_map(lambda whole, own: whole[group].copy_(own.mT), columns, part.frames)
+            return replace(part, frames=None)
+
+        parts = self._workers.map(one, groups)
+        states = [tree_map(lambda *leaves: torch.cat(leaves), *at) for at in zip(*(part.states for part in parts), strict=True)]
+        moved: Any = tree_map(lambda leaf: leaf.mT, columns)
         return Passage(states, moved, lambda wanted: self._log_volumes(parts, wanted))
 
     def _step_by_step(self, state: State, frames: Frames, t: int, steps: int) -> Passage:
@@ -115,7 +120,7 @@ class Transport:
         known = [part.volumes for part in parts if part.volumes is not None]
         if known:
             return list(torch.cat(known, dim=1)[list(wanted)])
-        sizes = [len(blocks(part.frames)[0]) for part in parts]
+        sizes = [len(tree_flatten(part.states[0])[0][0]) for part in parts]
         alone = [
             part.tangent.part(slice(entry, entry + 1))
             for at in wanted

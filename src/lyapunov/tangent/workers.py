@@ -10,10 +10,12 @@ from typing import Any, TypeVar
 
 import torch
 
-from lyapunov.systems import ClosedForm, System
+from lyapunov.systems import ClosedForm, System, total_size
 
 T = TypeVar("T")
 R = TypeVar("R")
+SMALL = 256
+"""Rows of a frame up to which a second thread gains one sequence nothing."""
 
 
 class Workers:
@@ -32,8 +34,8 @@ class Workers:
 
     @classmethod
     def suited_to(cls, system: System, batch: int) -> "Workers":
-        """Sequences in closed form are dealt out; one sequence, or a user's step, is computed as PyTorch is set."""
-        return cls(alone=batch > 1 and isinstance(system, ClosedForm))
+        """Sequences in closed form are dealt out; a large one by itself, or a user's step, is computed as PyTorch is set."""
+        return cls(alone=isinstance(system, ClosedForm) and (batch > 1 or total_size(system) <= SMALL))
 
     @property
     def count(self) -> int:
