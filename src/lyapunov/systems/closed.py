@@ -1,16 +1,22 @@
 """Systems whose Jacobians are known in closed form: of many steps at once, and as cheaply as the number of columns allows."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from lyapunov._shapes import Frame, Input, InputFrame, PerSequence, Rows, State, Units, blocks
 from lyapunov.systems.system import Label, System, size_labels
 
 DENSE = 64
 """Columns from which on a Jacobian is formed: the product with it is a fraction of the one with all gates' weights."""
+
+
+Keep = Callable[[State, State, int], State]
+"""What becomes of (the new state, the old one, at this step)."""
 
 
 class Tangent(ABC):
@@ -45,6 +51,16 @@ class ClosedForm(System):
     @abstractmethod
     def linearize(self, state: State, x: Input) -> tuple[State, Tangent]:
         """The next state, and d vector(s') / d vector(s) at `state`."""
+
+    def trace(self, state: State, inputs: Sequence[Input], keep: Keep) -> tuple[list[State], Tangent]:
+        """The state before each of several steps and after the last, and the Jacobians along them.
+
+        `keep(new, old, at)` is what becomes of a state that step number `at` would move: sequences that have ended stay.
+        """
+        states = [state]
+        for at, x in enumerate(inputs):
+            states.append(keep(self.step(states[-1], x), states[-1], at))
+        return states, self.linearize(joined(states[:-1]), joined(inputs))[1]
 
     def push(self, state: State, x: Input, frame: Any) -> tuple[State, Any]:
         """The next state and J @ frame, from the weights."""
@@ -112,6 +128,11 @@ class Layer(ClosedForm):
     def output(self, state: State) -> Units:
         """h: what the layer above, or a readout, sees."""
         return state
+
+
+def joined(values: Sequence[Any]) -> Any:
+    """Steps of a batch, one after the other, as one batch."""
+    return values[0] if len(values) == 1 or values[0] is None else tree_map(lambda *leaves: torch.cat(leaves), *values)
 
 
 def is_wide(frame: InputFrame) -> bool:

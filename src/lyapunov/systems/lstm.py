@@ -1,5 +1,6 @@
 """The long short-term memory layer in closed form: the full state (h, c), or the hidden state with c as recorded."""
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Literal, NamedTuple
 
@@ -9,7 +10,17 @@ from torch.nn.functional import logsigmoid
 
 from lyapunov._shapes import Frame, InputFrame, PerSequence, Rows, Units
 from lyapunov.systems._gates import combine_biases, log_sigmoid_slope, sigmoid_slope, tanh_slope
-from lyapunov.systems.closed import Layer, LayerTangent, add_scaled, dense_log_volume, is_wide, log_abs_det, product, scale_rows
+from lyapunov.systems.closed import (
+    Keep,
+    Layer,
+    LayerTangent,
+    add_scaled,
+    dense_log_volume,
+    is_wide,
+    log_abs_det,
+    product,
+    scale_rows,
+)
 from lyapunov.systems.system import Label, size_labels
 
 Linearization = Literal["full", "hidden"]
@@ -89,16 +100,30 @@ class LSTM(Layer):
 
     def step(self, state: tuple[Units, Units], x: Tensor) -> tuple[Units, Units]:
         """(h', c')."""
-        if self.weight_hr is not None:
-            return self._next(self._gates(state[0], x), state[1])
-        bias = self.bias if isinstance(self.bias, Tensor) else None
-        return torch.lstm_cell(x, list(state), self.weight_ih, self.weight_hh, bias)
+        return self._next(_gates(self._preactivations(state[0], x)), state[1])
 
     def linearize(self, state: tuple[Units, Units], x: Tensor) -> tuple[tuple[Units, Units], "LSTMTangent"]:
         """(h', c') and J."""
-        c, gates = state[1], self._gates(state[0], x)
+        c, gates = state[1], _gates(self._preactivations(state[0], x))
         new = self._next(gates, c)
-        return new, LSTMTangent(self, self._slopes(gates, c, new[1]), torch.stack([gates.a_f, gates.a_o, new[1]]))
+        return new, self._tangent(gates, c, new[1])
+
+    def trace(
+        self, state: tuple[Units, Units], inputs: Sequence[Tensor], keep: Keep
+    ) -> tuple[list[tuple[Units, Units]], "LSTMTangent"]:
+        """The states, and the Jacobians from the preactivations that led to them: the weights are read once."""
+        states, preactivations, cells = [state], [], []
+        for at, x in enumerate(inputs):
+            h, c = states[-1]
+            preactivations.append(self._preactivations(h, x))
+            new = self._next(_gates(preactivations[-1]), c)
+            cells.append(new[1])
+            states.append(keep(new, states[-1], at))
+        c = torch.cat([c for _, c in states[:-1]])
+        return states, self._tangent(_gates(torch.cat(preactivations)), c, torch.cat(cells))
+
+    def _tangent(self, gates: _Gates, c: Units, c_new: Units) -> "LSTMTangent":
+        return LSTMTangent(self, self._slopes(gates, c, c_new), torch.stack([gates.a_f, gates.a_o, c_new]))
 
     @staticmethod
     def _slopes(gates: _Gates, c: Units, c_new: Units) -> Tensor:
@@ -119,15 +144,21 @@ class LSTM(Layer):
         """ln |det U_o|."""
         return torch.linalg.slogdet(self.weight_hh[3 * self.cell_size :]).logabsdet
 
-    def _gates(self, h: Units, x: Tensor) -> _Gates:
-        a_i, a_f, a_g, a_o = (x @ self.weight_ih.mT + h @ self.weight_hh.mT + self.bias).chunk(4, dim=-1)
-        sigmoid = torch.sigmoid
-        return _Gates(sigmoid(a_i), sigmoid(a_f), torch.tanh(a_g), sigmoid(a_o), a_i, a_f, a_g, a_o)
+    def _preactivations(self, h: Units, x: Tensor) -> Units:
+        """(batch, 4N), gates in PyTorch's order i, f, g, o."""
+        driven = x @ self.weight_ih.mT + self.bias
+        return torch.addmm(driven, h, self.weight_hh.mT)
 
     def _next(self, gates: _Gates, c: Units) -> tuple[Units, Units]:
-        c_new = gates.f * c + gates.i * gates.g
+        c_new = torch.addcmul(gates.i * gates.g, gates.f, c)
         h_new = gates.o * torch.tanh(c_new)
         return (h_new if self.weight_hr is None else h_new @ self.weight_hr.mT), c_new
+
+
+def _gates(preactivations: Units) -> _Gates:
+    a_i, a_f, a_g, a_o = preactivations.chunk(4, dim=-1)
+    i, f = torch.sigmoid(preactivations[:, : 2 * a_i.shape[-1]]).chunk(2, dim=-1)
+    return _Gates(i, f, torch.tanh(a_g), torch.sigmoid(a_o), a_i, a_f, a_g, a_o)
 
 
 class LSTMTangent(LayerTangent):
@@ -153,6 +184,24 @@ class LSTMTangent(LayerTangent):
         if self._layer.weight_hr is not None:
             d_h = product(self._layer.weight_hr, d_h)
         return torch.cat([d_h.mT, d_c.mT], dim=-1).mT if self._full else d_h
+
+    def through(self, frame: Frame, steps: int) -> Frame:
+        """J_steps ... J_1 @ frame; narrow ones, where no graph is wanted, in memory of their own."""
+        if is_wide(frame) or self._layer.weight_hr is not None or torch.is_grad_enabled():
+            return super().through(frame, steps)
+        columns, size, weight = frame.mT, self._layer.output_size, self._layer.weight_hh.mT
+        for slopes in self._slopes.view(6, steps, columns.shape[0], 1, size).unbind(1):
+            by_i, by_f, by_g, f, by_c, by_o = slopes
+            rows = columns[..., :size].reshape(-1, size) @ weight
+            d_i, d_f, d_g, d_o = rows.view(*columns.shape[:-1], -1).chunk(4, dim=-1)
+            moved = torch.empty_like(columns, memory_format=torch.contiguous_format)
+            d_h, d_c = moved[..., :size], moved[..., size:] if self._full else torch.empty_like(d_i)
+            torch.mul(by_i, d_i, out=d_c).addcmul_(by_f, d_f).addcmul_(by_g, d_g)
+            if self._full:
+                d_c.addcmul_(f, columns[..., size:])
+            torch.mul(by_c, d_c, out=d_h).addcmul_(by_o, d_o)
+            columns = moved
+        return columns.mT
 
     def _push_wide(self, frame: Frame) -> Frame:
         """Many columns: one product with the gates' combined weights, and what passes through the cells added in place."""

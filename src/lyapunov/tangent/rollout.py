@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map
 
+from lyapunov._checks import is_finite
 from lyapunov._shapes import Frames, State, blocks
 from lyapunov.errors import Diverged
 from lyapunov.systems import System
@@ -314,7 +315,7 @@ class _Run:
 
     def _is_finite(self) -> bool:
         twin = () if self.twin is None else blocks(self.twin)
-        return all(_is_finite(part) for part in (*tree_flatten(self.state)[0], *blocks(self.frames), *twin))
+        return all(is_finite(part) for part in (*tree_flatten(self.state)[0], *blocks(self.frames), *twin))
 
     def _check_finite(self, *, pushing: bool) -> None:
         if not self._is_finite():
@@ -331,10 +332,10 @@ class _Run:
                 state, frames = self.transport.push(state, frames, t)
             else:
                 state = self.transport.step(state, t)
-            if not all(_is_finite(part) for part in tree_flatten(state)[0]):
+            if not all(is_finite(part) for part in tree_flatten(state)[0]):
                 at, broken = t, "state"
                 break
-            if not all(_is_finite(part) for part in blocks(frames)):
+            if not all(is_finite(part) for part in blocks(frames)):
                 at = t
                 break
         counted = len(self.bins) and good - self.start if hasattr(self, "bins") else 0
@@ -342,7 +343,3 @@ class _Run:
         kept = f"the {counted} steps counted before are in .partial" if counted else "nothing was counted before"
         message = f"Expected a finite {broken}, got NaN or infinity at step {at} (from 0); {kept}. {_REMEDY[broken]}"
         return Diverged(message, step=at, partial=partial)
-
-
-def _is_finite(value: Tensor) -> bool:
-    return bool(torch.isfinite(value.sum())) or bool(torch.isfinite(value).all())

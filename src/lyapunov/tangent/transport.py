@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -106,12 +107,10 @@ class Transport:
     ) -> _Part:
         t, steps = when
         mine = (lambda leaf: leaf) if group == self._everyone else (lambda leaf: leaf if leaf is None else leaf[group])
-        states = [tree_map(mine, state)]
         own: Any = tree_map(mine, frames)
         inputs = [tree_map(mine, self._drive.at(at)) for at in range(t, t + steps)]
-        for at, x in enumerate(inputs):
-            states.append(self._alive(system.step(states[-1], x), states[-1], t + at, group))
-        _, tangent = system.linearize(_joined(states[:-1]), _joined(inputs))
+        keep = partial(self._alive_after, first=t, group=group)
+        states, tangent = system.trace(tree_map(mine, state), inputs, keep)
         moved = self._alive(tangent.through(own, steps), own, t, group)
         found = tangent.log_volume() if volumes else None
         return _Part(states, moved, tangent, None if found is None else found.unflatten(0, (steps, -1)))
@@ -135,14 +134,12 @@ class Transport:
         lengths = self._drive.lengths
         return lengths is not None and bool(((lengths > t) & (lengths < t + steps)).any())
 
+    def _alive_after(self, new: State, old: State, at: int, *, first: int, group: slice) -> State:
+        return self._alive(new, old, first + at, group)
+
     def _alive(self, new: State, old: State, t: int, group: slice) -> State:
         """The new values of sequences that still run at step t, the old ones of those that have ended."""
         if self._lengths is None:
             return new
         running = self._lengths[group] > t
         return tree_map(lambda a, b: torch.where(running.view(-1, *[1] * (a.dim() - 1)), a, b), new, old)
-
-
-def _joined(values: list[Any]) -> Any:
-    """Steps of a batch, one after the other, as one batch."""
-    return values[0] if len(values) == 1 or values[0] is None else tree_map(lambda *leaves: torch.cat(leaves), *values)

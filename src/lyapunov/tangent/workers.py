@@ -14,7 +14,7 @@ from lyapunov.systems import ClosedForm, System, total_size
 
 T = TypeVar("T")
 R = TypeVar("R")
-SMALL = 256
+SMALL = 512
 """Rows of a frame up to which a second thread gains one sequence nothing."""
 
 
