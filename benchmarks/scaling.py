@@ -74,7 +74,7 @@ def main() -> None:
         ax.legend(frameon=False, fontsize="small")
     figure.axes[0].set_ylabel("seconds")
     figure.suptitle(
-        f"One spectrum of an LSTM, unless said of {BASE.units} units, {BASE.sequences} sequences and {BASE.steps} counted steps "
+        f"One spectrum of an LSTM, unless said of {BASE.units} units, {BASE.sequences} sequences, {BASE.steps} counted steps "
         f"({ALL.steps} for all exponents); full state, float64, {torch.get_num_threads()} threads"
     )
     FIGURE.parent.mkdir(exist_ok=True)
