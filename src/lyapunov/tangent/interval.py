@@ -11,6 +11,8 @@ LONGEST = 16
 """The longest interval that is chosen, and of a short run the share: longer ones gain nothing, and errors need growth resolved
 in time."""
 _MARGIN, _PATIENCE = 0.8, 8
+_SAFE = 2.0
+"""How far, as a logarithm, a condition number that is going to be squared stays from where it breaks down."""
 
 
 def log_unit(dtype: torch.dtype) -> float:
@@ -23,11 +25,14 @@ class Interval:
 
     Over s steps a column falls behind the longest before it by a factor e^d; rounding, which is u of the longest, is then
     u e^d of what remains. Beyond TOLERANCE the interval was too long: it is taken back and halved; well below, it lengthens.
+    `squared`: frames are factored in a way that squares their condition (Cholesky), which breaks down earlier.
     """
 
-    def __init__(self, fixed: int | None, dtype: torch.dtype, steps: int = LONGEST**2) -> None:
+    def __init__(self, fixed: int | None, dtype: torch.dtype, steps: int = LONGEST**2, *, squared: bool = False) -> None:
         self.fixed, self.steps = fixed is not None, fixed or 1
         self._limit = math.log(TOLERANCE) - log_unit(dtype)
+        if squared:
+            self._limit = min(self._limit, -log_unit(dtype) / 2 - _SAFE)
         self._range = math.log(torch.finfo(dtype).max) / 2
         self._longest = max(1, min(LONGEST, steps // LONGEST))
         self._patience = 0

@@ -82,7 +82,9 @@ class _Run:
         self.block = torch.repeat_interleave(torch.arange(len(parts)), torch.tensor(columns))
         self.rank_of_column = torch.cat([torch.arange(count) for count in columns])
         self.log_unit = log_unit(parts[0].dtype)
-        self.interval = Interval(schedule.qr_every, parts[0].dtype, schedule.steps)
+        methods = [self._method(part) for part in parts]
+        squared = "cholesky" in methods
+        self.interval = Interval(schedule.qr_every, parts[0].dtype, schedule.steps, squared=squared)
         self.tolerated = FORCED if self.interval.fixed else ADAPTED
         self.noise = torch.zeros(sum(columns), dtype=torch.float64)
         self.judged = 0
@@ -92,7 +94,6 @@ class _Run:
         self.transport = Transport(system, drive, lengths, workers)
         self.watch = LossWatch(system, drive.at, lengths, drive.batch)
         shape = (drive.batch, sum(columns))
-        methods = [self._method(part) for part in parts]
         self.ledger, self.other_ledger = Ledger(methods, shape), Ledger(methods, shape)
         self.measured_at = 0
         self.volumes: list[Tensor] = []
@@ -113,7 +114,7 @@ class _Run:
     def _method(self, part: Tensor) -> Method:
         """An interval that was asked for ends in orthonormal columns."""
         usual = usual_method(part)
-        return self.schedule.method or ("householder" if self.interval.fixed and usual == "echelon" else usual)
+        return self.schedule.method or ("householder" if self.schedule.qr_every and usual == "echelon" else usual)
 
     def settle(self) -> None:
         """The state alone."""
@@ -338,7 +339,7 @@ class _Run:
             if not all(is_finite(part) for part in blocks(frames)):
                 at = t
                 break
-        counted = len(self.bins) and good - self.start if hasattr(self, "bins") else 0
+        counted = int(self.bins.edges()[-1]) - self.start if hasattr(self, "bins") else 0
         partial = self.growth() if counted else None
         kept = f"the {counted} steps counted before are in .partial" if counted else "nothing was counted before"
         message = f"Expected a finite {broken}, got NaN or infinity at step {at} (from 0); {kept}. {_REMEDY[broken]}"
