@@ -53,6 +53,8 @@ def test_a_direction_lost_in_one_chunk_is_lost() -> None:
     found = lyapunov.spectrum(lambda s, x: s * x, inputs, state=start, chunks=4, settle=0, align=20)
     assert found.exponents[:2].abs().max() < 0.005  # the frame turns where the third is lost
     assert bool(found.exponents[2].isneginf())
+    assert found.lost_at.tolist() == [-1, -1, 301]
+    assert found.rank_window.start <= 300 < found.rank_window.stop
 
 
 def test_an_autonomous_run_goes_in_chunks_too() -> None:
@@ -70,3 +72,27 @@ def test_chunks_too_many_for_the_steps_are_refused() -> None:
         lyapunov.spectrum(module, inputs, chunks=2, from_reset=True)
     with pytest.raises(InvalidInput, match="`chunks`"):
         lyapunov.spectrum(module, inputs, chunks=0)
+
+
+def test_where_a_state_breaks_is_named_by_the_step_of_the_whole_sequence() -> None:
+    inputs = torch.ones(1, 1000, 1, dtype=torch.float64)
+    inputs[0, 700] = 1e308
+    start = torch.full((1, 1), 10.0, dtype=torch.float64)
+    with pytest.raises(lyapunov.Diverged, match="at step 700") as caught:
+        lyapunov.spectrum(lambda s, x: s * x, inputs, state=start, chunks=4, settle=0, align=20, check=False)
+    assert caught.value.step == 700
+
+
+def test_frames_that_break_in_a_chunk_say_so() -> None:
+    start = torch.ones(1, 1, dtype=torch.float64)
+    with pytest.raises(lyapunov.Diverged, match=r"in all 4 chunks.*without chunks"):
+        lyapunov.spectrum(
+            lambda s, x: 1e200 * (s - s.detach()) + 0 * x + 1,
+            torch.ones(1, 400, 1),
+            state=start,
+            chunks=4,
+            settle=0,
+            align=20,
+            qr_every=4,
+            check=False,
+        )

@@ -1,14 +1,17 @@
 """The loop over time: what is lost stays lost, what is rounding is known, and bins hold what they say."""
 
 import math
+import warnings
 
 import pytest
 import torch
 from torch import Tensor
 
+import lyapunov
 from lyapunov.intake import Sequences
 from lyapunov.systems import Step
 from lyapunov.tangent import FORCED, Schedule, rollout
+from paths import PATHS, force
 
 F64 = torch.float64
 START = torch.zeros(1, 2, dtype=F64)
@@ -111,3 +114,30 @@ def test_a_sequence_that_ends_inside_an_interval_is_closed_by_the_next() -> None
     growth = run([(float(t + 1), 1.0) for t in range(8)], qr_every=3, lengths=torch.tensor([4]))
     torch.testing.assert_close(growth.log_growth[:, 0, 0], torch.tensor([math.log(6), math.log(4), 0.0], dtype=F64))
     assert growth.steps[:, 0].tolist() == [3, 1, 0]
+
+
+@pytest.mark.parametrize("step", [100, 105, 117, 399])
+@pytest.mark.parametrize("path", PATHS)
+def test_a_single_loss_is_seen_wherever_it_falls(path: str, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    force(path, monkeypatch)
+    inputs = torch.ones(2, 400, 3, dtype=F64)
+    inputs[0, step] = torch.tensor([1.0, 1.0, 0.0], dtype=F64)
+    start = torch.ones(2, 3, dtype=F64)
+    found = lyapunov.spectrum(lambda s, x: s * x, inputs, state=start, settle=0, align=20, check=False)
+    assert found.lost_at.tolist() == [-1, -1, step + 1]
+    assert bool(found.exponents[2].isneginf())
+    assert found.rank == 2
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_single_step_that_loses_much_makes_no_column_pass_for_reliable(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    force(path, monkeypatch)
+    inputs = torch.ones(1, 100, 3, dtype=F64)
+    inputs[0, 57] = torch.tensor([1.0, 1.0, 1e-18], dtype=F64)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", lyapunov.LyapunovWarning)
+        found = lyapunov.spectrum(
+            lambda s, x: s * x, inputs, state=torch.ones(1, 3, dtype=F64), settle=0, align=20, check=False
+        )
+    assert found.reliable.tolist() == [True, True, False]
+    assert not bool(found.exponents.isneginf().any())

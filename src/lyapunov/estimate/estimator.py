@@ -82,10 +82,6 @@ def spectrum(
             try:
                 result = _result(_grow(problem, settings, schedule, workers, progress), problem, settings)
             except Diverged as error:
-                if settings.chunks > 1:
-                    raise Diverged(
-                        f"In one of {settings.chunks} chunks, from its own start: {error}", step=error.step
-                    ) from error
                 error.partial = None if error.partial is None else _result(error.partial, problem, settings)
                 raise
     _warn_of_tail(result)
@@ -101,10 +97,21 @@ def _grow(problem: Problem, settings: Settings, schedule: Schedule, workers: Wor
         pieces = split(problem.system, sequences, state, schedule, settings.chunks, workers)
         with progress_bar(title, pieces.schedule.most, enabled=progress, faster=faster) as advance:
             run = partial(rollout, problem.system, pieces, pieces.state, pieces.frames(frames), pieces.schedule)
-            return pieces.joined(run(workers=workers, on_step=advance))
+            try:
+                return pieces.joined(run(workers=workers, on_step=advance))
+            except Diverged as error:
+                raise _diverged_in_chunk(error, settings.chunks) from error
     other = _frames(problem, settings, settings.seed + 1) if schedule.align is None else None
     with progress_bar(title, schedule.most, enabled=progress, faster=faster) as advance:
         return rollout(problem.system, sequences, state, frames, schedule, other_frames=other, workers=workers, on_step=advance)
+
+
+def _diverged_in_chunk(error: Diverged, chunks: int) -> Diverged:
+    return Diverged(
+        f"Expected finite frames in all {chunks} chunks, got NaN or infinity {error.step} steps into one; nothing is kept. "
+        "Orthonormalise more often (a smaller `qr_every`), use float64, or run without chunks, which names the step.",
+        step=error.step,
+    )
 
 
 def _frames(problem: Problem, settings: Settings, seed: int) -> Frames:

@@ -78,6 +78,7 @@ def without_empty(growth: Growth) -> tuple[Growth, list[int]]:
         steps=growth.steps[:, keep],
         log_volume=None if growth.log_volume is None else growth.log_volume[:, keep],
         volume_steps=None if growth.volume_steps is None else growth.volume_steps[:, keep],
+        lost_since=growth.lost_since[keep],
         residual=growth.residual[keep],
         residual_steps=growth.residual_steps[keep],
     )

@@ -5,14 +5,16 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_flatten, tree_map
 
+from lyapunov._checks import is_finite
 from lyapunov._shapes import Frames, Input, State
-from lyapunov.errors import InvalidInput
+from lyapunov.errors import Diverged, InvalidInput
 from lyapunov.systems import System
 from lyapunov.tangent.bins import MAX_BINS
 from lyapunov.tangent.drive import Drive
-from lyapunov.tangent.growth import Growth, Schedule
+from lyapunov.tangent.growth import Growth, Schedule, earliest
+from lyapunov.tangent.loss import Window
 from lyapunov.tangent.stationarity import PARTS
 from lyapunov.tangent.transients import settled_after
 from lyapunov.tangent.transport import Transport
@@ -65,8 +67,14 @@ class Chunks:
         volume = None if growth.log_volume is None else self._in_time(growth.log_volume)
         volume_steps = None if growth.volume_steps is None else self._in_time(growth.volume_steps)
         copies = len(self.starts)
+        offsets = torch.tensor(self.starts).repeat_interleave(self.whole.batch).unsqueeze(-1)
+        lost = growth.lost_since + torch.where(growth.lost_since < 0, 0, offsets)
+        most = int((lost >= 0).sum(-1).argmax())
+        window = None if growth.window is None else Window(*(step + int(offsets[most]) for step in growth.window))
         return replace(
             growth,
+            lost_since=_first(lost.unflatten(0, (copies, -1))),
+            window=window,
             log_growth=log_growth,
             steps=steps,
             log_volume=volume,
@@ -117,9 +125,24 @@ def split(system: System, drive: Drive, state: State, schedule: Schedule, chunks
         if t in starts:
             found.append(state)
         if t < starts[-1]:
-            state = transport.step(state, t)
+            state = _finite(transport.step(state, t), t)
     inner = replace(schedule, steps=align + count, settle=0, align=align, autonomous=False)
     return Chunks(drive, align + count, starts, _beside(found), inner, settle, apart)
+
+
+def _finite(state: State, t: int) -> State:
+    if all(is_finite(leaf) for leaf in tree_flatten(state)[0]):
+        return state
+    raise Diverged(
+        f"Expected a finite state, got NaN or infinity at step {t} (from 0), on the way to where the chunks start: check the "
+        "weights, the scale of the inputs, the step size.",
+        step=t,
+    )
+
+
+def _first(lost: Tensor) -> Tensor:
+    """(chunks, batch, columns) to (batch, columns)."""
+    return torch.stack([earliest(of_sequence) for of_sequence in lost.unbind(1)])
 
 
 def _beside(values: list[State]) -> State:

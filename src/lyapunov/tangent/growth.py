@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from lyapunov.tangent.loss import Window
@@ -44,9 +45,9 @@ class Growth:
 
     `log_growth` (bins, batch, columns): sums of ln diag R; `steps` (bins, batch): the steps behind them; `noise` (columns,):
     rounding relative to what remained of the column, root mean square over intervals and sequences, 1 at the precision
-    floor; `block` (columns,): which independent block a column belongs to; `lost_at` (columns,): the step by which it was
-    lost in some sequence, -1 where it was not; `window`: the steps whose product showed the last loss; `log_volume` (bins,
-    batch, blocks): sums of ln |det J| over `volume_steps` (bins, batch) of the counted steps, or None; `residual`
+    floor; `block` (columns,): which independent block a column belongs to; `lost_since` (batch, columns): the step by
+    which a sequence had lost it, -1 where it had not; `window`: the steps whose product showed the last loss; `log_volume`
+    (bins, batch, blocks): sums of ln |det J| over `volume_steps` (bins, batch) of the counted steps, or None; `residual`
     (batch, blocks): how far the growth of square frames is from ln |det J|, over the `residual_steps` (batch,) of the
     intervals at all of whose steps it was taken; `drift`: see
     `Stretches.means`. `settle`, `align`, `count`,
@@ -57,7 +58,7 @@ class Growth:
     steps: Tensor
     noise: Tensor
     block: Tensor
-    lost_at: Tensor
+    lost_since: Tensor
     window: Window | None
     log_volume: Tensor | None
     volume_steps: Tensor | None
@@ -70,3 +71,15 @@ class Growth:
     qr_every: int
     apart: float | None
     disagreement: float | None
+
+    @property
+    def lost_at(self) -> Tensor:
+        """(columns,): the step by which some sequence had lost it, -1 where none had."""
+        return earliest(self.lost_since)
+
+
+def earliest(steps: Tensor) -> Tensor:
+    """Over sequences, (batch, columns) to (columns,), of steps that are -1 where there is none."""
+    never = torch.iinfo(steps.dtype).max
+    first = torch.where(steps < 0, never, steps).amin(0)
+    return torch.where(first == never, -1, first)

@@ -17,13 +17,14 @@ class Closing:
     """Frames factored at the end of an interval; (batch, columns) tensors on the CPU, float64.
 
     `diagonal`: ln |diag U|. `spread`: how far what remains of each column lies behind the longest up to it, as a logarithm;
-    where heights were not measured, at most that far. `slack`: ln of the heights of the new frame's columns above the earlier
-    ones, zero for orthonormal frames; None where it was not measured.
+    where heights were not measured, at most that far, and usually `margin` (columns,) less. `slack`: ln of the heights of the
+    new frame's columns above the earlier ones, zero for orthonormal frames; None where it was not measured.
     """
 
     frames: Frames
     diagonal: Tensor
     spread: Tensor
+    margin: Tensor
     slack: Tensor | None
 
 
@@ -49,12 +50,16 @@ class Ledger:
         parts = blocks(frames)
         found = [factored(part, method, workers, measured=measured) for part, method in zip(parts, self._methods, strict=True)]
         diagonal = _joined([one.log_diagonal for one in found])
-        known = [self._heights(one, method, measured=measured) for one, method in zip(found, self._methods, strict=True)]
+        pairs = list(zip(found, self._methods, strict=True))
+        known = [self._heights(one, method, measured=measured) for one, method in pairs]
+        guessed = [method == "echelon" and not measured for method in self._methods]
+        margins = [_margin(one.frame) if guess else 0.0 for one, guess in zip(found, guessed, strict=True)]
+        margin = torch.cat([torch.full((part.shape[-1],), by).double() for part, by in zip(parts, margins, strict=True)])
         longest = _joined([one.log_lengths.cummax(dim=-1).values for one in found])
         spread = (longest - _joined(known)).nan_to_num(nan=math.inf)
         slack = (_joined(known) - diagonal).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0) if measured else None
         new = tuple(one.frame for one in found)
-        return Closing(new if isinstance(frames, tuple) else new[0], diagonal, spread, slack)
+        return Closing(new if isinstance(frames, tuple) else new[0], diagonal, spread, margin, slack)
 
     def keep(self, closing: Closing, growth: Tensor) -> Tensor | None:
         """Notes ln |diag U|, as it is to be counted; the growth since the last measured closing, where this one is."""
@@ -72,7 +77,12 @@ class Ledger:
             return found.log_diagonal
         if measured and found.log_heights is not None:
             return found.log_heights
-        return found.log_diagonal - 0.5 * math.log(found.frame.shape[-2])
+        return found.log_diagonal - _margin(found.frame)
+
+
+def _margin(frame: Tensor) -> float:
+    """ln of how low a column of an eliminated frame may stand above the earlier ones: its row pivot is 1."""
+    return 0.5 * math.log(frame.shape[-2])
 
 
 def _joined(parts: list[Tensor]) -> Tensor:

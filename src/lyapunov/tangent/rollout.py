@@ -15,7 +15,7 @@ from lyapunov.errors import Diverged
 from lyapunov.systems import System
 from lyapunov.tangent.bins import Bins
 from lyapunov.tangent.drive import Drive
-from lyapunov.tangent.growth import Growth, Schedule
+from lyapunov.tangent.growth import Growth, Schedule, earliest
 from lyapunov.tangent.interval import Interval, log_unit
 from lyapunov.tangent.ledger import Closing, Ledger
 from lyapunov.tangent.loss import LossWatch
@@ -89,11 +89,12 @@ class _Run:
         self.noise = torch.zeros(sum(columns), dtype=torch.float64)
         self.judged = 0
         self.lost = torch.zeros(drive.batch, sum(columns), dtype=torch.bool)
-        self.lost_at = torch.full((sum(columns),), -1)
+        self.lost_since = torch.full(self.lost.shape, -1)
         lengths = None if drive.lengths is None else drive.lengths.to(parts[0].device)
         self.transport = Transport(system, drive, lengths, workers)
         self.watch = LossWatch(system, drive.at, lengths, drive.batch)
         shape = (drive.batch, sum(columns))
+        self.square = all(part.shape[-1] == part.shape[-2] for part in parts)
         self.ledger, self.other_ledger = Ledger(methods, shape), Ledger(methods, shape)
         self.measured_at = 0
         self.volumes: list[Tensor] = []
@@ -105,6 +106,11 @@ class _Run:
         self.settled, self.aligned, self.total = 0, 0, schedule.most
         self.apart: float | None = None
         self.good = (0, state, frames)
+
+    @property
+    def lost_at(self) -> Tensor:
+        """(columns,): the step by which some sequence had lost it, -1 where none had."""
+        return earliest(self.lost_since)
 
     @property
     def start(self) -> int:
@@ -162,7 +168,7 @@ class _Run:
             steps=steps,
             noise=(self.noise / max(self.judged, 1)).sqrt(),
             block=self.block,
-            lost_at=self.lost_at,
+            lost_since=self.lost_since,
             window=self.watch.window,
             log_volume=None if volume is None else volume[0],
             volume_steps=None if volume is None else volume[1].double(),
@@ -228,8 +234,11 @@ class _Run:
         steering = (self.lost_at < 0) & (self.noise <= self.tolerated**2 * self.drive.batch * self.schedule.most)
         if self.interval.too_long(taken, closing.spread[:, steering], closing.diagonal[:, steering]):
             return False
+        if closing.slack is None and bool((closing.spread[:, steering] + self.log_unit > math.log(ADAPTED)).any()):
+            closing = self.ledger.close(self.frames, self.workers, measured=True)  # a step that loses much is never guessed
+        self._weigh(closing.spread - closing.margin, counted=counted)
         if closing.slack is not None:
-            self._judge(closing.spread, counted=counted)
+            self._look(closing.spread)
             self.measured_at = self.t
         resolved = self._resolved(closing)
         growth = self.ledger.keep(closing, resolved)
@@ -238,7 +247,7 @@ class _Run:
         self.frames = closing.frames
         if counted:
             self.interval.keep(taken)
-            if self.sampled_steps == taken:
+            if self.sampled_steps == taken and self.square:
                 self._certify(resolved, torch.stack(self.volumes[volumes:]).sum(0))
             self.drift.add(self.t, self.system.vector(self.state))
         self.good = (self.t, self.state, self.frames)
@@ -248,7 +257,7 @@ class _Run:
 
     def _certify(self, growth: Tensor, volume: Tensor) -> None:
         """What the arithmetic lost over an interval: square frames have a volume of 1, whichever way they were factored."""
-        sums = torch.zeros_like(volume).index_add(1, self.block, growth)
+        sums = torch.zeros_like(self.residual).index_add(1, self.block, growth)
         self.residual += sums - volume
         reached = torch.full((self.drive.batch,), self.t)
         if self.drive.lengths is not None:
@@ -272,17 +281,21 @@ class _Run:
         self.bins.add(self.t, growth, volume, self.sampled)
         self.volumes, self.sampled = [], torch.zeros_like(self.sampled)
 
-    def _judge(self, spread: Tensor, *, counted: bool) -> None:
-        """How much of each column is rounding, and whether it is lost."""
+    def _weigh(self, spread: Tensor, *, counted: bool) -> None:
+        """How much of each column is rounding."""
+        if counted:
+            running = self._running(self.good[0])
+            self.noise += (spread[running] + self.log_unit).exp().clamp(max=1.0).square().sum(0)
+            self.judged += int(running.sum())
+
+    def _look(self, spread: Tensor) -> None:
+        """Whether a column is lost."""
         running = self._running(self.good[0])
         share = (spread + self.log_unit).exp().clamp(max=1.0)
-        if counted:
-            self.noise += share[running].square().sum(0)
-            self.judged += int(running.sum())
         suspicious = bool((share[running][:, self.lost_at < 0] > _SUSPICIOUS).any())
         self.watch.look(self.t, suspicious=suspicious)
         self.lost = self.rank_of_column >= torch.stack(self.watch.ranks, dim=-1)[:, self.block]
-        self.lost_at = torch.where((self.lost_at < 0) & self.lost.any(0), self.t, self.lost_at)
+        self.lost_since = torch.where((self.lost_since < 0) & self.lost, self.t, self.lost_since)
 
     def _resolved(self, closing: Closing) -> Tensor:
         """The growth to count: -inf where the direction is lost, the floor where it merely vanished in the arithmetic."""

@@ -47,7 +47,8 @@ class Transport:
     """
 
     def __init__(self, system: System, drive: Drive, lengths: Tensor | None, workers: Workers) -> None:
-        self._system, self._drive, self._lengths, self._workers = system, drive, lengths, workers
+        self._system, self._drive, self._workers = system, drive, workers
+        self._lengths = None if lengths is None else lengths.to(system.device)
         self._everyone = slice(0, drive.batch)
 
     def step(self, state: State, t: int) -> State:
@@ -119,6 +120,9 @@ class Transport:
         known = [part.volumes for part in parts if part.volumes is not None]
         if known:
             return list(torch.cat(known, dim=1)[list(wanted)])
+        if self._system.device.type != "cpu":  # all of a step at once, in the caller's stream
+            steps = [parts[0].tangent.part(slice(at * self._drive.batch, (at + 1) * self._drive.batch)) for at in wanted]
+            return [volume for volume in (tangent.log_volume() for tangent in steps) if volume is not None]
         sizes = [len(tree_flatten(part.states[0])[0][0]) for part in parts]
         alone = [
             part.tangent.part(slice(entry, entry + 1))
