@@ -70,6 +70,11 @@ def main() -> None:
             times = [seconds(setting) for setting in settings]
             print(axis, name, *(f"{value}: {spent:.3f} s" for value, spent in zip(values, times, strict=True)), flush=True)
             ax.loglog(values, times, marker="o", label=name)
+        every = sorted({getattr(setting, axis) for _, settings in curves for setting in settings})
+        ax.set_xticks(every, [str(value) for value in every])
+        ax.minorticks_off()
+        ax.yaxis.set_major_formatter("{x:g}")
+        ax.grid(alpha=0.3)
         ax.set_xlabel(LABELS[axis])
         ax.legend(frameon=False, fontsize="small")
     figure.axes[0].set_ylabel("seconds")

@@ -115,3 +115,15 @@ def test_a_costly_mean_is_sampled_with_an_error_that_holds(module: type[nn.Modul
         low, high = few.mean_interval()
         covered += low <= truth <= high
     assert covered >= 17
+
+
+def test_a_large_full_run_is_certified_by_samples_of_whole_intervals() -> None:
+    module, inputs = seeded(nn.GRU, 3, 130, batch_first=True), drawn(2, 130, 3, seed=31)
+    options = {"settle": 10, "align": 10}
+    found = lyapunov.spectrum(module, inputs, **options)
+    assert 0 < float(found.volume_steps.sum()) < 0.3 * float(found.history_steps.sum())
+    assert found.volume_residual is not None
+    assert found.volume_residual < 1e-6
+    assert found.mean == pytest.approx(float(found.exponents.mean()), abs=1e-12)
+    plain = lyapunov.spectrum(module, inputs, qr_every=1, **options)
+    torch.testing.assert_close(found.exponents, plain.exponents, rtol=0, atol=1e-6)
