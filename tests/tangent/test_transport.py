@@ -38,7 +38,7 @@ def test_several_steps_are_one_after_the_other(
     system = problem.system
     frames = random_frame(system.tangent_size, 4, batch=5, seed=1, block=0, like=torch.empty(0, dtype=F64))
     with torch.no_grad(), Workers() as workers:
-        plain = Transport(system, drive, lengths, workers)
+        plain = Transport(system, drive, workers)
         state, moved, states, volumes = problem.state, frames, [problem.state], []
         for t in range(12):
             volumes.append(system.log_volume(state, drive.at(t)))
@@ -46,7 +46,7 @@ def test_several_steps_are_one_after_the_other(
             states.append(state)
     force(path, monkeypatch)
     with torch.no_grad(), Workers() as workers:
-        transport, t, found, at = Transport(system, drive, lengths, workers), 0, frames, problem.state
+        transport, t, found, at = Transport(system, drive, workers), 0, frames, problem.state
         for steps in (5, 2, 5):
             passage = transport.through(at, found, t, steps, volumes=True)
             for offset, volume in enumerate(passage.log_volumes(range(steps))):

@@ -5,6 +5,7 @@ import torch
 
 from cases import drawn
 from lyapunov.systems import known
+from lyapunov.systems.closed import log_abs_det
 from lyapunov.tangent import Workers
 
 
@@ -44,8 +45,6 @@ def test_one_sequence_or_a_users_step_is_computed_as_torch_is_set() -> None:
 
 def test_determinants_of_a_batch_are_right_whatever_the_number_of_threads() -> None:
     """After torch.set_num_threads(2), torch.linalg.slogdet of such a batch is wrong by 50 (MKL 2024.2)."""
-    from lyapunov.systems.closed import log_abs_det
-
     matrices = drawn(10, 300, 300, seed=7)
     truth = torch.linalg.svdvals(matrices).log().sum(-1)
     torch.set_num_threads(2)

@@ -1,6 +1,6 @@
 """What is stepped: driven maps and how they move small changes."""
 
-from lyapunov.systems.closed import ClosedForm, Layer, Tangent
+from lyapunov.systems.closed import ClosedForm, Layer, Tangent, joined
 from lyapunov.systems.contract import check_contract
 from lyapunov.systems.gru import GRU
 from lyapunov.systems.lstm import LSTM, Linearization
@@ -25,5 +25,6 @@ __all__ = [
     "check_contract",
     "evaluating",
     "forward_mode_push",
+    "joined",
     "total_size",
 ]

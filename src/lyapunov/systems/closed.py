@@ -131,7 +131,7 @@ class Layer(ClosedForm):
 
 
 def joined(values: Sequence[Any]) -> Any:
-    """Steps of a batch, one after the other, as one batch."""
+    """Several batches, one after the other, as one; None (no input) stays None."""
     return values[0] if len(values) == 1 or values[0] is None else tree_map(lambda *leaves: torch.cat(leaves), *values)
 
 

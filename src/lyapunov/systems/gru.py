@@ -53,11 +53,8 @@ class GRU(Layer):
 
     def step(self, state: Units, x: Tensor) -> Units:
         """h'."""
-        if state.device.type != "cpu":  # PyTorch's fused cell there has no forward mode
-            gates = self._gates(state, x)
-            return gates.one_minus_z * gates.n + gates.z * state
-        biases = (bias if isinstance(bias, Tensor) else None for bias in (self.bias_ih, self.bias_hh))
-        return torch.gru_cell(x, state, self.weight_ih, self.weight_hh, *biases)
+        gates = self._gates(state, x)
+        return gates.one_minus_z * gates.n + gates.z * state
 
     def linearize(self, state: Units, x: Tensor) -> tuple[Units, "GRUTangent"]:
         """h' and J."""

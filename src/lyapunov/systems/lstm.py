@@ -171,8 +171,6 @@ class LSTMTangent(LayerTangent):
     def push_driven(self, frame: Frame, input_frame: InputFrame | None) -> Frame:
         """J frame + X input_frame."""
         size = self._layer.output_size
-        if is_wide(frame) and input_frame is None and self._layer.weight_hr is None:
-            return self._push_wide(frame)
         move = self._dense if is_wide(frame) else self._apart
         d_h, d_c = move(self._layer.weight_hh, frame[:, :size])
         if input_frame is not None:
@@ -185,40 +183,6 @@ class LSTMTangent(LayerTangent):
             d_h = product(self._layer.weight_hr, d_h)
         return torch.cat([d_h.mT, d_c.mT], dim=-1).mT if self._full else d_h
 
-    def through(self, frame: Frame, steps: int) -> Frame:
-        """J_steps ... J_1 @ frame; narrow ones, where no graph is wanted, in memory of their own."""
-        if is_wide(frame) or self._layer.weight_hr is not None or torch.is_grad_enabled():
-            return super().through(frame, steps)
-        columns, size, weight = frame.mT, self._layer.output_size, self._layer.weight_hh.mT
-        for slopes in self._slopes.view(6, steps, columns.shape[0], 1, size).unbind(1):
-            by_i, by_f, by_g, f, by_c, by_o = slopes
-            rows = columns[..., :size].reshape(-1, size) @ weight
-            d_i, d_f, d_g, d_o = rows.view(*columns.shape[:-1], -1).chunk(4, dim=-1)
-            moved = torch.empty_like(columns, memory_format=torch.contiguous_format)
-            d_h, d_c = moved[..., :size], moved[..., size:] if self._full else torch.empty_like(d_i)
-            torch.mul(by_i, d_i, out=d_c).addcmul_(by_f, d_f).addcmul_(by_g, d_g)
-            if self._full:
-                d_c.addcmul_(f, columns[..., size:])
-            torch.mul(by_c, d_c, out=d_h).addcmul_(by_o, d_o)
-            columns = moved
-        return columns.mT
-
-    def _push_wide(self, frame: Frame) -> Frame:
-        """Many columns: one product with the gates' combined weights, and what passes through the cells added in place."""
-        size = self._layer.output_size
-        by_i, by_f, by_g, f, by_c, by_o = self._slopes.unsqueeze(-1)
-        u_i, u_f, u_g, u_o = self._layer.weight_hh.chunk(4)
-        outputs = (by_c * by_i * u_i).addcmul_(by_c * by_f, u_f).addcmul_(by_c * by_g, u_g).addcmul_(by_o, u_o)
-        columns = frame.mT
-        if not self._full:
-            return (columns @ outputs.mT).mT
-        cells = (by_i * u_i).addcmul_(by_f, u_f).addcmul_(by_g, u_g)
-        moved = columns[..., :size] @ torch.cat([outputs, cells], dim=1).mT
-        kept = f.mT * columns[..., size:]
-        moved[..., :size].addcmul_(by_c.mT, kept)
-        moved[..., size:].add_(kept)
-        return moved.mT
-
     def _apart(self, weight: Tensor, frame: InputFrame) -> tuple[Tensor, Tensor]:
         """dh' (before a projection) and dc' of a change of h or x; one product serves all gates and all sequences."""
         return self._gated(product(weight, frame))
@@ -226,16 +190,15 @@ class LSTMTangent(LayerTangent):
     def _dense(self, weight: Tensor, frame: InputFrame) -> tuple[Tensor, Tensor]:
         """The same with the gates' weights combined first: one Jacobian per sequence."""
         d_h, d_c = self._gated(weight.unsqueeze(0))
-        if not self._full:
-            return d_h @ frame, d_c
-        moved = torch.cat([d_h, d_c], dim=1) @ frame
+        jacobian = torch.cat([d_h, d_c], dim=1) if self._full else d_h
+        moved = (frame.mT @ jacobian.mT).mT
         return moved[:, : self._layer.cell_size], moved[:, self._layer.cell_size :]
 
     def _gated(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        by_i, by_f, by_g, _, by_c, by_o = self._slopes
+        by_i, by_f, by_g, _, by_c, by_o = self._slopes.unsqueeze(-1)
         d_i, d_f, d_g, d_o = rows.chunk(4, dim=1)
-        d_c = add_scaled(add_scaled(scale_rows(by_i, d_i), by_f, d_f), by_g, d_g)
-        return add_scaled(scale_rows(by_c, d_c), by_o, d_o), d_c
+        d_c = (by_i * d_i).addcmul_(by_f, d_f).addcmul_(by_g, d_g)
+        return (by_c * d_c).addcmul_(by_o, d_o), d_c
 
     def part(self, entries: slice) -> "LSTMTangent":
         """Of some entries of the batch."""

@@ -10,7 +10,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 from lyapunov._checks import is_finite
 from lyapunov._shapes import Frames, Input, State
 from lyapunov.errors import Diverged, InvalidInput
-from lyapunov.systems import System
+from lyapunov.systems import System, joined
 from lyapunov.tangent.bins import MAX_BINS
 from lyapunov.tangent.drive import Drive
 from lyapunov.tangent.growth import Growth, Schedule, earliest
@@ -32,7 +32,6 @@ class Chunks:
     """
 
     whole: Drive
-    steps: int
     starts: tuple[int, ...]
     state: State
     schedule: Schedule
@@ -54,7 +53,7 @@ class Chunks:
 
     def at(self, t: int) -> Input:
         """The inputs of step t of every chunk."""
-        return _beside([self.whole.at(start + t) for start in self.starts])
+        return joined([self.whole.at(start + t) for start in self.starts])
 
     def frames(self, frames: Frames) -> Frames:
         """Every chunk starts to align from the same ones."""
@@ -105,11 +104,10 @@ def split(system: System, drive: Drive, state: State, schedule: Schedule, chunks
 
     `align` left open is the most it may take, for all chunks alike; steps that do not divide evenly go to it as well.
     """
-    transport = Transport(system, drive, drive.lengths, workers)
+    transport = Transport(system, drive, workers)
     settle, apart = schedule.settle or 0, None
     if schedule.settle is None:
         settle, apart = settled_after(system, drive, transport.step, state, schedule.longest_settle)
-        settle, apart = (settle, apart) if math.isfinite(apart) else (0, None)
     align = schedule.longest_align if schedule.align is None else schedule.align
     total = schedule.steps if schedule.autonomous else schedule.steps - settle - align
     count = total // chunks
@@ -127,7 +125,7 @@ def split(system: System, drive: Drive, state: State, schedule: Schedule, chunks
         if t < starts[-1]:
             state = _finite(transport.step(state, t), t)
     inner = replace(schedule, steps=align + count, settle=0, align=align, autonomous=False)
-    return Chunks(drive, align + count, starts, _beside(found), inner, settle, apart)
+    return Chunks(drive, starts, joined(found), inner, settle, apart)
 
 
 def _finite(state: State, t: int) -> State:
@@ -143,7 +141,3 @@ def _finite(state: State, t: int) -> State:
 def _first(lost: Tensor) -> Tensor:
     """(chunks, batch, columns) to (batch, columns)."""
     return torch.stack([earliest(of_sequence) for of_sequence in lost.unbind(1)])
-
-
-def _beside(values: list[State]) -> State:
-    return None if values[0] is None else tree_map(lambda *leaves: torch.cat(leaves), *values)

@@ -49,9 +49,8 @@ class Growth:
     which a sequence had lost it, -1 where it had not; `window`: the steps whose product showed the last loss; `log_volume`
     (bins, batch, blocks): sums of ln |det J| over `volume_steps` (bins, batch) of the counted steps, or None; `residual`
     (batch, blocks): how far the growth of square frames is from ln |det J|, over the `residual_steps` (batch,) of the
-    intervals at all of whose steps it was taken; `drift`: see
-    `Stretches.means`. `settle`, `align`, `count`,
-    `qr_every`: what was done; `apart`, `disagreement`: what the transients left.
+    intervals at all of whose steps it was taken; `drift`: see `Stretches.means`. `settle`, `align`, `count`, `qr_every`:
+    what was done; `apart`, `disagreement`: what the transients left.
     """
 
     log_growth: Tensor

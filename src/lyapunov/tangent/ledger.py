@@ -35,7 +35,7 @@ class Ledger:
     volumes of V telescope, so they are wanted only where growth is read.
     """
 
-    def __init__(self, methods: Sequence[Method], shape: tuple[int, int]) -> None:
+    def __init__(self, methods: Sequence[Method], shape: Sequence[int]) -> None:
         self._methods = tuple(methods)
         self._slack = torch.zeros(shape, dtype=torch.float64)
         self._pending = torch.zeros(shape, dtype=torch.float64)
@@ -50,14 +50,13 @@ class Ledger:
         parts = blocks(frames)
         found = [factored(part, method, workers, measured=measured) for part, method in zip(parts, self._methods, strict=True)]
         diagonal = _joined([one.log_diagonal for one in found])
-        pairs = list(zip(found, self._methods, strict=True))
-        known = [self._heights(one, method, measured=measured) for one, method in pairs]
-        guessed = [method == "echelon" and not measured for method in self._methods]
-        margins = [_margin(one.frame) if guess else 0.0 for one, guess in zip(found, guessed, strict=True)]
-        margin = torch.cat([torch.full((part.shape[-1],), by).double() for part, by in zip(parts, margins, strict=True)])
+        heights = _joined([one.log_diagonal if one.log_heights is None else one.log_heights for one in found])
+        margin = torch.cat(
+            [self._margin(one, method, measured=measured) for one, method in zip(found, self._methods, strict=True)]
+        )
         longest = _joined([one.log_lengths.cummax(dim=-1).values for one in found])
-        spread = (longest - _joined(known)).nan_to_num(nan=math.inf)
-        slack = (_joined(known) - diagonal).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0) if measured else None
+        spread = (longest - heights + margin).nan_to_num(nan=math.inf)
+        slack = (heights - diagonal).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0) if measured else None
         new = tuple(one.frame for one in found)
         return Closing(new if isinstance(frames, tuple) else new[0], diagonal, spread, margin, slack)
 
@@ -71,18 +70,10 @@ class Ledger:
         return total
 
     @staticmethod
-    def _heights(found: Factored, method: Method, *, measured: bool) -> Tensor:
-        """ln of the heights of Z's columns above the earlier ones: exact, or, unmeasured, a lower bound in practice."""
-        if method != "echelon":
-            return found.log_diagonal
-        if measured and found.log_heights is not None:
-            return found.log_heights
-        return found.log_diagonal - _margin(found.frame)
-
-
-def _margin(frame: Tensor) -> float:
-    """ln of how low a column of an eliminated frame may stand above the earlier ones: its row pivot is 1."""
-    return 0.5 * math.log(frame.shape[-2])
+    def _margin(found: Factored, method: Method, *, measured: bool) -> Tensor:
+        """(columns,): ln of how low an eliminated column may stand above the earlier ones, unmeasured: its row pivot is 1."""
+        rows, columns = found.frame.shape[-2:]
+        return torch.full((columns,), 0.5 * math.log(rows) if method == "echelon" and not measured else 0.0).double()
 
 
 def _joined(parts: list[Tensor]) -> Tensor:

@@ -12,7 +12,7 @@ Method = Literal["householder", "cholesky", "echelon"]
 WIDE, LARGE = 64, 2**14
 """Columns and entries of a frame from which on its sequences are worked on one by one, each by a thread of its own."""
 _ORTHOGONAL = 1e3
-"""Units of rounding times the rows: how far from orthonormal two rounds of Cholesky may leave a frame."""
+"""How far from orthonormal two rounds of Cholesky may leave a frame, in units of rounding."""
 
 
 class Factored(NamedTuple):

@@ -22,7 +22,7 @@ from lyapunov.tangent.loss import LossWatch
 from lyapunov.tangent.orthonormal import Method, usual_method
 from lyapunov.tangent.stationarity import Stretches
 from lyapunov.tangent.transients import Agreement, settled_after
-from lyapunov.tangent.transport import TOGETHER, Passage, Transport
+from lyapunov.tangent.transport import AT_ONCE, Passage, Transport
 from lyapunov.tangent.workers import Workers
 
 ADAPTED, FORCED = 2e-5, 2e-2
@@ -30,7 +30,7 @@ ADAPTED, FORCED = 2e-5, 2e-2
 interval left open, to 1e-3; at an interval that was asked for, to 1e-2."""
 _SUSPICIOUS = 1e-2
 """Rounding relative to what remains of a column from which on the column may be lost altogether."""
-_SETTLE_CHUNK = 100
+_SETTLE_AT_ONCE = 100
 _REMEDY = {
     "state": "The map does not stay bounded from this state on these inputs: check the weights, the scale of the inputs, the "
     "step size.",
@@ -91,11 +91,10 @@ class _Run:
         self.lost = torch.zeros(drive.batch, sum(columns), dtype=torch.bool)
         self.lost_since = torch.full(self.lost.shape, -1)
         lengths = None if drive.lengths is None else drive.lengths.to(parts[0].device)
-        self.transport = Transport(system, drive, lengths, workers)
+        self.transport = Transport(system, drive, workers)
         self.watch = LossWatch(system, drive.at, lengths, drive.batch)
-        shape = (drive.batch, sum(columns))
         self.square = all(part.shape[-1] == part.shape[-2] for part in parts)
-        self.ledger, self.other_ledger = Ledger(methods, shape), Ledger(methods, shape)
+        self.ledger, self.other_ledger = Ledger(methods, self.lost.shape), Ledger(methods, self.lost.shape)
         self.measured_at = 0
         self.volumes: list[Tensor] = []
         self.next_volume, self.sampled_steps = 0, 0
@@ -127,12 +126,14 @@ class _Run:
         self.settled = self.schedule.settle or 0
         if self.schedule.settle is None:
             found = settled_after(self.system, self.drive, self.transport.step, self.state, self.schedule.longest_settle)
-            self.settled, self.apart = found if math.isfinite(found[1]) else (0, None)
+            self.settled, self.apart = found
         while self.t < self.settled:
-            for _ in range(min(_SETTLE_CHUNK, self.settled - self.t)):
+            for _ in range(min(_SETTLE_AT_ONCE, self.settled - self.t)):
                 self.state = self.transport.step(self.state, self.t)
                 self._tick()
-            self._check_finite(pushing=False)
+            if not self._is_finite():
+                raise self._diverged(pushing=False)
+            self.good = (self.t, self.state, self.frames)
 
     def align(self, other: Frames | None) -> None:
         """State and frame, not counted; left open, a second frame goes along until both grow alike."""
@@ -193,8 +194,8 @@ class _Run:
         whole = wanted and self.schedule.whole_intervals and self.t >= self.next_volume
         if whole:
             self.next_volume = self.t + self.schedule.volume_every
-        for start in range(0, taken, TOGETHER):
-            passage = self._through(min(TOGETHER, taken - start), volumes=whole or wanted)
+        for start in range(0, taken, AT_ONCE):
+            passage = self._through(min(AT_ONCE, taken - start), volumes=wanted)
             self._sample(passage, whole=whole, wanted=wanted)
             for state in passage.states[:-1]:
                 self.watch.remember(self.t, state)
@@ -225,10 +226,11 @@ class _Run:
 
     def _close(self, taken: int, last: int, volumes: int, *, counted: bool) -> bool:
         """Factors the frames and notes the growth; False where the interval must be taken back."""
-        if taken > 1 and not self.interval.fixed and not self._is_finite():
+        if not self._is_finite():
+            if taken == 1 or self.interval.fixed:
+                raise self._diverged(pushing=True)
             self.interval.shorten(taken)  # a frame may recover; a state comes to the step at which it broke
             return False
-        self._check_finite(pushing=True)
         due = self.twin is not None or self.t >= last or self.t - self.measured_at >= self.interval.longest
         closing = self.ledger.close(self.frames, self.workers, measured=due or self.ledger.exact)
         steering = (self.lost_at < 0) & (self.noise <= self.tolerated**2 * self.drive.batch * self.schedule.most)
@@ -330,12 +332,6 @@ class _Run:
     def _is_finite(self) -> bool:
         twin = () if self.twin is None else blocks(self.twin)
         return all(is_finite(part) for part in (*tree_flatten(self.state)[0], *blocks(self.frames), *twin))
-
-    def _check_finite(self, *, pushing: bool) -> None:
-        if not self._is_finite():
-            raise self._diverged(pushing=pushing)
-        if not pushing:
-            self.good = (self.t, self.state, self.frames)
 
     def _diverged(self, *, pushing: bool) -> Diverged:
         """Replays the last interval to name the step at which the first NaN or infinity appeared."""

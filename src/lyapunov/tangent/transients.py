@@ -1,5 +1,6 @@
 """How long the state takes to forget where it started, and two frames to agree: both seen in the data."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -22,12 +23,12 @@ SHORTEST = 10
 
 def settled_after(
     system: System, drive: Drive, step: Callable[[State, int], State], state: State, limit: int
-) -> tuple[int, float]:
+) -> tuple[int, float | None]:
     """The steps after which copies from different starts have come together, at most `limit`, and how far apart they still are.
 
     The second copy starts from where the first one gets to, the next sequence's where there are several: a state the network
     really visits. The distance is relative to the one at the start, over the sequences that still run. Copies that stay apart
-    settle for a FIXED number of steps.
+    settle for a FIXED number of steps; a state that does not stay finite does not settle: 0 and None.
     """
     end = state
     for t in range(limit):
@@ -40,6 +41,8 @@ def settled_after(
         apart = (float(_squares(system, state, other)[running].sum()) / start) ** 0.5 if start > 0 else 0.0
         if apart <= TOGETHER:
             return t, apart
+        if not math.isfinite(apart):
+            return 0, None
         if t == limit:
             break
         state, other = step(state, t), step(other, t)

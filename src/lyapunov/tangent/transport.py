@@ -10,12 +10,12 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map
 
 from lyapunov._shapes import Frames, State, blocks
-from lyapunov.systems import ClosedForm, System, Tangent
+from lyapunov.systems import ClosedForm, System, Tangent, joined
 from lyapunov.tangent.drive import Drive
 from lyapunov.tangent.orthonormal import is_large
 from lyapunov.tangent.workers import Workers
 
-TOGETHER = 16
+AT_ONCE = 16
 """Steps whose Jacobians are worked out at once."""
 WORTH_THREADS = 4e6
 """Multiplications in a step, over all sequences, from which on dealing them out to threads costs less than it gains."""
@@ -46,9 +46,9 @@ class Transport:
     there are threads. Anything else is pushed step by step, in the calling thread: a user's step may not bear more.
     """
 
-    def __init__(self, system: System, drive: Drive, lengths: Tensor | None, workers: Workers) -> None:
+    def __init__(self, system: System, drive: Drive, workers: Workers) -> None:
         self._system, self._drive, self._workers = system, drive, workers
-        self._lengths = None if lengths is None else lengths.to(system.device)
+        self._lengths = None if drive.lengths is None else drive.lengths.to(system.device)
         self._everyone = slice(0, drive.batch)
 
     def step(self, state: State, t: int) -> State:
@@ -61,7 +61,7 @@ class Transport:
         return self._alive(new, state, t, self._everyone), self._alive(moved, frames, t, self._everyone)
 
     def through(self, state: State, frames: Frames, t: int, steps: int, *, volumes: bool = False) -> Passage:
-        """State and frames through `steps` steps from step t on, at most TOGETHER. `volumes`: ln |det J| will be asked for."""
+        """State and frames through `steps` steps from step t on, at most AT_ONCE. `volumes`: ln |det J| will be asked for."""
         system = self._system
         if not isinstance(system, ClosedForm) or self._ends_within(t, steps):
             return self._step_by_step(state, frames, t, steps)
@@ -78,7 +78,7 @@ class Transport:
             return replace(part, frames=None)
 
         parts = self._workers.map(one, groups)
-        states = [tree_map(lambda *leaves: torch.cat(leaves), *at) for at in zip(*(part.states for part in parts), strict=True)]
+        states = [joined(at) for at in zip(*(part.states for part in parts), strict=True)]
         moved: Any = tree_map(lambda leaf: leaf.mT, columns)
         return Passage(states, moved, lambda wanted: self._log_volumes(parts, wanted))
 

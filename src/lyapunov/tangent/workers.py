@@ -27,8 +27,7 @@ class Workers:
     """
 
     def __init__(self, *, alone: bool = True) -> None:
-        self._alone = alone and _one_thread() is not None
-        self._threads = torch.get_num_threads() if self._alone else 1
+        self._threads = torch.get_num_threads() if alone and _one_thread() is not None else 1
         self._pool: ThreadPoolExecutor | None = None
         self._before: list[int] = []
 
