@@ -23,7 +23,7 @@ LEVELS = {
 """Folders by number; files at the root (errors, _checks, ...) are 0."""
 ORDER = {
     "systems": ("_gates", "system", "closed", "contract", "rnn", "gru", "lstm", "step", "stack", "known"),
-    "intake": ("inputs", "files", "checkpoint", "recognize"),
+    "intake": ("inputs", "files", "checkpoint", "problem", "layers", "recognize"),
     "tangent": (
         "drive",
         "workers",

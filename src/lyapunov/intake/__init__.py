@@ -3,7 +3,8 @@
 from lyapunov.intake.checkpoint import Checkpoint, Nonlinearity, load_checkpoint
 from lyapunov.intake.files import encode, existing, one_hot_sequences, read_inputs, read_text
 from lyapunov.intake.inputs import Sequences, digest
-from lyapunov.intake.recognize import Problem, Request, compute_device, recognize
+from lyapunov.intake.problem import Problem, Request, compute_device
+from lyapunov.intake.recognize import recognize
 
 __all__ = [
     "Checkpoint",

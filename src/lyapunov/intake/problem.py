@@ -1,0 +1,67 @@
+"""What is to be run, what the user asked for, and the ways to it that all kinds share."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_map
+
+from lyapunov import _checks
+from lyapunov._shapes import State
+from lyapunov.intake.inputs import Sequences, autonomous, cast, driven, without_padding
+from lyapunov.systems import Linearization, System
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is to be run: a system, what drives it, and where it starts."""
+
+    system: System
+    sequences: Sequences
+    state: State
+    source_dtype: torch.dtype
+    """The dtype the user's weights or state had before the cast."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user handed over besides the system itself."""
+
+    inputs: Any
+    state: Any
+    steps: int | None
+    lengths: Any
+    linearization: Linearization
+    coupled: bool
+    dtype: torch.dtype
+
+
+def compute_device(device: torch.device, dtype: torch.dtype) -> torch.device:
+    """The module's device, or the CPU where that device has no float64."""
+    return torch.device("cpu") if device.type == "mps" and dtype == torch.float64 else device
+
+
+def sequences_of(values: Any, lengths: Any, request: Request, device: torch.device, *, batch: int) -> Sequences:
+    """Checked and cast, from a pytree of (time, batch, ...); None: so many steps as were asked for."""
+    if values is None:
+        return autonomous(request.steps, batch)
+    sequences = driven(values, lengths)
+    if sequences.lengths is None:
+        _checks.finite_tree(request.inputs, "inputs")
+    else:
+        values = without_padding(values, sequences.lengths)
+        _checks.finite_tree(tree_map(lambda leaf: leaf.transpose(0, 1), values), "inputs")
+    return Sequences(cast(values, request.dtype, device), sequences.batch, sequences.steps, sequences.lengths)
+
+
+def state_batch(state: Any, axis: int) -> int:
+    """How many sequences a state is for, along its batch axis."""
+    leaves = [leaf for leaf in tree_flatten(state)[0] if isinstance(leaf, Tensor)]
+    return leaves[0].shape[axis] if leaves and leaves[0].dim() > axis else 1
+
+
+def same_device(request: Request, device: torch.device) -> None:
+    """Inputs and state are where the module is."""
+    _checks.same_device(request.inputs, device, "inputs")
+    _checks.same_device(request.state, device, "state")
