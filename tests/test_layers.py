@@ -22,7 +22,20 @@ LEVELS = {
 }
 """Folders by number; files at the root (errors, _checks, ...) are 0."""
 ORDER = {
-    "systems": ("_gates", "system", "closed", "contract", "rnn", "gru", "lstm", "step", "stack", "known"),
+    "systems": (
+        "_gates",
+        "casting",
+        "system",
+        "closed",
+        "contract",
+        "rnn",
+        "gru",
+        "lstm",
+        "step",
+        "stack",
+        "diagonal",
+        "known",
+    ),
     "intake": ("inputs", "files", "checkpoint", "problem", "layers", "recognize"),
     "tangent": (
         "drive",
@@ -37,6 +50,7 @@ ORDER = {
         "rank",
         "loss",
         "growth",
+        "factors",
         "chunks",
         "rollout",
     ),

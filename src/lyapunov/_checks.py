@@ -38,9 +38,18 @@ def floating(value: Tensor, name: str) -> None:
         )
 
 
+def continuous(value: Tensor, name: str) -> None:
+    """Real or complex floating numbers: something with a derivative."""
+    if not (value.is_floating_point() or value.is_complex()):
+        raise InvalidInput(
+            f"Expected floating-point `{name}` (real or complex), got {value.dtype}. Convert with .float(), or hand what has no "
+            "derivative (counters, masks) over as `carried`."
+        )
+
+
 def finite(value: Tensor, name: str) -> None:
     """No NaN and no infinity; the first place is named."""
-    if not value.is_floating_point() or is_finite(value):
+    if is_finite(value):
         return
     place = torch.nonzero(~torch.isfinite(value.detach()))[0].tolist()
     found = value.detach()[tuple(place)].item()

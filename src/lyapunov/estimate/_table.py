@@ -62,7 +62,8 @@ def _method(spectrum: "Spectrum") -> str:
     before = f"after {settings.settle} to settle and {settings.align} to align"
     if settings.from_reset:
         before = "finite-time: from the initial state, nothing discarded"
-    return f"{sequences} x {settings.count} steps counted, {before}; QR every {settings.qr_every}; {settings.dtype}"
+    way = "closed form" if settings.method == "closed" else f"QR every {settings.qr_every}"
+    return f"{sequences} x {settings.count} steps counted, {before}; {way}; {settings.dtype}"
 
 
 def _rows(spectrum: "Spectrum") -> list[tuple[str, ...]]:

@@ -11,12 +11,12 @@ from lyapunov._progress import progress_bar
 from lyapunov._shapes import Frames, blocks
 from lyapunov.errors import Diverged, LyapunovWarning
 from lyapunov.estimate.result import Spectrum
-from lyapunov.estimate.settings import Settings, Wishes, choose
+from lyapunov.estimate.settings import Method, Settings, Wishes, choose
 from lyapunov.estimate.statistics import estimates, without_empty
 from lyapunov.estimate.verdict import judge, unreliable_tail
 from lyapunov.intake import Problem, Request, recognize
 from lyapunov.systems import Linearization, check_contract
-from lyapunov.tangent import ADAPTED, FORCED, Growth, Schedule, Workers, random_frame, rollout, split
+from lyapunov.tangent import ADAPTED, FORCED, Growth, Schedule, Workers, random_frame, rollout, rollout_factors, split
 
 FEW = 8
 """As many exponents as a long run is told to try instead."""
@@ -28,6 +28,7 @@ def spectrum(
     *,
     k: int | None = None,
     state: Any = None,
+    carried: Any = None,
     steps: int | None = None,
     linearization: Linearization = "full",
     coupled: bool = False,
@@ -36,6 +37,7 @@ def spectrum(
     from_reset: bool = False,
     qr_every: int | None = None,
     chunks: int = 1,
+    method: Method | None = None,
     lengths: Any = None,
     dt: float = 1.0,
     dtype: torch.dtype = torch.float64,
@@ -51,6 +53,7 @@ def spectrum(
         pytree state, batch first; or a `System`. Modules are taken in evaluation mode and left as they were.
     inputs: for a layer as the layer itself takes them; else (batch, time, ...) or a pytree of those; None: autonomous.
     k: how many leading exponents (None: all). state: where to start, as the module takes it (a step needs one).
+    carried: of a `step(state, x, carried) -> (state, carried)`: what goes along undifferentiated (counters, masks, caches).
     steps: how many steps to count, without inputs.
     linearization: of an LSTM; "full" differentiates (h, c), "hidden" h alone with the recorded c held fixed.
     coupled: one frame over all layers of a stack instead of one each (the same exponents, at a higher cost).
@@ -60,6 +63,8 @@ def spectrum(
     qr_every: steps between orthonormalisations. None: as many as the arithmetic bears, tried and taken back where too many.
     chunks: pieces of each sequence that run side by side, each aligned anew over steps that the one before still counts: for
         few long sequences. The exponents agree within their errors.
+    method: "closed": time means of ln |diag J|, for systems whose Jacobians are triangular; "qr": frames, for any. None: the
+        closed form where there is one.
     lengths: (batch,) valid steps of padded sequences. dt: time of one step; exponents are divided by it.
     dtype: of the computation. seed: of the first frame. check: test the system's promises on two steps first.
     progress: a bar (None: on a terminal, after two seconds).
@@ -72,9 +77,9 @@ def spectrum(
     _checks.one_of(linearization, ("full", "hidden"), "linearization")
     _checks.one_of(dtype, (torch.float64, torch.float32), "dtype")
     with torch.inference_mode(False), torch.no_grad():
-        request = Request(inputs, state, steps, lengths, linearization, coupled, dtype)
+        request = Request(inputs, state, steps, lengths, linearization, coupled, dtype, carried)
         problem = recognize(system, request)
-        settings, schedule = choose(problem, request, Wishes(k, settle, align, from_reset, qr_every, dt, seed, chunks))
+        settings, schedule = choose(problem, request, Wishes(k, settle, align, from_reset, qr_every, dt, seed, chunks, method))
         threads = Workers.suited_to(problem.system, problem.sequences.batch * settings.chunks)
         with problem.system.running(), torch.autocast(problem.system.device.type, enabled=False), threads as workers:
             if check:
@@ -92,7 +97,11 @@ def _grow(problem: Problem, settings: Settings, schedule: Schedule, workers: Wor
     title, faster = f"{settings.k} of {settings.size} Lyapunov exponents", ""
     if settings.k > FEW:
         faster = f"The {FEW} leading ones (k={FEW}) take a small part of that."
-    state, sequences, frames = problem.state, problem.sequences, _frames(problem, settings, settings.seed)
+    state, sequences = problem.state, problem.sequences
+    if settings.method == "closed":
+        with progress_bar(title, schedule.most, enabled=progress) as advance:
+            return rollout_factors(problem.system, sequences, state, schedule, workers=workers, on_step=advance)
+    frames = _frames(problem, settings, settings.seed)
     if settings.chunks > 1:
         pieces = split(problem.system, sequences, state, schedule, settings.chunks, workers)
         with progress_bar(title, pieces.schedule.most, enabled=progress, faster=faster) as advance:

@@ -1,11 +1,12 @@
 """Every setting left None becomes a stated choice, frozen."""
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 
 from lyapunov import _checks
-from lyapunov.errors import InvalidInput
+from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.intake import Problem, Request, digest
 from lyapunov.systems import total_size
 from lyapunov.tangent import FIXED, Growth, Schedule
@@ -16,11 +17,15 @@ CERTIFICATE_EVERY, SMALL = 50, 128
 """Steps in which a full run takes ln |det J| over one interval, where it is costly; smaller systems take it at every step."""
 
 
+Method = Literal["qr", "closed"]
+"""Frames that are orthonormalised, or the diagonals of triangular Jacobians."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """What a run did. `chosen` names what the caller left open; `inputs` is a hash of inputs, state and lengths.
 
-    `qr_every` is the interval by which most steps were made.
+    `qr_every` is the interval by which most steps were made; 1 where `method` is "closed": every step is taken by itself.
     """
 
     system: str
@@ -42,6 +47,7 @@ class Settings:
     inputs: str
     chosen: tuple[str, ...]
     chunks: int = 1
+    method: Method = "qr"
 
     def done(self, growth: Growth) -> "Settings":
         """With what the run found in the data."""
@@ -67,6 +73,7 @@ class Wishes:
     dt: float
     seed: int
     chunks: int = 1
+    method: Method | None = None
 
 
 def choose(problem: Problem, request: Request, wishes: Wishes) -> tuple[Settings, Schedule]:
@@ -101,6 +108,7 @@ def choose(problem: Problem, request: Request, wishes: Wishes) -> tuple[Settings
         inputs=digest(problem.sequences.values, problem.state, problem.sequences.lengths),
         chosen=tuple(name for name in open_names if named[name] is None),
         chunks=_chunks(wishes),
+        method=_way(problem, wishes),
     )
     return settings, schedule
 
@@ -153,6 +161,20 @@ def _volume_every(problem: Problem, k: int, size: int, steps: int) -> int:
     if k == size:
         return max(1, min(CERTIFICATE_EVERY, steps // LEAST_SAMPLES))
     return max(1, min(size // k, steps // (2 * LEAST_SAMPLES)))
+
+
+def _way(problem: Problem, wishes: Wishes) -> Method:
+    """The closed form where there is one."""
+    _checks.one_of(wishes.method, ("qr", "closed", None), "method")
+    triangular = problem.system.triangular
+    if wishes.method == "closed" and not triangular:
+        raise Unsupported(
+            f"Expected a system with triangular Jacobians for method='closed', got {problem.system.name}. Leave `method` out: "
+            "its exponents are found by QR."
+        )
+    if wishes.method is None and wishes.chunks > 1:
+        return "qr"
+    return wishes.method or ("closed" if triangular else "qr")
 
 
 def _chunks(wishes: Wishes) -> int:

@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 from lyapunov import _checks
 from lyapunov._shapes import Input
 from lyapunov.errors import InvalidInput
+from lyapunov.systems import cast_tensor
 
 _AT_ONCE = 1024
 """Steps hashed together."""
@@ -79,13 +80,13 @@ def without_padding(values: Any, lengths: Tensor) -> Any:
 
 
 def cast(value: Any, dtype: torch.dtype, device: torch.device) -> Any:
-    """Every floating tensor of a pytree in the run's dtype and on its device; a tensor of inference mode as a plain copy."""
+    """Every real or complex tensor of a pytree in the run's dtype, on its device; one of inference mode as a plain copy."""
 
     def one(leaf: Any) -> Any:
         if not isinstance(leaf, Tensor):
             return leaf
         leaf = leaf.detach().clone() if leaf.is_inference() else leaf.detach()
-        return leaf.to(device, dtype) if leaf.is_floating_point() else leaf.to(device)
+        return cast_tensor(leaf, dtype, device)
 
     return tree_map(one, value)
 

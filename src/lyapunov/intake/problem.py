@@ -35,6 +35,7 @@ class Request:
     linearization: Linearization
     coupled: bool
     dtype: torch.dtype
+    carried: Any = None
 
 
 def compute_device(device: torch.device, dtype: torch.dtype) -> torch.device:
@@ -62,6 +63,7 @@ def state_batch(state: Any, axis: int) -> int:
 
 
 def same_device(request: Request, device: torch.device) -> None:
-    """Inputs and state are where the module is."""
+    """Inputs, state and what is carried are where the module is."""
     _checks.same_device(request.inputs, device, "inputs")
     _checks.same_device(request.state, device, "state")
+    _checks.same_device(request.carried, device, "carried")

@@ -23,7 +23,21 @@ def recognize(system: Any, request: Request) -> Problem:
     """The problem behind whatever the user handed over; refuses what it does not know, with the remedy."""
     if request.inputs is not None and request.steps is not None:
         raise InvalidInput("Expected `inputs` or `steps`, got both. Cut the inputs to the steps you want, or drop `steps`.")
-    request = replace(request, inputs=_with_tensors(request.inputs), state=_with_tensors(request.state))
+    request = replace(
+        request,
+        inputs=_with_tensors(request.inputs),
+        state=_with_tensors(request.state),
+        carried=_with_tensors(request.carried),
+    )
+    problem = _problem(system, request)
+    if request.carried is not None and not isinstance(problem.system, Step):
+        raise InvalidInput(
+            f"Expected `carried` with a step(state, x, carried) only, got it with {type(system).__name__}. Leave it out."
+        )
+    return problem
+
+
+def _problem(system: Any, request: Request) -> Problem:
     if isinstance(system, LAYERS):
         return layer_problem(system, request)
     if isinstance(system, CELLS):
@@ -83,20 +97,26 @@ def _step(function: Callable[..., Any], request: Request) -> Problem:
     state = _checked_tree(tensors, "state")
     leaves = tree_flatten(state)[0]
     for leaf in leaves:
-        _checks.floating(leaf, "state")
+        _checks.continuous(leaf, "state")
     device = compute_device(leaves[0].device, request.dtype)
     sequences = _tree_sequences(request, device, state_batch(state, 0))
     _same_batch(state, sequences.batch)
     state = copied(cast(state, request.dtype, device))
-    return Problem(Step(function, state, dtype=request.dtype), sequences, state, leaves[0].dtype)
+    if request.carried is None:
+        return Problem(Step(function, state, dtype=request.dtype), sequences, state, leaves[0].dtype)
+    carried = _checked_tree(request.carried, "carried")
+    _same_batch(carried, sequences.batch, "carried")
+    carried = copied(cast(carried, request.dtype, device))
+    system = Step(function, state, dtype=request.dtype, carried=carried)
+    return Problem(system, sequences, (state, carried), leaves[0].dtype)
 
 
-def _same_batch(state: State, batch: int) -> None:
+def _same_batch(state: State, batch: int, name: str = "state") -> None:
     for leaf in tree_flatten(state)[0]:
         if leaf.dim() < 1 or leaf.shape[0] != batch:
             raise InvalidInput(
-                f"Expected `state` batch first with {batch} sequences, as the inputs, got shape {tuple(leaf.shape)}. "
-                "Expand it: state.expand(batch, ...)."
+                f"Expected `{name}` batch first with {batch} sequences, as the inputs, got shape {tuple(leaf.shape)}. "
+                f"Expand it: {name}.expand(batch, ...)."
             )
 
 

@@ -1,20 +1,24 @@
 """What is stepped: driven maps and how they move small changes."""
 
+from lyapunov.systems.casting import CastCall, cast_tensor, evaluating
 from lyapunov.systems.closed import ClosedForm, Layer, Tangent, joined
 from lyapunov.systems.contract import check_contract
+from lyapunov.systems.diagonal import Diagonal
 from lyapunov.systems.gru import GRU
 from lyapunov.systems.lstm import LSTM, Linearization
 from lyapunov.systems.rnn import RNN
 from lyapunov.systems.stack import CoupledStack, Stack
-from lyapunov.systems.step import Step, evaluating
+from lyapunov.systems.step import Step
 from lyapunov.systems.system import Label, System, forward_mode_push, total_size
 
 __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "CastCall",
     "ClosedForm",
     "CoupledStack",
+    "Diagonal",
     "Label",
     "Layer",
     "Linearization",
@@ -22,6 +26,7 @@ __all__ = [
     "Step",
     "System",
     "Tangent",
+    "cast_tensor",
     "check_contract",
     "evaluating",
     "forward_mode_push",

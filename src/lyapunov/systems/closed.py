@@ -1,7 +1,7 @@
 """Systems whose Jacobians are known in closed form: of many steps at once, and as cheaply as the number of columns allows."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,14 +9,10 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from lyapunov._shapes import Frame, Input, InputFrame, PerSequence, Rows, State, Units, blocks
-from lyapunov.systems.system import Label, System, size_labels
+from lyapunov.systems.system import Keep, Label, System, size_labels
 
 DENSE = 64
 """Columns from which on a Jacobian is formed: the product with it is a fraction of the one with all gates' weights."""
-
-
-Keep = Callable[[State, State, int], State]
-"""What becomes of (the new state, the old one, at this step)."""
 
 
 class Tangent(ABC):

@@ -1,7 +1,7 @@
 """The interface everything rests on: a driven map s' = F(s, x) and how it moves a frame of small changes."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, NamedTuple
 
@@ -9,7 +9,10 @@ import torch
 from torch import Tensor
 from torch.func import jvp, vjp, vmap
 
-from lyapunov._shapes import Frame, Input, Rows, State
+from lyapunov._shapes import Frame, Input, Rows, State, blocks
+
+Keep = Callable[[State, State, int], State]
+"""What becomes of (the new state, the old one, at this step)."""
 
 
 class Label(NamedTuple):
@@ -33,6 +36,8 @@ class System(ABC):
     """Where the weights are; a `torch.device`."""
     volume_cost: Literal["none", "linear", "cubic"] = "none"
     """What one call of `log_volume` costs in the size of the state; "none" where there is no such number."""
+    triangular: bool = False
+    """Whether the Jacobian is triangular in the coordinates of `vector`, in an order that never changes: see `log_factors`."""
 
     @property
     @abstractmethod
@@ -72,6 +77,23 @@ class System(ABC):
     def log_volume(self, state: State, x: Input) -> Tensor | None:  # noqa: ARG002
         """ln |det J| at `state`: (batch,), or (batch, blocks); None where the system has no such number."""
         return None
+
+    def log_factors(self, state: State, inputs: Sequence[Input], keep: Keep) -> tuple[list[State], Tensor]:
+        """ln |diag J| along several steps, of a system that is `triangular`: its exponents are the means of these over time.
+
+        Returns the state before each step and after the last, and (steps, batch, rows) with the rows of all blocks; -inf for
+        a direction that the step loses. Blocks of J that turn and scale a plane count with their scale, twice. `keep` is as
+        for `ClosedForm.trace`. The default reads the diagonal of the whole Jacobian.
+        """
+        states, found = [state], []
+        for at, x in enumerate(inputs):
+            vectors = blocks(self.vector(state))
+            eyes = tuple(torch.eye(v.shape[-1], dtype=v.dtype, device=v.device).expand(len(v), -1, -1) for v in vectors)
+            new, moved = self.push(state, x, eyes if isinstance(self.tangent_size, tuple) else eyes[0])
+            found.append(torch.cat([block.diagonal(dim1=1, dim2=2) for block in blocks(moved)], dim=-1).abs().log())
+            state = keep(new, state, at)
+            states.append(state)
+        return states, torch.stack(found)
 
     def running(self) -> AbstractContextManager[Any]:
         """Entered around a run: whatever the system must set for it, and put back afterwards."""

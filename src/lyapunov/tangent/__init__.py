@@ -3,6 +3,7 @@
 from lyapunov.tangent.bins import MAX_BINS
 from lyapunov.tangent.chunks import split
 from lyapunov.tangent.drive import Drive
+from lyapunov.tangent.factors import rollout_factors
 from lyapunov.tangent.growth import Growth, Schedule
 from lyapunov.tangent.interval import TOLERANCE
 from lyapunov.tangent.loss import Window
@@ -32,5 +33,6 @@ __all__ = [
     "orthonormalise",
     "random_frame",
     "rollout",
+    "rollout_factors",
     "split",
 ]

@@ -20,8 +20,8 @@ class _Bin:
 class Bins:
     """Sums over stretches of time. When there are too many, neighbours are merged and the bins become twice as long."""
 
-    def __init__(self, start: int) -> None:
-        self._start, self._width = start, 1
+    def __init__(self, start: int, most: int | None = None) -> None:
+        self._start, self._width, self._most = start, 1, most or MAX_BINS
         self._bins: list[_Bin] = []
 
     def add(self, stop: int, growth: Tensor, volume: Tensor | None, sampled: Tensor) -> None:
@@ -31,7 +31,7 @@ class Bins:
             self._bins[-1] = _merged(self._bins[-1], new)
         else:
             self._bins.append(new)
-        if len(self._bins) > MAX_BINS:
+        if len(self._bins) > self._most:
             self._width *= 2
             pairs = [self._bins[at : at + 2] for at in range(0, len(self._bins), 2)]
             self._bins = [_merged(*pair) if len(pair) == 2 else pair[0] for pair in pairs]

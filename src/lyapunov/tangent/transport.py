@@ -60,6 +60,11 @@ class Transport:
         new, moved = self._system.push(state, self._drive.at(t), frames)
         return self._alive(new, state, t, self._everyone), self._alive(moved, frames, t, self._everyone)
 
+    def log_factors(self, state: State, t: int, steps: int) -> tuple[list[State], Tensor]:
+        """`System.log_factors` of `steps` steps from step t on."""
+        inputs = [self._drive.at(at) for at in range(t, t + steps)]
+        return self._system.log_factors(state, inputs, partial(self._alive_after, first=t, group=self._everyone))
+
     def through(self, state: State, frames: Frames, t: int, steps: int, *, volumes: bool = False) -> Passage:
         """State and frames through `steps` steps from step t on, at most AT_ONCE. `volumes`: ln |det J| will be asked for."""
         system = self._system

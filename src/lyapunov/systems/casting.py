@@ -1,0 +1,107 @@
+"""A user's function with the weights it calls upon cast to the run's dtype: no copies, and nothing of it left behind."""
+
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
+from functools import partial
+from types import CodeType, FunctionType, MethodType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+
+class CastCall:
+    """`function(*args)` with the weights of every module it reaches cast for the time of the call.
+
+    Reached are: the function itself where it is a module or a method of one, and what a plain function finds in its closure,
+    its defaults and the globals that it names, an object in its attributes, a `partial` in its arguments; in lists and
+    dictionaries as well, and through functions of the same file that are found there.
+    """
+
+    def __init__(self, function: Callable[..., Any], dtype: torch.dtype, device: torch.device) -> None:
+        function = getattr(function, "_torchdynamo_orig_callable", function)
+        self.modules = tuple(_modules(function, set()))
+        self._held = _Held(function, self.modules)
+        tensors = {**dict(self._held.named_parameters()), **dict(self._held.named_buffers())}
+        self._cast = {name: cast_tensor(tensor, dtype, device) for name, tensor in tensors.items()}
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """The function's own result."""
+        if not self._cast:
+            return self._held.forward(*args, **kwargs)
+        return functional_call(self._held, self._cast, args, kwargs)
+
+
+def cast_tensor(tensor: Tensor, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Real floating tensors in `dtype`, complex ones in the complex dtype of that width, others as they are; on `device`."""
+    if tensor.is_complex():
+        return tensor.to(device, dtype.to_complex())
+    return tensor.to(device, dtype) if tensor.is_floating_point() else tensor.to(device)
+
+
+@contextmanager
+def evaluating(*modules: nn.Module) -> Generator[None, None, None]:
+    """Modules in evaluation mode, and every training flag back afterwards."""
+    flags = [(part, part.training) for module in modules for part in module.modules()]
+    try:
+        for part, _ in flags:
+            part.training = False
+        yield
+    finally:
+        for part, training in flags:
+            part.training = training
+
+
+class _Held(nn.Module):
+    """A function as the `forward` of a module that holds all others, so that `functional_call` can reach them."""
+
+    def __init__(self, function: Callable[..., Any], modules: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.held = nn.ModuleList(modules)
+        self._function = (function,)  # in a tuple: a module would be held twice
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self._function[0](*args, **kwargs)
+
+
+def _modules(value: Any, seen: set[int]) -> list[nn.Module]:
+    """The outermost modules within reach of a value, each once."""
+    if id(value) in seen or isinstance(value, Tensor | type):
+        return []
+    seen.add(id(value))
+    if isinstance(value, nn.Module):
+        return [value]
+    return [module for part in _parts(value) for module in _modules(part, seen)]
+
+
+def _parts(value: Any) -> list[Any]:
+    """What a container, a function or a callable object refers to."""
+    if isinstance(value, dict):
+        return list(value.values())
+    if isinstance(value, list | tuple):
+        return list(value)
+    if isinstance(value, partial):
+        return [value.func, *value.args, *value.keywords.values()]
+    if isinstance(value, MethodType):
+        return [value.__self__, value.__func__]
+    if isinstance(value, FunctionType):
+        cells = [_content(cell) for cell in value.__closure__ or ()]
+        named = [value.__globals__[name] for name in _names(value.__code__) if name in value.__globals__]
+        near = [found for found in named if getattr(found, "__globals__", value.__globals__) is value.__globals__]
+        return [*cells, *(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values(), *near]
+    own = not type(value).__module__.startswith(("builtins", "torch", "numpy"))
+    return list(vars(value).values()) if own and callable(value) and hasattr(value, "__dict__") else []
+
+
+def _content(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # a variable that was never given a value
+        return None
+
+
+def _names(code: CodeType) -> set[str]:
+    """Names that a function's code looks up, those of functions within it included."""
+    inner = [_names(constant) for constant in code.co_consts if isinstance(constant, CodeType)]
+    return set(code.co_names).union(*inner)

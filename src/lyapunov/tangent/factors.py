@@ -1,0 +1,131 @@
+"""Growth in closed form, of systems whose Jacobians are triangular: the logarithms of their diagonals, added up over time."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten
+
+from lyapunov._checks import is_finite
+from lyapunov._shapes import State, blocks
+from lyapunov.errors import Diverged
+from lyapunov.systems import System
+from lyapunov.tangent.bins import MAX_BINS, Bins
+from lyapunov.tangent.drive import Drive
+from lyapunov.tangent.growth import Growth, Schedule
+from lyapunov.tangent.stationarity import Stretches
+from lyapunov.tangent.transients import settled_after
+from lyapunov.tangent.transport import AT_ONCE, Transport
+from lyapunov.tangent.workers import Workers
+
+_LARGEST_HISTORY = 2**26
+"""Numbers of history at most; large states have fewer time bins."""
+_FEWEST_BINS = 50
+
+
+def rollout_factors(
+    system: System,
+    drive: Drive,
+    state: State,
+    schedule: Schedule,
+    *,
+    workers: Workers,
+    on_step: Callable[[int], None] = lambda _: None,
+) -> Growth:
+    """The state through time and ln |diag J| of every counted step, in the order of the rows; raises `Diverged`.
+
+    There is no frame: `align` left open is 0, and where it is given its steps are passed over, so that the two ways count the
+    same ones. The columns of the `Growth` are all rows of the system.
+    """
+    transport = Transport(system, drive, workers)
+    settle, apart = schedule.settle or 0, None
+    if schedule.settle is None:
+        settle, apart = settled_after(system, drive, transport.step, state, schedule.longest_settle)
+    align = schedule.align or 0
+    start = settle + align
+    total = schedule.steps + (start if schedule.autonomous else 0)
+    for t in range(start):
+        state = _finite(transport.step(state, t), t)
+        on_step(t + 1)
+    columns = sum(blocks(system.tangent_size))
+    count = _Count(system, drive, start, total, columns, (settle, align, apart))
+    for t in range(start, total, AT_ONCE):
+        states, factors = transport.log_factors(state, t, min(AT_ONCE, total - t))
+        for at, new in enumerate(states[1:]):
+            _finite(new, t + at, count)
+            count.add(t + at, new, factors[at])
+            on_step(t + at + 1)
+        state = states[-1]
+    return count.growth()
+
+
+def _finite(state: State, t: int, count: "_Count | None" = None) -> State:
+    if all(is_finite(leaf) for leaf in tree_flatten(state)[0]):
+        return state
+    partial = count.growth() if count is not None and count.counted else None
+    raise Diverged(
+        f"Expected a finite state, got NaN or infinity at step {t} (from 0). The map does not stay bounded from this state on "
+        "these inputs: check the weights, the scale of the inputs, the step size.",
+        step=t,
+        partial=partial,
+    )
+
+
+class _Count:
+    """Sums in time bins, and when a row was lost."""
+
+    def __init__(
+        self,
+        system: System,
+        drive: Drive,
+        start: int,
+        stop: int,
+        columns: int,
+        transient: tuple[int, int, float | None],
+    ) -> None:
+        self._system, self._drive, self._start, self._transient = system, drive, start, transient
+        most = max(_FEWEST_BINS, min(MAX_BINS, _LARGEST_HISTORY // max(1, drive.batch * columns)))
+        self._bins, self._drift = Bins(start, most), Stretches(start, stop)
+        self._lost = torch.full((drive.batch, columns), -1)
+        self.counted = 0
+
+    def add(self, t: int, state: State, factors: Tensor) -> None:
+        """Step t, and the state after it."""
+        lengths = self._drive.lengths
+        factors = factors.double().cpu()
+        running = torch.ones(len(factors), dtype=torch.bool) if lengths is None else lengths > t
+        factors = torch.where(running.unsqueeze(-1), factors, 0.0)
+        self._lost = torch.where((self._lost < 0) & factors.isneginf(), t + 1, self._lost)
+        self._bins.add(t + 1, factors, None, torch.zeros(len(factors), dtype=torch.long))
+        self._drift.add(t + 1, self._system.vector(state))
+        self.counted += 1
+
+    def growth(self) -> Growth:
+        """What was counted."""
+        edges, lengths = self._bins.edges().unsqueeze(-1), self._drive.lengths
+        reached = edges.expand(-1, self._drive.batch) if lengths is None else torch.minimum(edges, lengths)
+        steps, grown = reached.diff(dim=0).double(), self._bins.growth()
+        sizes = torch.tensor(blocks(self._system.tangent_size))
+        block = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
+        settle, align, apart = self._transient
+        whole = not bool((self._lost >= 0).any())
+        volume = torch.stack([grown[..., block == at].sum(-1) for at in range(len(sizes))], dim=-1) if whole else None
+        return Growth(
+            log_growth=grown,
+            steps=steps,
+            noise=torch.zeros(grown.shape[-1], dtype=torch.float64),
+            block=block,
+            lost_since=self._lost,
+            window=None,
+            log_volume=volume,
+            volume_steps=steps if whole else None,
+            residual=torch.zeros(self._drive.batch, len(sizes), dtype=torch.float64),
+            residual_steps=torch.zeros(self._drive.batch, dtype=torch.float64),
+            drift=self._drift.means,
+            settle=settle,
+            align=align,
+            count=self.counted,
+            qr_every=1,
+            apart=apart,
+            disagreement=None,
+        )
