@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lyapunov.intake import Problem, Request, recognize
+from lyapunov.intake import Problem, Request, capture, recognize
 from lyapunov.systems import known
 
 BATCH, STEPS, INPUTS, UNITS = 3, 12, 4, 5
@@ -127,6 +127,36 @@ STACKS = [_of_module(f"{name}-stack", module) for name, module in _STACKED.items
 COUPLED = [_of_module(f"{name}-coupled", module, coupled=True) for name, module in _STACKED.items()] + [
     _of_module("LSTM-coupled-hidden", _STACKED["LSTM"], coupled=True, linearization="hidden")
 ]
+
+
+class Apart(nn.Module):
+    """Layers that see each other through what is no part of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.below = seeded(nn.GRU, INPUTS, UNITS, batch_first=True)
+        self.norm = nn.LayerNorm(UNITS, dtype=torch.float64)
+        self.above = seeded(nn.LSTM, UNITS, UNITS, num_layers=2, batch_first=True, proj_size=2)
+
+    def forward(self, x: Tensor, state: Tensor, above: tuple[Tensor, Tensor]) -> Tensor:
+        return self.above(self.norm(self.below(x, state)[0]), above)[0]
+
+
+def _of_captured(name: str, model: nn.Module, *args: Any) -> Case:
+    captured = capture(model, *args)
+    return Case(name, lambda dtype: recognize(captured, request(None, None, dtype)))
+
+
+_APART = Apart()
+BESIDE = [
+    _of_captured(
+        "GRU-beside-LSTM-stack",
+        _APART,
+        drawn(BATCH, STEPS, INPUTS, seed=2),
+        _module_state(seeded(nn.GRU, INPUTS, UNITS)),
+        _module_state(_APART.above),
+    )
+]
 STEPS_OF_USERS = [
     _of_step("step-tensor", lambda s, x: torch.tanh(s @ MIX.to(s) + x.sum(-1, keepdim=True)), drawn(BATCH, UNITS, seed=8)),
     _of_step("step-module", seeded(PlainCell), drawn(BATCH, UNITS, seed=8)),
@@ -149,4 +179,4 @@ KNOWN = [
     )
 ]
 KNOWN.append(_of_known("gaussian_tanh", known.gaussian_tanh(size=6, noise=0.5)))
-ALL = [*MODULES, *STACKS, *COUPLED, *STEPS_OF_USERS, *KNOWN]
+ALL = [*MODULES, *STACKS, *COUPLED, *BESIDE, *STEPS_OF_USERS, *KNOWN]

@@ -9,7 +9,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 from cases import ALL, BATCH, COUPLED, MODULES, STACKS, Case, drawn
 from lyapunov._shapes import blocks
 from lyapunov.intake import Problem
-from lyapunov.systems import Stack, System, forward_mode_push
+from lyapunov.systems import Beside, Stack, System, forward_mode_push
 from lyapunov.tangent import FORCED, Schedule, random_frame, rollout
 from tolerances import CLOSED_FORM, FIRST_COLUMNS, ROUNDING, SINGLE
 
@@ -56,14 +56,23 @@ def test_push_is_forward_mode(problem: Problem) -> None:
     system, state, x = problem.system, problem.state, problem.sequences.at(0)
     frame = frames(system, 4)
     moved = blocks(system.push(state, x, frame)[1])
-    if isinstance(system, Stack):
-        for at, layer in enumerate(system.layers):
-            torch.testing.assert_close(
-                moved[at], forward_mode_push(layer, state[at], x, frame[at])[1], rtol=0, atol=CLOSED_FORM
-            )
-            x = layer.output(layer.step(state[at], x))
-    else:
-        torch.testing.assert_close(moved[0], forward_mode_push(system, state, x, frame)[1], rtol=0, atol=CLOSED_FORM)
+    for block, own, (layer, its_state, its_input) in zip(moved, blocks(frame), alone(system, state, x), strict=True):
+        pushed = forward_mode_push(layer, its_state, its_input, own)[1]
+        torch.testing.assert_close(block, pushed, rtol=0, atol=CLOSED_FORM)
+
+
+def alone(system: System, state, x) -> list[tuple[System, object, object]]:
+    """Each independent block's own system, with its state and input."""
+    if isinstance(system, Beside):
+        parts = zip(system.parts, state, x, strict=True)
+        return [layer for part, own, given in parts for layer in alone(part, own, given)]
+    if not isinstance(system, Stack):
+        return [(system, state, x)]
+    found = []
+    for layer, own in zip(system.layers, state, strict=True):
+        found.append((layer, own, x))
+        x = layer.output(layer.step(own, x))
+    return found
 
 
 def module_step(module: nn.Module, vector: Tensor, problem: Problem, x: Tensor) -> Tensor:

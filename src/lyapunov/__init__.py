@@ -5,6 +5,7 @@ from importlib.metadata import version
 from lyapunov.analysis import Plan, plan
 from lyapunov.errors import BadSystem, Diverged, InvalidInput, LyapunovError, LyapunovWarning, Unsupported
 from lyapunov.estimate import Difference, Settings, Spectrum, Verdict, spectrum
+from lyapunov.intake import Captured, capture
 from lyapunov.report import plots
 from lyapunov.systems import System
 
@@ -12,6 +13,7 @@ __version__ = version("lyapunov")
 
 __all__ = [
     "BadSystem",
+    "Captured",
     "Difference",
     "Diverged",
     "InvalidInput",
@@ -24,6 +26,7 @@ __all__ = [
     "Unsupported",
     "Verdict",
     "__version__",
+    "capture",
     "plan",
     "plots",
     "spectrum",

@@ -1,6 +1,7 @@
 """`spectrum(...)`: checks, settings, rollout, statistics, result."""
 
 import warnings
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,7 @@ from lyapunov.estimate.settings import Method, Settings, Wishes, choose
 from lyapunov.estimate.statistics import estimates, without_empty
 from lyapunov.estimate.verdict import judge, unreliable_tail
 from lyapunov.intake import Problem, Request, recognize
-from lyapunov.systems import Linearization, check_contract
+from lyapunov.systems import Label, Linearization, check_contract
 from lyapunov.tangent import ADAPTED, FORCED, Growth, Schedule, Workers, random_frame, rollout, rollout_factors, split
 
 FEW = 8
@@ -50,7 +51,8 @@ def spectrum(
     With J_t the Jacobian of step t at the state it really has:  J_t Q_(t-1) = Q_t R_t,  lambda_i = mean_t ln (R_t)_ii.
 
     system: `nn.RNN`, `nn.GRU`, `nn.LSTM` or a cell of theirs; a function (or module) `step(state, x) -> state` with a tensor or
-        pytree state, batch first; or a `System`. Modules are taken in evaluation mode and left as they were.
+        pytree state, batch first; a `System`; or what `lyapunov.capture(model, ...)` returned, which brings its inputs, state
+        and lengths. Modules are taken in evaluation mode and left as they were.
     inputs: for a layer as the layer itself takes them; else (batch, time, ...) or a pytree of those; None: autonomous.
     k: how many leading exponents (None: all). state: where to start, as the module takes it (a step needs one).
     carried: of a `step(state, x, carried) -> (state, carried)`: what goes along undifferentiated (counters, masks, caches).
@@ -147,7 +149,15 @@ def _result(growth: Growth, problem: Problem, settings: Settings) -> Spectrum:
     sizes = blocks(problem.system.tangent_size)
     tolerated = ADAPTED if "qr_every" in settings.chosen else FORCED
     found = estimates(growth, k=settings.k, sizes=sizes, dt=settings.dt, tolerated=tolerated)
-    return Spectrum(**vars(found), settings=settings, verdict=judge(found, settings, growth, problem.system.labels))
+    labels = problem.system.labels
+    found = replace(found, layer=_layers(labels, sizes)[found.layer])
+    return Spectrum(**vars(found), settings=settings, verdict=judge(found, settings, growth, labels))
+
+
+def _layers(labels: tuple[Label, ...], sizes: tuple[int, ...]) -> torch.Tensor:
+    """The layer that each block is; one block over all layers is called 0."""
+    firsts = [labels[sum(sizes[:at])].layer for at in range(len(sizes))]
+    return torch.tensor(firsts if len(sizes) > 1 else [0])
 
 
 def _warn_of_tail(result: Spectrum) -> None:

@@ -19,6 +19,7 @@ from lyapunov._shapes import Exponents
 from lyapunov.errors import InvalidInput
 from lyapunov.estimate import quantities
 from lyapunov.estimate._table import html_table, text_table
+from lyapunov.estimate.attribution import ByLayer
 from lyapunov.estimate.difference import Difference
 from lyapunov.estimate.errors import checked_level, errors, half_widths, jackknife
 from lyapunov.estimate.settings import Settings
@@ -42,7 +43,7 @@ class Spectrum(Estimates):
     reliable (k,): False where too much of the column was rounding, or where a full run misses the volume residual.
     lost_at (k,): the step by which a direction had collapsed in some sequence, -1 where it did not; rank: how many never
         did (None where k exponents do not tell); rank_window: the steps whose product showed the last loss.
-    layer (k,): the layer each exponent belongs to (0 throughout for a coupled or single system).
+    layer (k,): the layer each exponent belongs to (0 throughout for a coupled or single system); see `by_layer`.
     history (bins, batch, k) and history_steps (bins, batch): growth in nats, and the steps behind it, in at most 1000 bins.
     volume_history and volume_steps (bins, batch): ln |det J| of all blocks, and the steps at which it was taken, or None.
     volume_residual: |sum of exponents - mean ln |det J|| of a full run, nats per step: what the arithmetic lost, or None.
@@ -205,6 +206,13 @@ class Spectrum(Estimates):
         """The exponents before the first unreliable one (unreliable ones are the smallest)."""
         unreliable = torch.nonzero(~self.reliable)
         return self.exponents[: int(unreliable[0])] if len(unreliable) else self.exponents
+
+    def by_layer(self) -> ByLayer:
+        """Of each layer the largest of its exponents here, its memory, their mean; prints as a table.
+
+        A stack whose layers have frames of their own (the default) says whose each exponent is; `coupled=True` does not.
+        """
+        return ByLayer.of(self)
 
     def quantities(self) -> dict[str, float | None]:
         """The derived numbers, by name."""

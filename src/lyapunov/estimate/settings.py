@@ -107,7 +107,7 @@ def choose(problem: Problem, request: Request, wishes: Wishes) -> tuple[Settings
         from_reset=wishes.from_reset,
         inputs=digest(problem.sequences.values, problem.state, problem.sequences.lengths),
         chosen=tuple(name for name in open_names if named[name] is None),
-        chunks=_chunks(wishes),
+        chunks=_chunks(problem, wishes),
         method=_way(problem, wishes),
     )
     return settings, schedule
@@ -177,8 +177,13 @@ def _way(problem: Problem, wishes: Wishes) -> Method:
     return wishes.method or ("closed" if triangular else "qr")
 
 
-def _chunks(wishes: Wishes) -> int:
+def _chunks(problem: Problem, wishes: Wishes) -> int:
     chunks = _checks.whole_number(wishes.chunks, "chunks", least=1)
+    if chunks > 1 and problem.system.grows:
+        raise Unsupported(
+            f"Expected `chunks` left out with {problem.system.name}, whose cache grows with the sequence, got {chunks}. "
+            "Chunks start at different steps, with caches of different length."
+        )
     if chunks > 1 and wishes.from_reset:
         raise InvalidInput(
             f"Expected `chunks` left out with from_reset=True, got {chunks}. From reset, there is one start and one whole run."

@@ -1,5 +1,7 @@
 """From what users have to a System, the sequences that drive it, and the state it starts from."""
 
+from lyapunov.intake.capture import capture
+from lyapunov.intake.captured import Captured
 from lyapunov.intake.checkpoint import Checkpoint, Nonlinearity, load_checkpoint
 from lyapunov.intake.files import encode, existing, one_hot_sequences, read_inputs, read_text
 from lyapunov.intake.inputs import Sequences, digest
@@ -7,11 +9,13 @@ from lyapunov.intake.problem import Problem, Request, compute_device
 from lyapunov.intake.recognize import recognize
 
 __all__ = [
+    "Captured",
     "Checkpoint",
     "Nonlinearity",
     "Problem",
     "Request",
     "Sequences",
+    "capture",
     "compute_device",
     "digest",
     "encode",

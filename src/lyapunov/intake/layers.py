@@ -18,16 +18,17 @@ CELLS = (nn.RNNCell, nn.GRUCell, nn.LSTMCell)
 
 def layer_problem(module: nn.RNNBase, request: Request) -> Problem:
     """One or several layers of `nn.RNN`, `nn.GRU` or `nn.LSTM`, with inputs and state as the module takes them."""
+    require_plain(module)
     if module.bidirectional:
         raise Unsupported(
             "Expected a one-directional module, got bidirectional=True: the backward pass runs against time, so the two are "
-            "not one map. Analyse each direction by itself: load its weights (the backward one's end in `_reverse`) into a "
-            "one-directional module, and give the backward one its inputs reversed in time."
+            "not one map. Analyse each direction by itself: captured = lyapunov.capture(module, inputs), or that of the model "
+            "around it; lyapunov.spectrum(captured.core(direction='forward')), and the same with 'backward'."
         )
     source: Any = module.weight_hh_l0
     same_device(request, source.device)
     device = compute_device(source.device, request.dtype)
-    _require_plain(module, request)
+    _require_fitting(module, request)
     build = _LayerBuilder(module, request, device)
     with evaluating(module):
         layers = [build(f"_l{at}", at) for at in range(module.num_layers)]
@@ -42,9 +43,10 @@ def layer_problem(module: nn.RNNBase, request: Request) -> Problem:
 
 def cell_problem(module: nn.RNNCellBase, request: Request) -> Problem:
     """A cell, driven along the time axis of (batch, time, features)."""
+    require_plain(module)
     same_device(request, module.weight_hh.device)
     device = compute_device(module.weight_hh.device, request.dtype)
-    _require_plain(module, request)
+    _require_fitting(module, request)
     with evaluating(module):
         layer = _LayerBuilder(module, request, device)("", 0)
     values, _ = _time_major(request.inputs, module, True, unbatched_allowed=False)
@@ -62,10 +64,15 @@ def cell_problem(module: nn.RNNCellBase, request: Request) -> Problem:
     return Problem(layer, sequences, state, module.weight_hh.dtype)
 
 
-def _require_plain(module: nn.RNNBase | nn.RNNCellBase, request: Request) -> None:
-    """The closed forms hold for PyTorch's own forward on inputs that are given."""
-    kind = next(kind for kind in (*LAYERS, *CELLS) if isinstance(module, kind))
-    if type(module).forward is not kind.forward or "forward" in vars(module):
+def has_own_forward(module: nn.Module) -> bool:
+    """Whether it computes something else than the layer or cell that it is called."""
+    return type(module).forward is not kind_of(module).forward or "forward" in vars(module)
+
+
+def require_plain(module: nn.Module) -> None:
+    """The closed forms hold for PyTorch's own forward."""
+    kind = kind_of(module)
+    if has_own_forward(module):
         raise Unsupported(
             f"Expected the forward of nn.{kind.__name__} itself, got {type(module).__name__} with one of its own. Pass it "
             "as a step: a function step(state, x) that calls it."
@@ -75,6 +82,16 @@ def _require_plain(module: nn.RNNBase | nn.RNNCellBase, request: Request) -> Non
             f"Expected a {kind.__name__} without forward pre-hooks, got {len(module._forward_pre_hooks)}: they can change "
             "inputs or weights. Remove them (weight norms: use torch.nn.utils.parametrizations)."
         )
+
+
+def kind_of(module: nn.Module) -> type[nn.Module]:
+    """Which of PyTorch's layers or cells it is, or is derived from."""
+    return next(kind for kind in (*LAYERS, *CELLS) if isinstance(module, kind))
+
+
+def _require_fitting(module: nn.RNNBase | nn.RNNCellBase, request: Request) -> None:
+    """Inputs that are given, and a linearization that the kind has."""
+    kind = kind_of(module)
     if request.inputs is None:
         raise InvalidInput(
             f"Expected `inputs` with a {kind.__name__}, got none. For a network without a drive pass zeros of shape "

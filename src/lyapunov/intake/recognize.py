@@ -1,4 +1,4 @@
-"""Module, cell, callable or System -> a System with its inputs and state: the only place that knows the kinds."""
+"""Module, cell, callable, Captured or System -> a System with its inputs and state: the only place that knows the kinds."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +13,9 @@ from torch.utils._pytree import tree_flatten, tree_map
 from lyapunov import _checks
 from lyapunov._shapes import State
 from lyapunov.errors import InvalidInput, Unsupported
+from lyapunov.intake.captured import Captured, captured_problem
 from lyapunov.intake.inputs import Sequences, autonomous, cast, copied
+from lyapunov.intake.languages import is_language_model, language_problem
 from lyapunov.intake.layers import CELLS, LAYERS, cell_problem, layer_problem
 from lyapunov.intake.problem import Problem, Request, compute_device, same_device, sequences_of, state_batch
 from lyapunov.systems import Step, System
@@ -38,10 +40,14 @@ def recognize(system: Any, request: Request) -> Problem:
 
 
 def _problem(system: Any, request: Request) -> Problem:
+    if isinstance(system, Captured):
+        return captured_problem(system, request)
     if isinstance(system, LAYERS):
         return layer_problem(system, request)
     if isinstance(system, CELLS):
         return cell_problem(system, request)
+    if is_language_model(system):
+        return language_problem(system, request)
     if isinstance(system, System):
         return _system(system, request)
     if isinstance(system, type):
@@ -50,7 +56,8 @@ def _problem(system: Any, request: Request) -> Problem:
     if callable(system):
         return _step(system, request)
     raise Unsupported(
-        f"Expected a recurrent module, a cell, a `step(state, x)` or a System, got {type(system).__name__}. Pass one of those."
+        f"Expected a recurrent module, a cell, a `step(state, x)`, a System or what lyapunov.capture returned, got "
+        f"{type(system).__name__}. Pass one of those."
     )
 
 
@@ -126,6 +133,6 @@ def _refuse_containers(system: Any, request: Request) -> None:
     cores = [name for name, part in system.named_modules() if isinstance(part, LAYERS + CELLS)]
     if cores:
         raise Unsupported(
-            f"Expected a recurrent module itself, got {type(system).__name__}, which holds {', '.join(cores)}. Pass that part "
-            f"(model.{cores[0]}) with the inputs it receives, not those of the whole model."
+            f"Expected a recurrent module itself, got {type(system).__name__}, which holds {', '.join(cores)}. Pass "
+            f"lyapunov.capture(model, ...), called as the model is, or that part (model.{cores[0]}) with its own inputs."
         )

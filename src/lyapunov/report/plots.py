@@ -63,6 +63,28 @@ def running_estimates(result: Spectrum, ax: "Axes", *, lines: int = 8) -> "Axes"
     return ax
 
 
+def by_layer(result: Spectrum, ax: "Axes") -> "Axes":
+    """The exponents of each layer against their index within it; the legend says how far back each remembers."""
+    from matplotlib import colormaps
+
+    summaries = result.by_layer()
+    shades = colormaps["viridis"](torch.linspace(0.0, 0.85, len(summaries)).tolist())
+    for summary, shade in zip(summaries, shades, strict=True):
+        mine = (result.layer == summary.layer) & torch.isfinite(result.exponents) & result.reliable
+        exponents, errors = result.exponents[mine], result.standard_errors[mine].nan_to_num(0.0)
+        index = torch.arange(1, len(exponents) + 1)
+        lost = f", {summary.lost} lost" if summary.lost else ""
+        label = f"layer {summary.layer}: largest {summary.largest:.3g}, memory {summary.memory:.3g}{lost}"
+        ax.plot(index, exponents, color=shade, marker="o" if len(index) <= 20 else "", markersize=3, label=label)
+        ax.fill_between(index, exponents - errors, exponents + errors, color=shade, alpha=0.25, linewidth=0)
+    ax.axhline(0.0, color="black", linewidth=0.6)
+    ax.set_xlabel("index within the layer")
+    ax.set_ylabel(f"Lyapunov exponent ({_unit(result)})")
+    ax.set_title("By layer")
+    ax.legend(frameon=False, fontsize="small")
+    return ax
+
+
 def by_epoch(readings: list[dict[str, Any]], ax: "Axes") -> "Axes":
     """Largest exponent with its error, and held-out loss on an axis of its own, by epoch."""
     epochs = [reading["epoch"] for reading in readings]
@@ -92,10 +114,13 @@ def save_demo_figure(readings: list[dict[str, Any]], results: Mapping[int, Spect
 
 
 def save_spectrum_figure(result: Spectrum, path: Path) -> None:
-    """The spectrum and its running estimates."""
-    figure, (left, right) = _subplots(2)
+    """The spectrum, its running estimates, and, where there are several layers, whose its exponents are."""
+    several = len(result.by_layer()) > 1
+    figure, (left, right, *more) = _subplots(3 if several else 2)
     spectrum(result, left).set_title(f"Spectrum: {result.settings.system}")
     running_estimates(result, right)
+    if several:
+        by_layer(result, more[0])
     figure.savefig(path, dpi=150)
 
 

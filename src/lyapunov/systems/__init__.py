@@ -1,25 +1,29 @@
 """What is stepped: driven maps and how they move small changes."""
 
+from lyapunov.systems.beside import Beside
 from lyapunov.systems.casting import CastCall, cast_tensor, evaluating
 from lyapunov.systems.closed import ClosedForm, Layer, Tangent, joined
 from lyapunov.systems.contract import check_contract
 from lyapunov.systems.diagonal import Diagonal
 from lyapunov.systems.gru import GRU
+from lyapunov.systems.huggingface import LanguageModel
 from lyapunov.systems.lstm import LSTM, Linearization
 from lyapunov.systems.rnn import RNN
 from lyapunov.systems.stack import CoupledStack, Stack
 from lyapunov.systems.step import Step
-from lyapunov.systems.system import Label, System, forward_mode_push, total_size
+from lyapunov.systems.system import Label, System, forward_mode_push, jacobians, total_size
 
 __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "Beside",
     "CastCall",
     "ClosedForm",
     "CoupledStack",
     "Diagonal",
     "Label",
+    "LanguageModel",
     "Layer",
     "Linearization",
     "Stack",
@@ -30,6 +34,7 @@ __all__ = [
     "check_contract",
     "evaluating",
     "forward_mode_push",
+    "jacobians",
     "joined",
     "total_size",
 ]

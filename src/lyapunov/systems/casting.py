@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.overrides import TorchFunctionMode
 
 
 class CastCall:
@@ -31,6 +32,25 @@ class CastCall:
         if not self._cast:
             return self._held.forward(*args, **kwargs)
         return functional_call(self._held, self._cast, args, kwargs)
+
+
+class Widened(TorchFunctionMode):
+    """Within it, float32 that a model asks for by name (`.float()`, `dtype=torch.float32`) is `dtype`."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self._dtype = dtype
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """The call with that dtype in the place of float32."""
+        kwargs = dict(kwargs or {})
+        if func is Tensor.float:
+            return args[0].to(self._dtype)
+        if kwargs.get("dtype") is torch.float32:
+            kwargs["dtype"] = self._dtype
+        return func(*(self._dtype if value is torch.float32 else value for value in args), **kwargs)
 
 
 def cast_tensor(tensor: Tensor, dtype: torch.dtype, device: torch.device) -> Tensor:

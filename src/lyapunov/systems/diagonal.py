@@ -79,7 +79,11 @@ class Diagonal(ClosedForm):
 
     def trace(self, state: State, inputs: Sequence[Input], keep: Keep) -> tuple[list[State], "DiagonalTangent"]:
         """The gates of all steps at once, then the states one after the other."""
-        decay, drive = self._at(state.repeat(len(inputs), *[1] * len(self._shape)), joined(inputs))
+        copies = (len(inputs), *[1] * len(self._shape))
+        if inputs[0] is None:
+            decay, drive = (gate.repeat(copies) for gate in self._at(state, None))
+        else:
+            decay, drive = self._at(state.repeat(copies), joined(inputs))
         states = [state]
         for at, (a, b) in enumerate(zip(decay.split(len(state)), drive.split(len(state)), strict=True)):
             states.append(keep(a * states[-1] + b, states[-1], at))
@@ -99,13 +103,14 @@ class Diagonal(ClosedForm):
         if dtype not in self._calls:
             self._calls[dtype] = CastCall(self._gates, dtype, state.device)
         gates = self._calls[dtype](x)
-        if not (isinstance(gates, tuple) and all(isinstance(gate, Tensor) and gate.shape == state.shape for gate in gates)):
-            got = [tuple(gate.shape) if isinstance(gate, Tensor) else type(gate).__name__ for gate in gates]
+        pair = gates if isinstance(gates, tuple) else (gates,)
+        if len(pair) != 2 or any(not isinstance(gate, Tensor) or gate.shape != state.shape for gate in pair):
+            got = [tuple(gate.shape) if isinstance(gate, Tensor) else type(gate).__name__ for gate in pair]
             raise BadSystem(
                 f"Expected gates(x) to return (decay, drive), each of shape {tuple(state.shape)}, got {got}. Expand them to "
                 "the shape of the state: decay.expand(...)."
             )
-        decay, drive = (cast_tensor(gate, dtype, state.device) for gate in gates)
+        decay, drive = (cast_tensor(gate, dtype, state.device) for gate in pair)
         return decay, drive
 
 

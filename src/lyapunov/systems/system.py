@@ -38,6 +38,8 @@ class System(ABC):
     """What one call of `log_volume` costs in the size of the state; "none" where there is no such number."""
     triangular: bool = False
     """Whether the Jacobian is triangular in the coordinates of `vector`, in an order that never changes: see `log_factors`."""
+    grows: bool = False
+    """Whether what its state carries along becomes longer from step to step, as a cache of attention does."""
 
     @property
     @abstractmethod
@@ -87,10 +89,8 @@ class System(ABC):
         """
         states, found = [state], []
         for at, x in enumerate(inputs):
-            vectors = blocks(self.vector(state))
-            eyes = tuple(torch.eye(v.shape[-1], dtype=v.dtype, device=v.device).expand(len(v), -1, -1) for v in vectors)
-            new, moved = self.push(state, x, eyes if isinstance(self.tangent_size, tuple) else eyes[0])
-            found.append(torch.cat([block.diagonal(dim1=1, dim2=2) for block in blocks(moved)], dim=-1).abs().log())
+            new, dense = jacobians(self, state, x)
+            found.append(torch.cat([block.diagonal(dim1=1, dim2=2) for block in dense], dim=-1).abs().log())
             state = keep(new, state, at)
             states.append(state)
         return states, torch.stack(found)
@@ -116,6 +116,15 @@ def forward_mode_push(system: System, state: State, x: Input, frame: Frame) -> t
     unmapped: Any = None
     tangent, new = vmap(along, in_dims=-1, out_dims=(-1, unmapped))(frame)
     return new, tangent
+
+
+def jacobians(system: System, state: State, x: Input) -> tuple[State, tuple[Tensor, ...]]:
+    """The next state, and the whole Jacobian (batch, n, n) of every independent block."""
+    vectors = blocks(system.vector(state))
+    eyes = tuple(torch.eye(v.shape[-1], dtype=v.dtype, device=v.device).expand(len(v), -1, -1) for v in vectors)
+    frame: Any = eyes if isinstance(system.tangent_size, tuple) else eyes[0]
+    new, moved = system.push(state, x, frame)
+    return new, blocks(moved)
 
 
 def size_labels(layer: int, parts: Sequence[tuple[str, int]]) -> tuple[Label, ...]:

@@ -118,7 +118,7 @@ class _Count:
             lost_since=self._lost,
             window=None,
             log_volume=volume,
-            volume_steps=steps if whole else None,
+            volume_steps=steps.clone() if whole else None,
             residual=torch.zeros(self._drive.batch, len(sizes), dtype=torch.float64),
             residual_steps=torch.zeros(self._drive.batch, dtype=torch.float64),
             drift=self._drift.means,

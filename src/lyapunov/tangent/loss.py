@@ -2,13 +2,13 @@
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from lyapunov._shapes import Input, State, blocks
-from lyapunov.systems import System
+from lyapunov.systems import System, jacobians
 from lyapunov.tangent.rank import LARGEST, ProductRank
 
 WINDOW = 8
@@ -82,12 +82,6 @@ class LossWatch:
         """The remembered steps onto the product; they are then done with."""
         for t, state in self._recent:
             running = None if self._lengths is None else (self._lengths > t)
-            for product, jacobian in zip(self._products, self._jacobians(state, self._at(t)), strict=True):
+            for product, jacobian in zip(self._products, jacobians(self._system, state, self._at(t))[1], strict=True):
                 product.multiply(jacobian, running)
         self._recent.clear()
-
-    def _jacobians(self, state: State, x: Input) -> tuple[Tensor, ...]:
-        vectors = blocks(self._system.vector(state))
-        eyes = tuple(torch.eye(v.shape[-1], dtype=v.dtype, device=v.device).expand(len(v), -1, -1) for v in vectors)
-        frame: Any = eyes if isinstance(self._system.tangent_size, tuple) else eyes[0]
-        return blocks(self._system.push(state, x, frame)[1])

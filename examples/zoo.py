@@ -1,0 +1,233 @@
+"""A zoo of recurrent cells from the literature, each handed to `lyapunov.spectrum` as it is: anything with a step goes.
+
+Run it: `python examples/zoo.py`. One row per cell: how many exponents its state has, the largest with its error, how many steps
+it remembers, and what the verdict is. All see the same inputs.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import relu
+from torch.nn.utils.parametrizations import orthogonal
+
+import lyapunov
+
+UNITS, FEATURES, BATCH, STEPS = 16, 8, 6, 800
+Pair = tuple[Tensor, Tensor]
+
+
+class LeakyRate(nn.Module):
+    """tau dr/dt = -r + W tanh(r) + U x, by a fourth-order Runge-Kutta step of length dt (Sompolinsky et al. 1988)."""
+
+    def __init__(self, gain: float = 1.5, dt: float = 0.1, tau: float = 1.0) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(gain * torch.randn(UNITS, UNITS) / UNITS**0.5)
+        self.enter = nn.Linear(FEATURES, UNITS)
+        self.dt, self.tau = dt, tau
+
+    def forward(self, r: Tensor, x: Tensor) -> Tensor:
+        driven = self.enter(x)
+
+        def slope(r: Tensor) -> Tensor:
+            return (-r + torch.tanh(r) @ self.weight.mT + driven) / self.tau
+
+        k1 = slope(r)
+        k2 = slope(r + self.dt / 2 * k1)
+        k3 = slope(r + self.dt / 2 * k2)
+        k4 = slope(r + self.dt * k3)
+        return r + self.dt / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+
+
+class AntisymmetricRNN(nn.Module):
+    """h' = h + eps tanh((W - W^T - gamma I) h + V x + b) (Chang et al. 2019)."""
+
+    def __init__(self, eps: float = 0.05, gamma: float = 0.1) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(UNITS, UNITS) / UNITS**0.5)
+        self.enter = nn.Linear(FEATURES, UNITS)
+        self.eps, self.gamma = eps, gamma
+
+    def forward(self, h: Tensor, x: Tensor) -> Tensor:
+        antisymmetric = self.weight - self.weight.mT
+        return h + self.eps * torch.tanh(h @ antisymmetric.mT - self.gamma * h + self.enter(x))
+
+
+class CoRNN(nn.Module):
+    """Coupled oscillators: z' = z + dt (tanh(W y + V z + U x) - gamma y - eps z), y' = y + dt z' (Rusch & Mishra 2021)."""
+
+    def __init__(self, dt: float = 0.1, gamma: float = 1.0, eps: float = 1.0) -> None:
+        super().__init__()
+        self.mix, self.enter = nn.Linear(2 * UNITS, UNITS), nn.Linear(FEATURES, UNITS)
+        self.dt, self.gamma, self.eps = dt, gamma, eps
+
+    def forward(self, state: Pair, x: Tensor) -> Pair:
+        y, z = state
+        force = torch.tanh(self.mix(torch.cat([y, z], dim=-1)) + self.enter(x))
+        z = z + self.dt * (force - self.gamma * y - self.eps * z)
+        return y + self.dt * z, z
+
+
+class LEM(nn.Module):
+    """z' = (1 - a) z + a tanh(.. y), y' = (1 - b) y + b tanh(.. z'), a and b learned time scales (Rusch et al. 2022)."""
+
+    def __init__(self, dt: float = 0.5) -> None:
+        super().__init__()
+        self.gates, self.enter = nn.Linear(UNITS, 3 * UNITS), nn.Linear(FEATURES, 4 * UNITS)
+        self.last, self.dt = nn.Linear(UNITS, UNITS), dt
+
+    def forward(self, state: Pair, x: Tensor) -> Pair:
+        y, z = state
+        to_a, to_b, to_z, to_y = self.enter(x).chunk(4, dim=-1)
+        from_a, from_b, from_z = self.gates(y).chunk(3, dim=-1)
+        a, b = self.dt * torch.sigmoid(to_a + from_a), self.dt * torch.sigmoid(to_b + from_b)
+        z = (1 - a) * z + a * torch.tanh(from_z + to_z)
+        return (1 - b) * y + b * torch.tanh(self.last(z) + to_y), z
+
+
+class LayerNormLSTM(nn.Module):
+    """An LSTM with every sum of gates and the cell layer-normalised (Ba et al. 2016)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enter, self.again = nn.Linear(FEATURES, 4 * UNITS), nn.Linear(UNITS, 4 * UNITS, bias=False)
+        self.norm_x, self.norm_h, self.norm_c = nn.LayerNorm(4 * UNITS), nn.LayerNorm(4 * UNITS), nn.LayerNorm(UNITS)
+
+    def forward(self, state: Pair, x: Tensor) -> Pair:
+        h, c = state
+        i, f, g, o = (self.norm_x(self.enter(x)) + self.norm_h(self.again(h))).chunk(4, dim=-1)
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+        return torch.sigmoid(o) * torch.tanh(self.norm_c(c)), c
+
+
+class OrthogonalRNN(nn.Module):
+    """h' = modrelu(Q h + U x), Q = exp(skew) kept orthogonal by a parametrization (expRNN, Lezcano-Casado 2019)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.turn = orthogonal(nn.Linear(UNITS, UNITS, bias=False), orthogonal_map="matrix_exp")
+        self.enter = nn.Linear(FEATURES, UNITS)
+        self.bias = nn.Parameter(-0.01 * torch.rand(UNITS))
+
+    def forward(self, h: Tensor, x: Tensor) -> Tensor:
+        before = self.turn(h) + self.enter(x)
+        return torch.sign(before) * relu(before.abs() + self.bias)
+
+
+class ShallowPLRNN(nn.Module):
+    """z' = A z + W1 relu(W2 z + h2) + h1 + C x, A diagonal (Hess et al. 2023)."""
+
+    def __init__(self, hidden: int = 64) -> None:
+        super().__init__()
+        self.leak = nn.Parameter(torch.empty(UNITS).uniform_(0.5, 0.95))
+        self.spread, self.gather = nn.Linear(UNITS, hidden), nn.Linear(hidden, UNITS)
+        self.enter = nn.Linear(FEATURES, UNITS, bias=False)
+        nn.init.normal_(self.gather.weight, std=0.1)
+
+    def forward(self, z: Tensor, x: Tensor) -> Tensor:
+        return self.leak * z + self.gather(relu(self.spread(z))) + self.enter(x)
+
+
+class EchoState(nn.Module):
+    """r' = (1 - a) r + a tanh(W r + V x), W fixed, sparse, of a given spectral radius (Jaeger 2001)."""
+
+    def __init__(self, radius: float = 0.9, density: float = 0.2, leak: float = 0.5) -> None:
+        super().__init__()
+        weight = torch.randn(UNITS, UNITS) * (torch.rand(UNITS, UNITS) < density)
+        weight = weight * radius / torch.linalg.eigvals(weight).abs().max()
+        self.register_buffer("weight", weight)
+        self.register_buffer("enter", torch.empty(UNITS, FEATURES).uniform_(-1, 1))
+        self.leak = leak
+
+    def forward(self, r: Tensor, x: Tensor) -> Tensor:
+        return (1 - self.leak) * r + self.leak * torch.tanh(r @ self.weight.mT + x @ self.enter.mT)
+
+
+class MinGRU(nn.Module):
+    """h' = (1 - z) h + z Linear(x), z = sigmoid(Linear(x)) (Feng et al. 2024)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate, self.candidate = nn.Linear(FEATURES, UNITS), nn.Linear(FEATURES, UNITS)
+
+    def forward(self, h: Tensor, x: Tensor) -> Tensor:
+        z = torch.sigmoid(self.gate(x))
+        return (1 - z) * h + z * self.candidate(x)
+
+
+class MinLSTM(nn.Module):
+    """h' = f / (f + i) h + i / (f + i) Linear(x), f and i sigmoids of Linear(x) (Feng et al. 2024)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gates, self.candidate = nn.Linear(FEATURES, 2 * UNITS), nn.Linear(FEATURES, UNITS)
+
+    def forward(self, h: Tensor, x: Tensor) -> Tensor:
+        f, i = torch.sigmoid(self.gates(x)).chunk(2, dim=-1)
+        return (f * h + i * self.candidate(x)) / (f + i)
+
+
+class LRU(nn.Module):
+    """z' = lambda z + gamma B x, lambda = exp(-exp(nu) + i exp(theta)), a complex state (Orvieto et al. 2023)."""
+
+    def __init__(self, least: float = 0.5, most: float = 0.99) -> None:
+        super().__init__()
+        radius = torch.empty(UNITS // 2).uniform_(least**2, most**2).sqrt()
+        self.nu = nn.Parameter(torch.log(-torch.log(radius)))
+        self.theta = nn.Parameter(torch.log(torch.empty(UNITS // 2).uniform_(0.01, 6.28)))
+        self.enter = nn.Linear(FEATURES, UNITS)
+
+    def forward(self, z: Tensor, x: Tensor) -> Tensor:
+        radius = torch.exp(-torch.exp(self.nu))
+        driven = torch.view_as_complex(self.enter(x).unflatten(-1, (-1, 2)))
+        return torch.polar(radius, torch.exp(self.theta)) * z + torch.sqrt(1 - radius**2) * driven
+
+
+class Resident(NamedTuple):
+    """A cell, how it is built, and the state it starts from for one sequence."""
+
+    kind: Callable[[], nn.Module]
+    parts: int = 1
+    dtype: torch.dtype = torch.float32
+    dt: float = 1.0
+
+    def state(self, batch: int) -> Tensor | tuple[Tensor, ...]:
+        """Zeros of the parts that the cell has."""
+        units = UNITS // 2 if self.dtype.is_complex else UNITS
+        zeros = tuple(torch.zeros(batch, units, dtype=self.dtype) for _ in range(self.parts))
+        return zeros if self.parts > 1 else zeros[0]
+
+
+ZOO = (
+    Resident(LeakyRate, dt=0.1),
+    Resident(AntisymmetricRNN),
+    Resident(CoRNN, parts=2),
+    Resident(LEM, parts=2),
+    Resident(LayerNormLSTM, parts=2),
+    Resident(OrthogonalRNN),
+    Resident(ShallowPLRNN),
+    Resident(EchoState),
+    Resident(MinGRU),
+    Resident(MinLSTM),
+    Resident(LRU, dtype=torch.complex64),
+)
+
+
+def main() -> None:
+    """The table."""
+    print(f"{'cell':18}{'exponents':>10}{'largest':>10}{'± error':>10}{'memory':>9}  verdict")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        inputs = torch.randn(BATCH, STEPS, FEATURES)
+        for resident in ZOO:
+            cell = resident.kind()
+            result = lyapunov.spectrum(cell, inputs, state=resident.state(BATCH), k=6, dt=resident.dt)
+            verdict = ", ".join(result.verdict.kinds) or "converged"
+            memory = float(result.memory_times[0])
+            numbers = f"{result.settings.size:10}{result.max:10.4f}{float(result.standard_errors[0]):10.4f}{memory:9.1f}"
+            print(f"{type(cell).__name__:18}{numbers}  {verdict}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""Which layer the exponents belong to: one row per layer, as a table."""
+
+import html
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+
+from lyapunov.estimate._table import aligned, number
+from lyapunov.estimate.errors import errors
+
+if TYPE_CHECKING:
+    from lyapunov.estimate.result import Spectrum
+
+COLUMNS = ("layer", "exponents", "largest", "± error", "memory", "mean", "± error", "lost")
+
+
+class LayerSummary(NamedTuple):
+    """Of the exponents computed, those of one layer. Nats per step (with `dt`, per unit of time); memory in steps.
+
+    count: how many there are; lost: how many of them are -inf; mean: over those that are finite and reliable, None where
+    there is none.
+    """
+
+    layer: int
+    count: int
+    largest: float
+    standard_error: float
+    memory: float
+    mean: float | None
+    mean_standard_error: float | None
+    lost: int
+
+
+class ByLayer(tuple[LayerSummary, ...]):
+    """One summary per layer that has an exponent, from the bottom up; prints as a table."""
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, spectrum: "Spectrum") -> "ByLayer":
+        """Of a spectrum whose layers have frames of their own."""
+        return cls(_summary(spectrum, layer) for layer in sorted(set(spectrum.layer.tolist())))
+
+    def __repr__(self) -> str:
+        return "\n".join(aligned([COLUMNS, *map(_cells, self)]))
+
+    def _repr_html_(self) -> str:
+        rows = [("th", COLUMNS), *(("td", _cells(summary)) for summary in self)]
+        cells = ["".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row) for tag, row in rows]
+        return "<table>" + "".join(f"<tr>{row}</tr>" for row in cells) + "</table>"
+
+
+def _summary(spectrum: "Spectrum", layer: int) -> LayerSummary:
+    mine = spectrum.layer == layer
+    first = int(torch.nonzero(mine)[0])
+    usable = mine & torch.isfinite(spectrum.exponents) & spectrum.reliable
+    mean = error = None
+    if bool(usable.any()):
+        scale = int(usable.sum()) * spectrum.settings.dt
+        grown = spectrum.history[..., usable].sum(-1, keepdim=True)
+        mean = float(spectrum.exponents[usable].mean())
+        error = float(errors(grown, spectrum.history_steps).standard_errors[0]) / scale
+    return LayerSummary(
+        layer=layer,
+        count=int(mine.sum()),
+        largest=float(spectrum.exponents[first]),
+        standard_error=float(spectrum.standard_errors[first]),
+        memory=float(spectrum.memory_times[first]),
+        mean=mean,
+        mean_standard_error=error,
+        lost=int(torch.isneginf(spectrum.exponents[mine]).sum()),
+    )
+
+
+def _cells(summary: LayerSummary) -> tuple[str, ...]:
+    largest, memory = number(summary.largest), number(summary.memory, 1)
+    mean, error = number(summary.mean), number(summary.mean_standard_error)
+    counts = str(summary.layer), str(summary.count)
+    return (*counts, largest, number(summary.standard_error), memory, mean, error, str(summary.lost or "-"))

@@ -1,0 +1,268 @@
+"""What was captured from a user's model: its recurrent cores with what drives them, and the problem they are."""
+
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any, Literal
+
+from torch import Tensor, nn
+
+from lyapunov import _checks
+from lyapunov.errors import InvalidInput, Unsupported
+from lyapunov.intake.calls import Piece, Received, as_taken
+from lyapunov.intake.directions import layers_of
+from lyapunov.intake.inputs import Sequences
+from lyapunov.intake.layers import LAYERS, cell_problem, kind_of, layer_problem, require_plain
+from lyapunov.intake.problem import Problem, Request
+from lyapunov.systems import Beside
+
+Direction = Literal["forward", "backward"]
+
+
+@dataclass(frozen=True, eq=False)
+class Core:
+    """A recurrent layer or cell in a model. `received`: None where it was not called, or has a forward of its own."""
+
+    name: str
+    module: Any
+    calls: int
+    received: Received | None = None
+    fed_by: frozenset[str] = frozenset()
+    """The cores whose outputs reach its inputs; itself, too, where it is in a closed loop."""
+    state_changed: bool = False
+    """Whether the state it is given depends on one that it returned, without being it."""
+    through: tuple[str, ...] = ()
+    """The other cores of that loop."""
+    failure: str = ""
+    """The error that the model raised when this core returned other outputs."""
+
+    @property
+    def shown(self) -> str:
+        """Its name, in words where it has none."""
+        return shown(self.name)
+
+    @property
+    def kind(self) -> str:
+        """Its type and sizes."""
+        module = self.module
+        parts = [f"{module.input_size} -> {module.hidden_size}"]
+        if isinstance(module, LAYERS):
+            parts += [f"projected to {module.proj_size}"] if module.proj_size else []
+            parts += [f"{module.num_layers} layers"] if module.num_layers > 1 else []
+            parts += ["bidirectional"] if module.bidirectional else []
+        return f"{kind_of(module).__name__}({', '.join(parts)})"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Captured:
+    """The recurrent cores of a model, with the inputs, states and lengths they really received: for `lyapunov.spectrum`.
+
+    Several cores that feed each other in a chain are analysed together, layer by layer; else `core(name)` picks one.
+    """
+
+    cores: tuple[Core, ...]
+    """In the order of `model.named_modules()`, those that were never called included."""
+    direction: Direction | None = None
+
+    def core(self, name: str | None = None, *, direction: Direction | None = None) -> "Captured":
+        """One core alone, by its name in `model.named_modules()` (None: the only one), and one direction of it.
+
+        Raises InvalidInput where there is no such core, and Unsupported where it was not called.
+        """
+        found = self._only() if name is None else self._named(name)
+        if not found.calls:
+            raise Unsupported(
+                f"Expected a core that the model calls, got {found.shown}, which was not called in this pass. Capture the "
+                "model with arguments for which it is."
+            )
+        _checks.one_of(direction, (None, "forward", "backward"), "direction")
+        if direction is not None and not getattr(found.module, "bidirectional", False):
+            raise InvalidInput(
+                f"Expected `direction` with a bidirectional layer, got {found.shown}, a {found.kind}. Leave it out."
+            )
+        return Captured((found,), direction)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The cores that were called, by their names in `model.named_modules()`."""
+        return tuple(core.name for core in self.cores if core.calls)
+
+    @property
+    def module(self) -> nn.Module:
+        """The only core itself; for a direction, a one-directional module with its weights."""
+        return self._piece().module if self.direction else self._only().module
+
+    @property
+    def inputs(self) -> Tensor:
+        """What the only core received, as it takes it: `lyapunov.spectrum(captured.module, captured.inputs, ...)`."""
+        return self._piece().inputs
+
+    @property
+    def state(self) -> Any:
+        """The state it started from, as it takes it; None for its own."""
+        return self._piece().state
+
+    @property
+    def lengths(self) -> Tensor | None:
+        """(batch,): the valid steps of each sequence; None where all are as long."""
+        return self._piece().lengths
+
+    def __repr__(self) -> str:
+        of = f", {self.direction} direction" if self.direction else ""
+        title = f"Captured: {len(self.cores)} recurrent core{'s' * (len(self.cores) > 1)}{of}"
+        return "\n".join([title, *(f"  {_line(core)}" for core in self.cores)])
+
+    def _only(self) -> Core:
+        called = [core for core in self.cores if core.calls]
+        if len(called) > 1:
+            raise InvalidInput(f"Expected one core, got {_listed(called)}. {_name_one(called)}")
+        return called[0]
+
+    def _named(self, name: str) -> Core:
+        wanted = plain_name(name)
+        found = next((core for core in self.cores if core.name == wanted), None)
+        if found is None:
+            raise InvalidInput(f"Expected the name of a core, got {name!r}. Choose among {_listed(self.cores)}.")
+        return found
+
+    def _piece(self) -> Piece:
+        core = self._only()
+        if self.direction and core.module.num_layers > 1:
+            raise Unsupported(
+                f"Expected a direction of a single layer, got one of {core.module.num_layers}: each is driven by both "
+                "directions below it, so they are no module together. Pass what was captured: lyapunov.spectrum(captured)."
+            )
+        return pieces(core, self.direction)[0]
+
+
+def pieces(core: Core, direction: Direction | None) -> list[Piece]:
+    """A core as it is, or the layers of one direction of it.
+
+    Raises Unsupported where the state is changed between calls, and where the core does not compute what its kind does.
+    """
+    if core.state_changed:
+        raise Unsupported(
+            f"Expected a state that is handed on as it is, got {core.shown}, whose state is changed between calls (masked, "
+            "normalised, mixed). Write what happens between two of them, and the call, as step(state, x), and pass that."
+        )
+    require_plain(core.module)
+    received: Any = core.received  # there, as the core was called and is plain
+    if direction is None:
+        return [as_taken(core.module, received)]
+    if received.in_turn > 1:
+        raise Unsupported(
+            f"Expected a bidirectional layer that is called once for each sequence, got {core.shown} with states handed from "
+            "call to call: its two directions then meet the same inputs in different orders. Capture a single call."
+        )
+    return layers_of(core.module, received, direction == "backward")
+
+
+def captured_problem(captured: Captured, request: Request) -> Problem:
+    """The problem of one core, or of several in a chain: layers beside each other, each along its own inputs."""
+    for name in ("inputs", "state", "steps", "lengths"):
+        if getattr(request, name) is not None:
+            raise InvalidInput(
+                f"Expected `{name}` left out with what was captured, got it. To change it, pass the pieces: captured.module, "
+                "captured.inputs, captured.state, captured.lengths."
+            )
+    cores = _chain(captured)
+    for core in cores:
+        _refuse_loop(core)
+    found = [piece for core in cores for piece in pieces(core, captured.direction)]
+    if len(found) > 1 and request.coupled:
+        raise Unsupported(
+            "Expected coupled=False with layers that have inputs of their own, got coupled=True: how one drives the next is "
+            "not in what was captured. Write one step of all of them as step(state, x), and pass that."
+        )
+    problems = [_problem(piece, request) for piece in found]
+    return problems[0] if len(problems) == 1 else _beside(problems, cores)
+
+
+def _problem(piece: Piece, request: Request) -> Problem:
+    build: Any = layer_problem if isinstance(piece.module, LAYERS) else cell_problem
+    return build(piece.module, replace(request, inputs=piece.inputs, state=piece.state, lengths=piece.lengths))
+
+
+def _chain(captured: Captured) -> list[Core]:
+    """The called cores from the bottom up, each of which feeds the next."""
+    called = [core for core in captured.cores if core.calls]
+    ordered = sorted(called, key=lambda core: len(core.fed_by - {core.name}))
+    if all(below.name in above.fed_by for below, above in pairwise(ordered)):
+        return ordered
+    raise InvalidInput(
+        f"Expected one core, or several of which each feeds the next, got {_listed(called)}. {_name_one(called)}"
+    )
+
+
+def _refuse_loop(core: Core) -> None:
+    if core.name not in core.fed_by:
+        return
+    through = f" through {' and '.join(core.through)}" if core.through else ""
+    failed = f" (when it returned other outputs, the model raised {core.failure})" if core.failure else ""
+    raise Unsupported(
+        f"Expected inputs that do not depend on the core's own output, got {core.shown}, fed by its own output{through}"
+        f"{failed}: its exponents along fixed inputs are not those of the loop. Write one turn of the loop as step(state, x), "
+        "or step(state, x, carried), and pass that. To look at the core along these very inputs all the same, pass its pieces: "
+        f"core = captured.core({core.name!r}); lyapunov.spectrum(core.module, core.inputs, state=core.state, "
+        "lengths=core.lengths)."
+    )
+
+
+def _beside(problems: list[Problem], cores: list[Core]) -> Problem:
+    first = problems[0].sequences
+    forms = {(str(one.system.device), _form(one.sequences)) for one in problems}
+    if len(forms) > 1:
+        raise InvalidInput(
+            f"Expected cores that run side by side, on one device, got {_listed(cores)} with other sequences or steps. "
+            f"{_name_one(cores)}"
+        )
+    systems: Any = [one.system for one in problems]
+    values = tuple(one.sequences.values for one in problems)
+    state = tuple(one.state for one in problems)
+    sequences = Sequences(values, first.batch, first.steps, first.lengths)
+    return Problem(Beside(systems), sequences, state, problems[0].source_dtype)
+
+
+def _form(sequences: Sequences) -> tuple[int, int, tuple[int, ...]]:
+    lengths = () if sequences.lengths is None else tuple(sequences.lengths.tolist())
+    return sequences.batch, sequences.steps, lengths
+
+
+def plain_name(name: str) -> str:
+    """A name of `named_modules()` without what `torch.compile` puts into it."""
+    return ".".join(part for part in name.split(".") if part != "_orig_mod")
+
+
+def shown(name: str) -> str:
+    """The name of a module as it is printed."""
+    return name or "(the model itself)"
+
+
+def _listed(cores: list[Core] | tuple[Core, ...]) -> str:
+    return ", ".join(f"{core.shown} ({core.kind})" for core in cores)
+
+
+def _name_one(cores: list[Core]) -> str:
+    return f"Name one: captured.core({cores[0].name!r})."
+
+
+def _line(core: Core) -> str:
+    if not core.calls:
+        return f"{core.shown}: {core.kind}, never called"
+    parts = [f"{core.shown}: {core.kind}"]
+    if core.received is None:
+        parts.append("with a forward of its own")
+    else:
+        parts.append(_extent(core.received))
+    parts.append(f"{core.calls} call{'s' * (core.calls > 1)}")
+    sources = [shown(name) for name in sorted(core.fed_by - {core.name})]
+    sources += ["its own output"] if core.name in core.fed_by else []
+    parts += [f"fed by {' and '.join(sources)}"] if sources else []
+    parts += ["its state changed between calls"] if core.state_changed else []
+    return ", ".join(parts)
+
+
+def _extent(received: Received) -> str:
+    steps, batch = received.values.shape[:2]
+    least = steps if received.lengths is None else int(received.lengths.min())
+    span = str(steps) if least == steps else f"{least} to {steps}"
+    return f"{batch} sequence{'s' * (batch > 1)} x {span} step{'s' * (steps > 1)}"

@@ -1,0 +1,65 @@
+"""Recurrent language models of transformers, with tokens as a tokenizer gives them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lyapunov import _checks
+from lyapunov.errors import InvalidInput, Unsupported
+from lyapunov.intake.problem import Problem, Request, compute_device, sequences_of
+from lyapunov.systems import LanguageModel
+
+
+def is_language_model(module: Any) -> bool:
+    """Whether it is a `PreTrainedModel` of transformers; imports nothing."""
+    return any(
+        kind.__name__ == "PreTrainedModel" and kind.__module__.startswith("transformers") for kind in type(module).__mro__
+    )
+
+
+def language_problem(model: nn.Module, request: Request) -> Problem:
+    """The model token by token.
+
+    Inputs are tokens (batch, time), what a tokenizer returned (padding at the end becomes lengths), or embeddings (batch,
+    time, features).
+    """
+    if request.state is not None:
+        raise InvalidInput(
+            "Expected `state` left out with a language model, got one. Put the context before the tokens: settle "
+            "passes it over."
+        )
+    device: torch.device = next(model.parameters()).device
+    if compute_device(device, request.dtype) != device:
+        raise Unsupported(f"Expected a language model where there is {request.dtype}, got {device}. Move it: model.to('cpu').")
+    values, lengths = _tokens(request)
+    _checks.same_device(values, device, "inputs")
+    system = LanguageModel(model, dtype=request.dtype, coupled=request.coupled)
+    if lengths is not None and system.grows:
+        raise Unsupported(
+            "Expected sequences of one length with a model whose attention cache grows, got `lengths`. Cut them to the same "
+            "length, or run them one by one."
+        )
+    sequences = sequences_of(values.transpose(0, 1), lengths, request, device, batch=len(values))
+    state = system.initial_state(sequences.batch, torch.empty(0, dtype=request.dtype, device=device))
+    return Problem(system, sequences, state, next(model.parameters()).dtype)
+
+
+def _tokens(request: Request) -> tuple[Tensor, Any]:
+    values, lengths = request.inputs, request.lengths
+    if isinstance(values, Mapping) or hasattr(values, "input_ids"):  # what a tokenizer returns is like a mapping
+        mask = values.get("attention_mask")
+        if mask is not None and lengths is None and not bool(mask.all()):
+            lengths = mask.sum(-1)
+            if not bool((mask.long().diff(dim=-1) <= 0).all()):
+                raise InvalidInput(
+                    "Expected padding at the end of every sequence, got it elsewhere. Set tokenizer.padding_side = 'right'."
+                )
+        values = values["input_ids"]
+    if values is None:
+        raise InvalidInput("Expected `inputs` with a language model, got none. Pass tokens (batch, time).")
+    values = _checks.tensor(values, "inputs")
+    axes = ("batch", "time", "features") if values.is_floating_point() else ("batch", "time")
+    _checks.shape(values, axes, "inputs", "Pass tokens as whole numbers, or embeddings with a features axis.")
+    return values, lengths

@@ -1,0 +1,94 @@
+"""A user's model in evaluation mode, and everything that a pass of it can change put back afterwards."""
+
+import random
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten
+
+Restore = Callable[[], Any]
+
+
+@contextmanager
+def untouched(model: nn.Module, given: Any) -> Generator[None, None, None]:
+    """In evaluation mode and without gradients; afterwards, also where the body raises, everything as it was.
+
+    That is: random states (PyTorch's, Python's, NumPy's, and generators among attributes and arguments), the attributes of
+    every module (flags, buffers, hooks, states and lists that it keeps), their tensors and the `given` ones, and gradients.
+    """
+    modules = list(model.modules())
+    held = list({id(leaf): leaf for value in (*map(vars, modules), given) for leaf in tree_flatten(value)[0]}.values())
+    with torch.no_grad(), ExitStack() as back:
+        for restore in chain(_random_states(), _generators(held), _tensors(held), map(_attributes, modules)):
+            back.callback(restore)
+        for module in modules:
+            module.training = False
+        yield
+
+
+def _random_states() -> Iterator[Restore]:
+    cpu, plain, numpy = torch.get_rng_state(), random.getstate(), np.random.get_state()
+    yield lambda: torch.set_rng_state(cpu)
+    yield lambda: random.setstate(plain)
+    yield lambda: np.random.set_state(numpy)
+    if torch.cuda.is_initialized():
+        cuda = torch.cuda.get_rng_state_all()
+        yield lambda: torch.cuda.set_rng_state_all(cuda)
+
+
+def _generators(held: list[Any]) -> Iterator[Restore]:
+    for leaf in held:
+        if isinstance(leaf, torch.Generator):
+            yield _setting(leaf.set_state, leaf.get_state())
+        elif isinstance(leaf, random.Random):
+            yield _setting(leaf.setstate, leaf.getstate())
+        elif isinstance(leaf, np.random.Generator):
+            yield _setting(type(leaf.bit_generator).state.__set__, leaf.bit_generator, leaf.bit_generator.state)
+
+
+def _setting(setter: Callable[..., Any], *values: Any) -> Restore:
+    return lambda: setter(*values)
+
+
+def _tensors(held: list[Any]) -> Iterator[Restore]:
+    for leaf in held:
+        if isinstance(leaf, Tensor) and leaf.layout == torch.strided and leaf.device.type != "meta":
+            yield _value(leaf)
+            if leaf.is_leaf and leaf.grad is not None:
+                yield _gradient(leaf)
+
+
+def _value(tensor: Tensor) -> Restore:
+    copy = tensor.detach().clone()
+
+    def restore() -> None:
+        if tensor.shape != copy.shape or tensor.dtype != copy.dtype:
+            tensor.data = copy
+        elif not bool(((tensor == copy) | ((tensor != tensor) & (copy != copy))).all()):
+            tensor.copy_(copy)
+
+    return restore
+
+
+def _gradient(tensor: Tensor) -> Restore:
+    """Out of reach during the pass, so that nothing is added to it."""
+    gradient, tensor.grad = tensor.grad, None
+    return lambda: setattr(tensor, "grad", gradient)
+
+
+def _attributes(module: nn.Module) -> Restore:
+    """A module's attributes, and what its dictionaries (parameters, buffers, hooks), lists and sets contain."""
+    held, copy = vars(module), dict(vars(module))
+    filled = [(value, value.copy()) for value in copy.values() if isinstance(value, dict | list | set)]
+
+    def restore() -> None:
+        for value, content in [*filled, (held, copy)]:
+            value.clear()
+            value.extend(content) if isinstance(value, list) else value.update(content)
+
+    return restore

@@ -1,0 +1,308 @@
+"""Where recurrent language models of transformers keep their state between tokens, each kind behind the same few methods."""
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import vmap
+
+from lyapunov.errors import Unsupported
+from lyapunov.systems.casting import evaluating
+
+Leaves = tuple[Tensor, ...]
+Call = Callable[..., Any]
+"""The model's own forward, its weights cast."""
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A differentiated part of the state: which layer's, its name, the shape of one sequence's.
+
+    keeps: whether each entry decays by a factor of its own; else it is a shift register, and what enters leaves after a few
+    steps. scale: the number of the carried tensor m in whose units exp(m) it is kept, or None.
+    """
+
+    layer: int
+    part: str
+    shape: tuple[int, ...]
+    keeps: bool
+    scale: int | None = None
+
+
+class Memory(ABC):
+    """The state of one model: `leaves` are differentiated, the carried tensors are not. All are batch first."""
+
+    leaves: tuple[Leaf, ...]
+    triangular: bool = True
+    """Whether what keeps does so entry by entry, given the layer's inputs."""
+    grows: bool = False
+    """Whether what is carried becomes longer with time, as an attention cache does."""
+
+    def __init__(self, model: Any) -> None:
+        self._model, self._config = model, model.config
+
+    def start(self, batch: int, like: Tensor) -> tuple[Leaves, Leaves]:
+        """Zeros, and what is carried at first."""
+        return tuple(like.new_zeros(batch, *leaf.shape) for leaf in self.leaves), self._carried(batch, like)
+
+    @abstractmethod
+    def _carried(self, batch: int, like: Tensor) -> Leaves:
+        """What is carried at first."""
+
+    @abstractmethod
+    def advance(self, call: Call, token: dict[str, Tensor], leaves: Leaves, carried: Leaves) -> tuple[Leaves, Leaves]:
+        """One token further; nothing given is changed."""
+
+    @contextmanager
+    def running(self) -> Generator[None, None, None]:
+        """Around a run: attention and experts in plain operations, which forward mode can follow, and what the kind needs."""
+        attention = _replaced(self._config, "_attn_implementation_internal", "eager")
+        experts = _replaced(self._config, "_experts_implementation_internal", "eager")
+        with attention, experts, self._prepared():
+            yield
+
+    def _prepared(self) -> Any:
+        return nullcontext()
+
+
+class CacheMemory(Memory):
+    """A `transformers.Cache`: Mamba, Mamba-2 and the hybrids built of them. Keys and values of attention are carried."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__(model)
+        self._template = _probed(model)
+        layers = list(enumerate(self._template.layers))
+        self._attention = [at for at, layer in layers if isinstance(getattr(layer, "keys", None), Tensor)]
+        self._places = [
+            (at, name, number)
+            for at, layer in layers
+            for name in ("conv_states", "recurrent_states")
+            for number, value in sorted(getattr(layer, name, {}).items())
+            if isinstance(value, Tensor)
+        ]
+        if not self._places:
+            raise Unsupported(
+                f"Expected a language model with a recurrent state, got {type(model).__name__}, whose cache has none (keys and "
+                "values of attention, or nothing). Pass Mamba, RWKV, xLSTM, RecurrentGemma, or a hybrid of such."
+            )
+        self.leaves = tuple(
+            Leaf(at, name.split("_")[0], tuple(_held(self._template.layers[at], name, number).shape[1:]), name != "conv_states")
+            for at, name, number in self._places
+        )
+        self.grows = bool(self._attention)
+        self.triangular = self._config.model_type in _DIAGONAL
+
+    def _carried(self, batch: int, like: Tensor) -> Leaves:
+        caches = [getattr(self._template.layers[at], name) for at in self._attention for name in ("keys", "values")]
+        empty = [like.new_zeros(batch, cache.shape[1], 0, cache.shape[3]) for cache in caches]
+        return (torch.ones(batch, dtype=torch.long, device=like.device), *empty)
+
+    def advance(self, call: Call, token: dict[str, Tensor], leaves: Leaves, carried: Leaves) -> tuple[Leaves, Leaves]:
+        """A copy of the cache filled with the state, and read out again."""
+        position = carried[0]
+        cache = copy.copy(self._template)
+        cache.layers = [_emptied(layer, int(position[0]) - 1) for layer in cache.layers]
+        for (at, name, number), leaf in zip(self._places, leaves, strict=True):
+            getattr(cache.layers[at], name)[number] = leaf.clone()
+        for at, keys, values in zip(self._attention, carried[1::2], carried[2::2], strict=True):
+            cache.layers[at].keys, cache.layers[at].values = keys, values
+        if self.grows:
+            token = {**token, "position_ids": position[:1].unsqueeze(0)}
+        call(**token, cache=cache, use_cache=True)
+        new = tuple(_held(cache.layers[at], name, number) for at, name, number in self._places)
+        kept = (getattr(cache.layers[at], name) for at in self._attention for name in ("keys", "values"))
+        return new, (position + 1, *kept)
+
+
+class RecurrentGemmaMemory(CacheMemory):
+    """RecurrentGemma keeps the state of its recurrent blocks in the modules themselves, beside the cache of its attention."""
+
+    def __init__(self, model: Any) -> None:
+        Memory.__init__(self, model)
+        self._blocks = [
+            (at, layer.temporal_block) for at, layer in enumerate(model.layers) if hasattr(layer.temporal_block, "rg_lru")
+        ]
+        with self._left_alone():
+            self._template = _probed(model)
+        layers = self._template.layers
+        self._attention = [at for at, layer in enumerate(layers) if isinstance(getattr(layer, "keys", None), Tensor)]
+        width, taps = self._config.lru_width, self._config.conv1d_width
+        self.leaves = tuple(
+            leaf
+            for at, _ in self._blocks
+            for leaf in (Leaf(at, "conv", (width, taps - 1), False), Leaf(at, "recurrent", (width,), True))
+        )
+        self._places = []
+        self.grows = bool(self._attention)
+
+    def advance(self, call: Call, token: dict[str, Tensor], leaves: Leaves, carried: Leaves) -> tuple[Leaves, Leaves]:
+        """The state in the modules for the time of the call."""
+        with self._left_alone():
+            for (_, block), conv, recurrent in zip(self._blocks, leaves[::2], leaves[1::2], strict=True):
+                block.conv1d_state, block.rg_lru.recurrent_states = conv, recurrent
+            _, carried = super().advance(call, token, (), carried)
+            new = tuple(part for _, block in self._blocks for part in (block.conv1d_state, block.rg_lru.recurrent_states))
+        return new, carried
+
+    @contextmanager
+    def _left_alone(self) -> Generator[None, None, None]:
+        before = [(block, block.conv1d_state, block.rg_lru.recurrent_states) for _, block in self._blocks]
+        try:
+            yield
+        finally:
+            for block, conv, recurrent in before:
+                block.conv1d_state, block.rg_lru.recurrent_states = conv, recurrent
+
+    @contextmanager
+    def _prepared(self) -> Generator[None, None, None]:
+        """Its square root with a clipped derivative, made for training in half precision, has no forward mode."""
+        from transformers.models.recurrent_gemma import modeling_recurrent_gemma as code
+
+        with _replaced(code.SqrtBoundDerivative, "apply", torch.sqrt):
+            yield
+
+
+class RwkvMemory(Memory):
+    """RWKV-4: two token shifts, and numerator and denominator in units of exp(m), m the largest exponent so far.
+
+    One token of several sequences at once comes out wrong in transformers (a sequence's shift is mixed with all others'), so
+    each sequence is a batch of its own.
+    """
+
+    _PARTS = (("feed-forward shift", False), ("attention shift", False), ("numerator", True), ("denominator", True))
+
+    def __init__(self, model: Any) -> None:
+        super().__init__(model)
+        size = (self._config.hidden_size,)
+        self.leaves = tuple(
+            Leaf(layer, part, size, keeps, layer if keeps else None)
+            for layer in range(self._config.num_hidden_layers)
+            for part, keeps in self._PARTS
+        )
+
+    def _carried(self, batch: int, like: Tensor) -> Leaves:
+        """m = 0, which leaves an empty sum empty as much as the model's own -1e30."""
+        return tuple(like.new_zeros(batch, self._config.hidden_size) for _ in range(self._config.num_hidden_layers))
+
+    def advance(self, call: Call, token: dict[str, Tensor], leaves: Leaves, carried: Leaves) -> tuple[Leaves, Leaves]:
+        """Sequence by sequence."""
+
+        def alone(token: dict[str, Tensor], leaves: Leaves, carried: Leaves) -> tuple[Leaves, Leaves]:
+            anchor = 0.0 * leaves[0].sum()  # what is written into m may have a tangent: let it have one before
+            parts = [torch.stack(leaves[at::4], dim=-1).unsqueeze(0) for at in range(4)]
+            state = [*parts, (torch.stack(carried, dim=-1) + anchor).unsqueeze(0)]
+            call(**{name: value.unsqueeze(0) for name, value in token.items()}, state=state, use_cache=True)
+            layers = [part.squeeze(0).unbind(-1) for part in state]
+            return tuple(part for layer in zip(*layers[:4], strict=True) for part in layer), layers[4]
+
+        return vmap(alone)(token, leaves, carried)
+
+    @contextmanager
+    def _prepared(self) -> Generator[None, None, None]:
+        """Weights not yet rescaled for inference stay so: the model would rescale them in place."""
+        if self._model.layers_are_rescaled:
+            yield
+            return
+        with _replaced(self._config, "rescale_every", 0):
+            try:
+                yield
+            finally:
+                self._model.layers_are_rescaled = False
+
+
+class XLstmMemory(Memory):
+    """xLSTM: the matrix memory C and its normaliser n of every head, in units of exp(m)."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__(model)
+        heads = self._config.num_heads
+        keys = int(self._config.hidden_size * self._config.qk_dim_factor) // heads
+        values = int(self._config.hidden_size * self._config.v_dim_factor) // heads
+        self._scale = (heads, 1)
+        self.leaves = tuple(
+            leaf
+            for layer in range(len(model.blocks))
+            for leaf in (Leaf(layer, "C", (heads, keys, values), True, layer), Leaf(layer, "n", (heads, keys), True, layer))
+        )
+
+    def _carried(self, batch: int, like: Tensor) -> Leaves:
+        return tuple(like.new_zeros(batch, *self._scale) for _ in self.leaves[::2])
+
+    def advance(self, call: Call, token: dict[str, Tensor], leaves: Leaves, carried: Leaves) -> tuple[Leaves, Leaves]:
+        """A cache of its own class filled with the state, and read out again."""
+        from transformers.models.xlstm.modeling_xlstm import xLSTMCache
+
+        anchor = 0.0 * leaves[0].flatten(1).sum(-1)[:, None, None]
+        cache = xLSTMCache(self._config, len(leaves[0]))
+        triples = zip(leaves[::2], leaves[1::2], carried, strict=True)
+        cache.rnn_state = {layer: (c.clone(), n.clone(), m + anchor) for layer, (c, n, m) in enumerate(triples)}
+        call(**token, cache=cache, use_cache=True)
+        states = [cache.rnn_state[layer] for layer in range(len(carried))]
+        return tuple(part for c, n, _ in states for part in (c, n)), tuple(m for _, _, m in states)
+
+
+_KINDS = {"rwkv": RwkvMemory, "xlstm": XLstmMemory, "recurrent_gemma": RecurrentGemmaMemory}
+_DIAGONAL = {
+    "mamba",
+    "mamba2",
+    "falcon_mamba",
+    "jamba",
+    "bamba",
+    "falcon_h1",
+    "zamba",
+    "zamba2",
+    "nemotron_h",
+    "granitemoehybrid",
+}
+"""Kinds with a cache whose recurrent state decays entry by entry."""
+
+
+def memory_of(model: Any) -> Memory:
+    """How a model of transformers (without its head) keeps its state."""
+    return _KINDS.get(model.config.model_type, CacheMemory)(model)
+
+
+def _probed(model: Any) -> Any:
+    """The cache of the model after one token."""
+    from transformers import DynamicCache
+
+    cache = DynamicCache(config=model.config)
+    token = torch.zeros(1, 1, dtype=torch.long, device=next(model.parameters()).device)
+    with evaluating(model), torch.no_grad():
+        model(input_ids=token, cache=cache, use_cache=True)
+    return cache
+
+
+@contextmanager
+def _replaced(owner: Any, name: str, value: Any) -> Generator[None, None, None]:
+    """An attribute with another value for a while."""
+    missing = object()
+    before = vars(owner).get(name, missing)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        if before is missing:
+            delattr(owner, name)
+        else:
+            setattr(owner, name, before)
+
+
+def _held(layer: Any, name: str, number: int) -> Tensor:
+    return getattr(layer, name)[number]
+
+
+def _emptied(layer: Any, position: int) -> Any:
+    """A copy of one layer's cache, whose tensors can be replaced without reaching the original's, so many tokens later."""
+    new = copy.copy(layer)
+    for name in ("conv_states", "recurrent_states", "has_previous_state"):
+        if hasattr(new, name):
+            setattr(new, name, dict(getattr(new, name)))
+    if hasattr(new, "cumulative_length"):
+        new.cumulative_length = position
+    return new
