@@ -14,6 +14,8 @@ ALIGNED = 1e-6
 """A run with a constant Jacobian whose frame has aligned at a finite rate."""
 Z = 4.0
 """Standard errors within which a statistical estimate must hold the truth; seeds are fixed."""
+NAIVE = 1e-9
+"""The same frames by another way: reverse mode and NumPy's QR, over some twenty steps."""
 RECURRENCE = 2e-3
 """What a finite run may miss through its first and last frame: of order 1 / steps."""
 MEAN_FIELD_LARGEST = 0.005

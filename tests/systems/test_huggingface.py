@@ -14,7 +14,7 @@ from lyapunov.intake import Request, recognize
 from tolerances import CLOSED_FORM, ROUNDING
 
 transformers = pytest.importorskip("transformers")
-TOKENS, BATCH, STEPS, SETTLE, ALIGN = 20, 4, 300, 20, 120
+TOKENS, BATCH, STEPS, SETTLE, ALIGN = 20, 4, 220, 20, 80
 Z = 4.0
 """Standard errors within which the two ways must agree."""
 TRANSIENT = 2.0

@@ -64,7 +64,8 @@ class LanguageModel(System):
         leaves, carried = state
         rows: dict[int, list[Tensor]] = {layer: [] for layer in self._layers}
         for leaf, value in zip(self._memory.leaves, leaves, strict=True):
-            rows[leaf.layer].append((value * _unit(leaf, value, carried)).flatten(1))
+            physical = value if leaf.scale is None else value * _unit(carried[leaf.scale], value)
+            rows[leaf.layer].append(physical.flatten(1))
         found = tuple(torch.cat(parts, dim=-1) for parts in rows.values())
         return torch.cat(found, dim=-1) if self._coupled else found
 
@@ -80,7 +81,8 @@ class LanguageModel(System):
         }
         new = []
         for leaf, value in zip(self._memory.leaves, leaves, strict=True):
-            new.append(next(parts[leaf.layer]).reshape(value.shape) / _unit(leaf, value, carried))
+            physical = next(parts[leaf.layer]).reshape(value.shape)
+            new.append(physical if leaf.scale is None else physical / _unit(carried[leaf.scale], value))
         return tuple(new), carried
 
     def push(self, state: State, x: Input, frame: Any) -> tuple[State, Any]:
@@ -157,9 +159,6 @@ def _count(leaf: Leaf) -> int:
     return torch.Size(leaf.shape).numel()
 
 
-def _unit(leaf: Leaf, value: Tensor, carried: tuple[Tensor, ...]) -> Tensor | float:
+def _unit(scale: Tensor, value: Tensor) -> Tensor:
     """exp(m), in the shape of the value."""
-    if leaf.scale is None:
-        return 1.0
-    scale = carried[leaf.scale].exp()
-    return scale.reshape(*scale.shape, *[1] * (value.dim() - scale.dim()))
+    return scale.exp().reshape(*scale.shape, *[1] * (value.dim() - scale.dim()))
