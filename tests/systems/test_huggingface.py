@@ -11,14 +11,10 @@ from torch.nn.functional import logsigmoid, softplus
 import lyapunov
 from lyapunov._shapes import blocks
 from lyapunov.intake import Request, recognize
-from tolerances import CLOSED_FORM, ROUNDING
+from tolerances import CLOSED_FORM, ROUNDING, Z
 
 transformers = pytest.importorskip("transformers")
 TOKENS, BATCH, STEPS, SETTLE, ALIGN = 20, 4, 220, 20, 80
-Z = 4.0
-"""Standard errors within which the two ways must agree."""
-TRANSIENT = 2.0
-"""Nats that alignment may leave in a direction, over the counted steps: close exponents take longer than these runs."""
 
 
 def tokens(batch: int = BATCH, steps: int = STEPS):
@@ -213,7 +209,7 @@ def test_qr_agrees_with_the_closed_form_within_error_bars(kind: Kind) -> None:
     torch.testing.assert_close(by_qr.exponents.isfinite(), finite, rtol=0, atol=0)  # shift registers: true -inf
     gap = (exact.exponents - by_qr.exponents)[finite].abs()
     errors = torch.maximum(exact.standard_errors, by_qr.standard_errors)[finite]
-    assert bool((gap <= Z * errors + TRANSIENT / (STEPS - SETTLE - ALIGN)).all()), gap
+    assert bool((gap <= Z * errors + ROUNDING).all()), gap / errors
     assert by_qr.rank == exact.rank
     torch.testing.assert_close(by_qr.exponents[finite].mean(), exact.exponents[finite].mean(), rtol=0, atol=2e-3)
 
@@ -223,7 +219,8 @@ def test_layers_cut_from_each_other_have_the_union_of_a_coupled_frame(kind: Kind
     apart = lyapunov.spectrum(model, sequences, method="qr", settle=SETTLE, align=100, k=3)
     coupled = lyapunov.spectrum(model, sequences, method="qr", settle=SETTLE, align=100, k=3, coupled=True)
     assert set(apart.layer.tolist()) <= {0, 1}
-    torch.testing.assert_close(apart.exponents, coupled.exponents, rtol=0, atol=TRANSIENT / 80 + 0.05)
+    # one large frame aligns more slowly than two small ones
+    torch.testing.assert_close(apart.exponents, coupled.exponents, rtol=0, atol=0.05)
     closed = lyapunov.spectrum(model, sequences, settle=SETTLE, align=100, k=3, coupled=True)
     torch.testing.assert_close(
         closed.exponents, lyapunov.spectrum(model, sequences, settle=SETTLE, align=100, k=3).exponents, rtol=0, atol=ROUNDING
