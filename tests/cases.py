@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lyapunov.intake import Problem, Request, capture, recognize
-from lyapunov.systems import known
+from lyapunov.systems import Diagonal, diagonal, known
 
 BATCH, STEPS, INPUTS, UNITS = 3, 12, 4, 5
 
@@ -63,9 +63,19 @@ def _of_module(name: str, module: nn.Module, **kwargs: Any) -> Case:
     return Case(name, build, module, hidden_only=kwargs.get("linearization") == "hidden")
 
 
-def _of_step(name: str, function: Callable[[Any, Tensor], Any], state: Any) -> Case:
+def _of_step(name: str, function: Callable[..., Any], state: Any, carried: Any = None) -> Case:
     inputs = drawn(BATCH, STEPS, INPUTS, seed=2)
-    return Case(name, lambda dtype: recognize(function, request(inputs, state, dtype)))
+    return Case(name, lambda dtype: recognize(function, request(inputs, state, dtype, carried=carried)))
+
+
+def _of_diagonal(system: Diagonal) -> Case:
+    inputs = drawn(BATCH, STEPS, INPUTS, seed=2)
+
+    def build(dtype: torch.dtype) -> Problem:
+        state = system.initial_state(BATCH, torch.empty(0, dtype=dtype))
+        return recognize(system, request(inputs, state + 0.3, dtype))
+
+    return Case(system.name.replace(" ", "-"), build)
 
 
 def _of_known(name: str, case: known.Known) -> Case:
@@ -90,6 +100,15 @@ def _tree_step(state: dict[str, Any], x: Tensor) -> dict[str, Any]:
     fast, (slow,) = state["fast"], state["slow"]
     fast = torch.tanh(fast @ MIX.to(fast) + x.sum(-1, keepdim=True) + slow.mean(dim=(1, 2)).unsqueeze(-1))
     return {"fast": fast, "slow": (0.9 * slow + 0.1 * fast.unsqueeze(-1),)}
+
+
+def _complex_step(z: Tensor, x: Tensor) -> Tensor:
+    return torch.polar(torch.full_like(z.real, 0.9), z.real.tanh()) * z.roll(1, -1) / (1 + z.abs()) + x.sum(-1, keepdim=True)
+
+
+def _carried_step(h: Tensor, x: Tensor, average: Tensor) -> tuple[Tensor, Tensor]:
+    new = torch.tanh(h @ MIX.to(h) + x.sum(-1, keepdim=True) - average)
+    return new, 0.9 * average + 0.1 * new.detach()
 
 
 MIX = drawn(UNITS, UNITS, seed=7)
@@ -162,6 +181,18 @@ STEPS_OF_USERS = [
     _of_step("step-module", seeded(PlainCell), drawn(BATCH, UNITS, seed=8)),
     _of_step("step-method", seeded(PlainCell).forward, drawn(BATCH, UNITS, seed=8)),
     _of_step("step-pytree", _tree_step, TREE),
+    _of_step("step-complex", _complex_step, torch.complex(drawn(BATCH, UNITS, seed=8), drawn(BATCH, UNITS, seed=9))),
+    _of_step("step-carried", _carried_step, drawn(BATCH, UNITS, seed=8), drawn(BATCH, UNITS, seed=9)),
+]
+_GATES = [seeded(nn.Linear, INPUTS, UNITS) for _ in range(3)]
+DIAGONAL = [
+    _of_diagonal(diagonal.lru(drawn(UNITS, seed=10), drawn(UNITS, seed=11), torch.ones(UNITS, INPUTS, dtype=torch.complex128))),
+    _of_diagonal(diagonal.min_gru(*_GATES[:2])),
+    _of_diagonal(diagonal.min_lstm(*_GATES)),
+    _of_diagonal(diagonal.gated_linear_attention(*_GATES, shape=(UNITS, UNITS))),
+    _of_diagonal(
+        diagonal.selective(drawn(INPUTS, 2, seed=12), seeded(nn.Linear, INPUTS, INPUTS), seeded(nn.Linear, INPUTS, 2))
+    ),
 ]
 KNOWN = [
     _of_known(build.__name__, build())
@@ -179,4 +210,4 @@ KNOWN = [
     )
 ]
 KNOWN.append(_of_known("gaussian_tanh", known.gaussian_tanh(size=6, noise=0.5)))
-ALL = [*MODULES, *STACKS, *COUPLED, *BESIDE, *STEPS_OF_USERS, *KNOWN]
+ALL = [*MODULES, *STACKS, *COUPLED, *BESIDE, *STEPS_OF_USERS, *DIAGONAL, *KNOWN]

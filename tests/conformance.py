@@ -49,7 +49,8 @@ def one_of(tree, at: int):
 
 
 def flat(tree) -> Tensor:
-    return torch.cat([leaf.reshape(-1) for leaf in tree_flatten(tree)[0]])
+    leaves = [torch.view_as_real(leaf) if leaf.is_complex() else leaf for leaf in tree_flatten(tree)[0]]
+    return torch.cat([leaf.reshape(-1) for leaf in leaves])
 
 
 def test_push_is_forward_mode(problem: Problem) -> None:
@@ -160,7 +161,7 @@ def test_float32_keeps_its_dtype_and_agrees(case: Case, problem: Problem) -> Non
         pytest.skip("a known map holds float64 constants")
     frame = frames(double.system, 3)
     state, moved = single.system.push(single.state, single.sequences.at(0), tree_map(lambda part: part.to(SINGLE_DTYPE), frame))
-    assert all(leaf.dtype == SINGLE_DTYPE for leaf in tree_flatten((state, moved))[0])
+    assert all(leaf.dtype in (SINGLE_DTYPE, SINGLE_DTYPE.to_complex()) for leaf in tree_flatten((state, moved))[0])
     expected = problem.system.push(problem.state, problem.sequences.at(0), frame)
     torch.testing.assert_close(flat((state, moved)).double(), flat(expected), rtol=SINGLE, atol=SINGLE)
 
@@ -204,6 +205,18 @@ def test_log_volume_is_the_log_determinant(problem: Problem) -> None:
         return
     expected = torch.stack([torch.linalg.slogdet(block).logabsdet for block in dense(system, state, x)], dim=-1)
     torch.testing.assert_close(volume.reshape(BATCH, -1), expected, rtol=CLOSED_FORM, atol=CLOSED_FORM)
+
+
+def test_log_factors_are_the_growth_of_invariant_axes_and_planes(problem: Problem) -> None:
+    system, state, inputs = problem.system, problem.state, [problem.sequences.at(t) for t in range(3)]
+    if not system.triangular:
+        return
+    states, factors = system.log_factors(state, inputs, lambda new, old, at: new)
+    for at, x in enumerate(inputs):
+        (jacobian,) = dense(system, states[at], x)
+        growth = torch.linalg.eigvals(jacobian).abs().log()
+        torch.testing.assert_close(factors[at].sort(-1).values, growth.sort(-1).values, rtol=0, atol=CLOSED_FORM)
+        torch.testing.assert_close(flat(states[at + 1]), flat(system.step(states[at], x)), rtol=0, atol=ROUNDING)
 
 
 def test_labels_name_every_row(problem: Problem) -> None:
