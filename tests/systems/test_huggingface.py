@@ -341,6 +341,18 @@ def test_everything_runs_in_the_dtype_asked_for() -> None:
     torch.testing.assert_close(moved / 1e-11, pushed.squeeze(-1), rtol=0, atol=1e-4)
 
 
+def test_an_error_within_the_model_leaves_it_as_it_was() -> None:
+    model = mamba().train()
+    handle = model.backbone.layers[1].register_forward_hook(lambda *_: (_ for _ in ()).throw(ValueError("mine")))
+    attention = vars(model.backbone.config).get("_attn_implementation_internal")
+    with pytest.raises(ValueError, match="mine"):
+        lyapunov.spectrum(model, tokens(2, 30), settle=5, align=5)
+    handle.remove()
+    assert model.training
+    assert not model.backbone.layers[0]._forward_pre_hooks
+    assert vars(model.backbone.config).get("_attn_implementation_internal") == attention
+
+
 def refused(model, *args, **kwargs) -> str:
     with pytest.raises(lyapunov.LyapunovError) as caught:
         lyapunov.spectrum(model, *args, **kwargs)
@@ -352,6 +364,7 @@ def test_what_is_refused_says_what_to_do() -> None:
     assert "recurrent state" in refused(built(transformers.GPT2Model, config), tokens())
     assert "Pass tokens" in refused(mamba())
     assert "context before the tokens" in refused(mamba(), tokens(), state=torch.zeros(4, 2))
+    assert "own tokenizer" in refused(mamba(), tokens() + TOKENS)
     assert "features axis" in refused(mamba(), tokens().unsqueeze(-1))
     assert "same length" in refused(recurrent_gemma(), tokens(2, 30), lengths=torch.tensor([30, 20]))
     assert "chunks" in refused(recurrent_gemma(), tokens(2, 300), chunks=2)

@@ -35,6 +35,7 @@ def language_problem(model: nn.Module, request: Request) -> Problem:
         raise Unsupported(f"Expected a language model where there is {request.dtype}, got {device}. Move it: model.to('cpu').")
     values, lengths = _tokens(request)
     _checks.same_device(values, device, "inputs")
+    _within_vocabulary(values, model)
     system = LanguageModel(model, dtype=request.dtype, coupled=request.coupled)
     if lengths is not None and system.grows:
         raise Unsupported(
@@ -44,6 +45,16 @@ def language_problem(model: nn.Module, request: Request) -> Problem:
     sequences = sequences_of(values.transpose(0, 1), lengths, request, device, batch=len(values))
     state = system.initial_state(sequences.batch, torch.empty(0, dtype=request.dtype, device=device))
     return Problem(system, sequences, state, next(model.parameters()).dtype)
+
+
+def _within_vocabulary(values: Tensor, model: Any) -> None:
+    """Tokens are rows of the model's embedding."""
+    size = model.get_input_embeddings().num_embeddings
+    if not values.is_floating_point() and not 0 <= int(values.min()) <= int(values.max()) < size:
+        raise InvalidInput(
+            f"Expected tokens from 0 to {size - 1}, the model's vocabulary, got {int(values.min())} to {int(values.max())}. "
+            "Tokenize with the model's own tokenizer, and give padding through the attention mask, not as -100."
+        )
 
 
 def _tokens(request: Request) -> tuple[Tensor, Any]:
