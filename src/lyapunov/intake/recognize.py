@@ -14,6 +14,7 @@ from lyapunov import _checks
 from lyapunov._shapes import State
 from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.intake.captured import Captured, captured_problem
+from lyapunov.intake.foreign import is_recurrent, native, native_state, require_usable
 from lyapunov.intake.inputs import Sequences, autonomous, cast, copied
 from lyapunov.intake.languages import is_language_model, language_problem
 from lyapunov.intake.layers import CELLS, LAYERS, cell_problem, layer_problem
@@ -42,6 +43,8 @@ def recognize(system: Any, request: Request) -> Problem:
 def _problem(system: Any, request: Request) -> Problem:
     if isinstance(system, Captured):
         return captured_problem(system, request)
+    request = replace(request, state=native_state(system, request.state))
+    system = native(system)
     if isinstance(system, LAYERS):
         return layer_problem(system, request)
     if isinstance(system, CELLS):
@@ -95,6 +98,7 @@ def _system(system: System, request: Request) -> Problem:
 
 
 def _step(function: Callable[..., Any], request: Request) -> Problem:
+    require_usable(function)
     if request.state is None or not tree_flatten(request.state)[0]:
         raise InvalidInput(
             "Expected `state` with a step function, got none: its shape cannot be guessed. Pass the initial state, batch first."
@@ -130,7 +134,7 @@ def _same_batch(state: State, batch: int, name: str = "state") -> None:
 def _refuse_containers(system: Any, request: Request) -> None:
     if not isinstance(system, nn.Module) or request.state is not None:
         return
-    cores = [name for name, part in system.named_modules() if isinstance(part, LAYERS + CELLS)]
+    cores = [name for name, part in system.named_modules() if is_recurrent(part)]
     if cores:
         raise Unsupported(
             f"Expected a recurrent module itself, got {type(system).__name__}, which holds {', '.join(cores)}. Pass "

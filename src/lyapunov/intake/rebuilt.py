@@ -1,0 +1,77 @@
+"""PyTorch's own layer or cell around weights that something else holds."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from lyapunov.errors import Unsupported
+
+_GATES: dict[type[nn.Module], int] = {
+    nn.RNN: 1,
+    nn.GRU: 3,
+    nn.LSTM: 4,
+    nn.RNNCell: 1,
+    nn.GRUCell: 3,
+    nn.LSTMCell: 4,
+}
+
+
+def rebuilt(
+    kind: type[nn.Module],
+    weights: Mapping[str, Tensor],
+    *,
+    batch_first: bool = False,
+    nonlinearity: str | None = None,
+    like: nn.Module,
+) -> nn.Module:
+    """A layer or cell of PyTorch's with these very tensors as its weights: nothing is copied, and their graph is kept.
+
+    weights: by PyTorch's names; all sizes are read off them. nonlinearity: for an RNN. like: what the weights are from; its
+    forward pre-hooks come along, so that they are seen, but for those that only gather its weights.
+    Raises Unsupported where the weights are not those of such a layer.
+    """
+    layered = issubclass(kind, nn.RNNBase)
+    last = "_l0" if layered else ""
+    try:
+        hidden, features = weights[f"weight_hh{last}"].shape[0] // _GATES[kind], weights[f"weight_ih{last}"].shape[1]
+        options: dict[str, Any] = {"bias": f"bias_ih{last}" in weights, "device": "meta"}
+    except (KeyError, IndexError):
+        raise _no_weights(kind, weights, like) from None
+    if nonlinearity is not None:
+        options["nonlinearity"] = nonlinearity
+    if layered:
+        options |= _of_layers(weights, batch_first)
+    module = kind(features, hidden, **options)
+    wanted = {name: weight.shape for name, weight in module.named_parameters()}
+    if wanted != {name: weight.shape for name, weight in weights.items()}:
+        raise _no_weights(kind, weights, like)
+    for name, weight in weights.items():
+        delattr(module, name)  # a tensor that is no parameter cannot take the place of one
+        setattr(module, name, weight)
+    hooks = {at: hook for at, hook in like._forward_pre_hooks.items() if not gathers(hook)}
+    module._forward_pre_hooks.update(hooks)
+    return module.train(like.training)
+
+
+def gathers(hook: Any) -> bool:
+    """Whether a hook is one of `fully_shard`, which gathers a module's weights before it runs."""
+    return str(getattr(hook, "__module__", "")).startswith("torch.distributed.fsdp")
+
+
+def _of_layers(weights: Mapping[str, Tensor], batch_first: bool) -> dict[str, Any]:
+    """What a layer has and a cell has not."""
+    options: dict[str, Any] = {
+        "num_layers": sum(name.startswith("weight_ih") and not name.endswith("_reverse") for name in weights),
+        "bidirectional": "weight_ih_l0_reverse" in weights,
+        "batch_first": batch_first,
+    }
+    return options | ({"proj_size": weights["weight_hr_l0"].shape[0]} if "weight_hr_l0" in weights else {})
+
+
+def _no_weights(kind: type[nn.Module], weights: Mapping[str, Tensor], like: nn.Module) -> Unsupported:
+    found = ", ".join(f"{name} {tuple(weight.shape)}" for name, weight in weights.items()) or "none"
+    return Unsupported(
+        f"Expected {type(like).__name__} with the weights of nn.{kind.__name__}, got {found}. Pass the module that it was made "
+        "from, or one step of it as step(state, x)."
+    )
