@@ -45,19 +45,13 @@ ORDER = {
         "checkpoint",
         "problem",
         "layers",
-        "rebuilt",
-        "keras_layers",
-        "scripted",
         "foreign",
-        "untouched",
-        "watch",
-        "calls",
-        "directions",
-        "captured",
-        "capture",
         "languages",
+        "capturing",
         "recognize",
     ),
+    "intake/foreign": ("rebuilt", "keras_layers", "scripted", "native"),
+    "intake/capturing": ("untouched", "watch", "calls", "directions", "captured", "capture"),
     "tangent": (
         "drive",
         "workers",
@@ -93,7 +87,7 @@ ORDER = {
     "tasks": ("text", "characters", "demo"),
     "cli": ("__init__", "demo", "spectrum"),
 }
-"""Files of a folder: each may build on those before it."""
+"""Files (and folders) of a folder: each may build on those before it."""
 FILES = sorted(ROOT.rglob("*.py"))
 MAX_LINES, MEAN_LINES, MAX_BODY, USUAL_BODY = 400, 150, 60, 20
 
@@ -138,20 +132,22 @@ def violations(path: Path, modules: set[str]) -> list[str]:
     own = path.relative_to(ROOT).with_suffix("").parts
     if own == ("__init__",):
         return []
-    wrong = []
-    for module in modules:
-        other = tuple(module.split(".")[1:])
-        inside = len(own) > 1 and other[:1] == own[:1]
-        if inside and own[1] != "__init__":
-            order = ORDER[own[0]]
-            target = other[1] if len(other) > 1 else "__init__"
-            if target not in order or order.index(target) >= order.index(own[1]):
-                wrong.append(f"{'/'.join(own)} imports {module}: sideways inside its folder")
-        elif not inside and level(other) >= level(own) and level(other) > 0:
-            wrong.append(f"{'/'.join(own)} imports {module}: upward or sideways")
-        elif not inside and not other:
-            wrong.append(f"{'/'.join(own)} imports the package's root")
-    return wrong
+    return [wrong for module in modules if (wrong := violation(own, tuple(module.split(".")[1:])))]
+
+
+def violation(own: tuple[str, ...], other: tuple[str, ...]) -> str:
+    shared = next((at for at, (a, b) in enumerate(zip(own, other, strict=False)) if a != b), min(len(own), len(other)))
+    names = f"{'/'.join(own)} imports {'/'.join(other)}"
+    if not other:
+        return f"{names}the package's root"
+    if not shared:
+        return f"{names}: upward or sideways" if level(other) >= level(own) and level(other) > 0 else ""
+    if own[shared] == "__init__":
+        return ""
+    order = ORDER["/".join(own[:shared])]
+    target = other[shared] if len(other) > shared else "__init__"
+    allowed = target in order and order.index(target) < order.index(own[shared])
+    return "" if allowed else f"{names}: sideways inside its folder"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -164,14 +160,20 @@ def test_the_test_would_see_a_wrong_import() -> None:
     assert violations(ROOT / "tangent" / "rollout.py", {"lyapunov.estimate.result"})
     assert violations(ROOT / "systems" / "rnn.py", {"lyapunov.systems.stack"})
     assert violations(ROOT / "systems" / "rnn.py", {"lyapunov"})
+    assert violations(ROOT / "intake" / "foreign" / "native.py", {"lyapunov.intake.capturing"})
+    assert violations(ROOT / "intake" / "foreign" / "rebuilt.py", {"lyapunov.intake.foreign.native"})
+    assert not violations(ROOT / "intake" / "capturing" / "calls.py", {"lyapunov.intake.layers", "lyapunov.systems"})
     assert not violations(ROOT / "systems" / "stack.py", {"lyapunov.systems.rnn", "lyapunov._shapes"})
 
 
 def test_every_room_is_known() -> None:
-    folders = {path.parent.name for path in FILES if path.parent != ROOT}
-    assert folders == set(LEVELS)
+    folders = {path.parent.relative_to(ROOT).as_posix() for path in FILES if path.parent != ROOT}
+    assert folders == set(ORDER)
+    assert {folder for folder in folders if "/" not in folder} == set(LEVELS)
     for folder in folders:
-        files = {path.stem for path in (ROOT / folder).glob("*.py")}
+        files = {path.stem for path in (ROOT / folder).glob("*.py")} | {
+            path.parent.name for path in (ROOT / folder).glob("*/*.py")
+        }
         assert files - {"__init__"} == set(ORDER[folder]) - {"__init__"}
 
 
@@ -183,6 +185,8 @@ def test_leaves_of_a_folder_are_reached_through_its_interface_from_outside() -> 
             other = tuple(module.split(".")[1:])
             if len(other) > 1 and other[0] in LEVELS and other[0] != own[0]:
                 assert other[:2] in public_files, f"{'/'.join(own)} reaches into {module}"
+            if len(other) > 2 and "/".join(other[:2]) in ORDER:
+                assert own[:2] == other[:2], f"{'/'.join(own)} reaches into {module}"
 
 
 def test_files_and_bodies_are_small() -> None:

@@ -1,7 +1,6 @@
 """From what users have to a System, the sequences that drive it, and the state it starts from."""
 
-from lyapunov.intake.capture import capture
-from lyapunov.intake.captured import Captured
+from lyapunov.intake.capturing import Captured, capture
 from lyapunov.intake.checkpoint import Checkpoint, Nonlinearity, load_checkpoint
 from lyapunov.intake.files import encode, existing, one_hot_sequences, read_inputs, read_text
 from lyapunov.intake.inputs import Sequences, digest

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 from lyapunov import _checks
 from lyapunov._shapes import State
 from lyapunov.errors import InvalidInput, Unsupported
-from lyapunov.intake.captured import Captured, captured_problem
+from lyapunov.intake.capturing import Captured, captured_problem
 from lyapunov.intake.foreign import is_recurrent, native, native_state, require_usable
 from lyapunov.intake.inputs import Sequences, autonomous, cast, copied
 from lyapunov.intake.languages import is_language_model, language_problem

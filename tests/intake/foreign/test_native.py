@@ -20,7 +20,8 @@ from torch.nn.utils.parametrizations import weight_norm
 
 import lyapunov
 from cases import drawn, seeded
-from lyapunov.intake.foreign import is_quantised, is_recurrent, native, native_state
+from lyapunov.intake.foreign import is_recurrent, native, native_state
+from lyapunov.intake.foreign.native import is_quantised
 from lyapunov.systems import known
 from test_bad_input import assert_form
 

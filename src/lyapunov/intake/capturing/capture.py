@@ -10,11 +10,11 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from lyapunov.errors import InvalidInput, Unsupported
-from lyapunov.intake.calls import chains, starts_apart, stretch, together
-from lyapunov.intake.captured import Captured, Core, plain_name
+from lyapunov.intake.capturing.calls import chains, starts_apart, stretch, together
+from lyapunov.intake.capturing.captured import Captured, Core, plain_name
+from lyapunov.intake.capturing.untouched import untouched
+from lyapunov.intake.capturing.watch import Pass, apart, watched, watched_replaced
 from lyapunov.intake.layers import CELLS, LAYERS, has_own_forward
-from lyapunov.intake.untouched import untouched
-from lyapunov.intake.watch import Pass, apart, watched, watched_replaced
 
 _ROUNDING = 1e-3
 """Two passes from one random state may differ by so much: some sums on a GPU come in no fixed order."""

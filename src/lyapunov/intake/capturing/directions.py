@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lyapunov.intake.calls import Piece, Received, as_taken
+from lyapunov.intake.capturing.calls import Piece, Received, as_taken
 from lyapunov.intake.layers import LAYERS
 from lyapunov.systems import evaluating
 

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from lyapunov import _checks
 from lyapunov.errors import InvalidInput, Unsupported
-from lyapunov.intake.calls import Piece, Received, as_taken
-from lyapunov.intake.directions import layers_of
+from lyapunov.intake.capturing.calls import Piece, Received, as_taken
+from lyapunov.intake.capturing.directions import layers_of
 from lyapunov.intake.inputs import Sequences
 from lyapunov.intake.layers import LAYERS, cell_problem, kind_of, layer_problem, require_plain
 from lyapunov.intake.problem import Problem, Request

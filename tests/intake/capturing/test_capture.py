@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 import lyapunov
 from cases import drawn
-from lyapunov.intake.directions import layers_of
+from lyapunov.intake.capturing.directions import layers_of
 from lyapunov.systems import GRU, LSTM, Beside
 from models import (
     BATCH,

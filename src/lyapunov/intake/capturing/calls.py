@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence, pad_sequence
 
+from lyapunov.intake.capturing.watch import Call
 from lyapunov.intake.layers import CELLS
-from lyapunov.intake.watch import Call
 
 
 @dataclass(frozen=True)
