@@ -353,6 +353,11 @@ def test_an_error_within_the_model_leaves_it_as_it_was() -> None:
     assert vars(model.backbone.config).get("_attn_implementation_internal") == attention
 
 
+def test_capture_says_to_pass_a_language_model_by_itself() -> None:
+    with pytest.raises(lyapunov.Unsupported, match="got 0, which is of another framework"):
+        lyapunov.capture(torch.nn.Sequential(mamba()), tokens())
+
+
 def refused(model, *args, **kwargs) -> str:
     with pytest.raises(lyapunov.LyapunovError) as caught:
         lyapunov.spectrum(model, *args, **kwargs)

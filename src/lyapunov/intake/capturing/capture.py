@@ -11,9 +11,11 @@ from torch.nn.parameter import is_lazy
 
 from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.intake.capturing.calls import chains, starts_apart, stretch, together
-from lyapunov.intake.capturing.captured import Captured, Core, plain_name
+from lyapunov.intake.capturing.captured import Captured, Core, plain_name, shown
 from lyapunov.intake.capturing.untouched import untouched
 from lyapunov.intake.capturing.watch import Pass, apart, watched, watched_replaced
+from lyapunov.intake.foreign import is_recurrent
+from lyapunov.intake.languages import is_language_model
 from lyapunov.intake.layers import CELLS, LAYERS, has_own_forward
 
 _ROUNDING = 1e-3
@@ -92,6 +94,12 @@ def _cores(owner: nn.Module) -> dict[str, Any]:
     cores = {plain_name(name): module for name, module in modules if isinstance(module, LAYERS + CELLS)}
     if cores:
         return cores
+    others = [shown(name) for name, module in modules if is_recurrent(module) or is_language_model(module)]
+    if others:
+        raise Unsupported(
+            f"Expected one of PyTorch's own recurrent layers inside, got {others[0]}, which is of another framework. Pass it "
+            "by itself, with the inputs that it receives: lyapunov.spectrum(part, inputs)."
+        )
     kinds = list(dict.fromkeys(type(module).__name__ for _, module in modules))
     more = f" and {len(kinds) - _SHOWN} more" if len(kinds) > _SHOWN else ""
     known = ", ".join(f"nn.{kind.__name__}" for kind in LAYERS + CELLS)
