@@ -150,14 +150,14 @@ def _result(growth: Growth, problem: Problem, settings: Settings) -> Spectrum:
     tolerated = ADAPTED if "qr_every" in settings.chosen else FORCED
     found = estimates(growth, k=settings.k, sizes=sizes, dt=settings.dt, tolerated=tolerated)
     labels = problem.system.labels
-    found = replace(found, layer=_layers(labels, sizes)[found.layer])
+    if isinstance(problem.system.tangent_size, tuple):
+        found = replace(found, layer=_layers(labels, sizes)[found.layer])
     return Spectrum(**vars(found), settings=settings, verdict=judge(found, settings, growth, labels))
 
 
 def _layers(labels: tuple[Label, ...], sizes: tuple[int, ...]) -> torch.Tensor:
-    """The layer that each block is; one block over all layers is called 0."""
-    firsts = [labels[sum(sizes[:at])].layer for at in range(len(sizes))]
-    return torch.tensor(firsts if len(sizes) > 1 else [0])
+    """(blocks,): the layer that each block is, by its first row."""
+    return torch.tensor([labels[sum(sizes[:at])].layer for at in range(len(sizes))])
 
 
 def _warn_of_tail(result: Spectrum) -> None:

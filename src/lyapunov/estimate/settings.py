@@ -172,7 +172,11 @@ def _way(problem: Problem, wishes: Wishes) -> Method:
             f"Expected a system with triangular Jacobians for method='closed', got {problem.system.name}. Leave `method` out: "
             "its exponents are found by QR."
         )
-    if wishes.method is None and wishes.chunks > 1:
+    if wishes.chunks > 1:
+        if wishes.method == "closed":
+            raise InvalidInput(
+                "Expected `chunks` left out with method='closed', got both. Chunks are for frames; leave one out."
+            )
         return "qr"
     return wishes.method or ("closed" if triangular else "qr")
 

@@ -12,17 +12,22 @@ from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 
 
-class CastCall:
-    """`function(*args)` with the weights of every module it reaches cast for the time of the call.
+def modules_reached(function: Any) -> tuple[nn.Module, ...]:
+    """The outermost modules that a function calls upon, each once.
 
-    Reached are: the function itself where it is a module or a method of one, and what a plain function finds in its closure,
+    Those are: the function itself where it is a module or a method of one, and what a plain function finds in its closure,
     its defaults and the globals that it names, an object in its attributes, a `partial` in its arguments; in lists and
     dictionaries as well, and through functions of the same file that are found there.
     """
+    return tuple(_modules(function, set()))
+
+
+class CastCall:
+    """`function(*args)` with the weights of every module it reaches cast for the time of the call."""
 
     def __init__(self, function: Callable[..., Any], dtype: torch.dtype, device: torch.device) -> None:
         function = getattr(function, "_torchdynamo_orig_callable", function)
-        self.modules = tuple(_modules(function, set()))
+        self.modules = modules_reached(function)
         self._held = _Held(function, self.modules)
         tensors = {**dict(self._held.named_parameters()), **dict(self._held.named_buffers())}
         self._cast = {name: cast_tensor(tensor, dtype, device) for name, tensor in tensors.items()}

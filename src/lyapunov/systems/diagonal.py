@@ -9,7 +9,7 @@ from torch.nn.functional import softplus
 
 from lyapunov._shapes import Frame, Input, PerSequence, Rows, State
 from lyapunov.errors import BadSystem
-from lyapunov.systems.casting import CastCall, cast_tensor, evaluating
+from lyapunov.systems.casting import CastCall, cast_tensor, evaluating, modules_reached
 from lyapunov.systems.closed import ClosedForm, Tangent, joined
 from lyapunov.systems.system import Keep, Label
 
@@ -36,9 +36,9 @@ class Diagonal(ClosedForm):
         self, gates: Gates, shape: Sequence[int], *, is_complex: bool = False, name: str = "diagonal recurrence"
     ) -> None:
         self._gates, self._shape, self._is_complex, self.name = gates, torch.Size(shape), is_complex, name
-        found = CastCall(gates, torch.float64, torch.device("cpu")).modules
-        weights = [weight for module in found for weight in module.parameters()]
-        self._modules, self.device = found, weights[0].device if weights else torch.device("cpu")
+        self._modules = modules_reached(gates)
+        weights = [weight for module in self._modules for weight in module.parameters()]
+        self.device = weights[0].device if weights else torch.device("cpu")
         self._calls: dict[torch.dtype, CastCall] = {}
 
     @property

@@ -75,7 +75,7 @@ class CacheMemory(Memory):
 
     def __init__(self, model: Any) -> None:
         super().__init__(model)
-        self._template = _probed(model)
+        self._template = self._probed()
         layers = list(enumerate(self._template.layers))
         self._attention = [at for at, layer in layers if isinstance(getattr(layer, "keys", None), Tensor)]
         self._places = [
@@ -85,17 +85,29 @@ class CacheMemory(Memory):
             for number, value in sorted(getattr(layer, name, {}).items())
             if isinstance(value, Tensor)
         ]
-        if not self._places:
+        self.leaves = self._found()
+        if not self.leaves:
             raise Unsupported(
                 f"Expected a language model with a recurrent state, got {type(model).__name__}, whose cache has none (keys and "
                 "values of attention, or nothing). Pass Mamba, RWKV, xLSTM, RecurrentGemma, or a hybrid of such."
             )
-        self.leaves = tuple(
-            Leaf(at, name.split("_")[0], tuple(_held(self._template.layers[at], name, number).shape[1:]), name != "conv_states")
-            for at, name, number in self._places
-        )
         self.grows = bool(self._attention)
         self.triangular = self._config.model_type in _DIAGONAL
+
+    def _probed(self) -> Any:
+        """The cache after one token."""
+        from transformers import DynamicCache
+
+        cache = DynamicCache(config=self._config)
+        token = torch.zeros(1, 1, dtype=torch.long, device=next(self._model.parameters()).device)
+        with evaluating(self._model), torch.no_grad():
+            self._model(input_ids=token, cache=cache, use_cache=True)
+        return cache
+
+    def _found(self) -> tuple[Leaf, ...]:
+        """What the cache keeps besides attention."""
+        held = [(at, name, _held(self._template.layers[at], name, number)) for at, name, number in self._places]
+        return tuple(Leaf(at, name.split("_")[0], tuple(value.shape[1:]), name != "conv_states") for at, name, value in held)
 
     def _carried(self, batch: int, like: Tensor) -> Leaves:
         caches = [getattr(self._template.layers[at], name) for at in self._attention for name in ("keys", "values")]
@@ -123,22 +135,22 @@ class RecurrentGemmaMemory(CacheMemory):
     """RecurrentGemma keeps the state of its recurrent blocks in the modules themselves, beside the cache of its attention."""
 
     def __init__(self, model: Any) -> None:
-        Memory.__init__(self, model)
         self._blocks = [
             (at, layer.temporal_block) for at, layer in enumerate(model.layers) if hasattr(layer.temporal_block, "rg_lru")
         ]
+        super().__init__(model)
+
+    def _probed(self) -> Any:
         with self._left_alone():
-            self._template = _probed(model)
-        layers = self._template.layers
-        self._attention = [at for at, layer in enumerate(layers) if isinstance(getattr(layer, "keys", None), Tensor)]
+            return super()._probed()
+
+    def _found(self) -> tuple[Leaf, ...]:
         width, taps = self._config.lru_width, self._config.conv1d_width
-        self.leaves = tuple(
+        return tuple(
             leaf
             for at, _ in self._blocks
             for leaf in (Leaf(at, "conv", (width, taps - 1), False), Leaf(at, "recurrent", (width,), True))
         )
-        self._places = []
-        self.grows = bool(self._attention)
 
     def advance(self, call: Call, token: dict[str, Tensor], leaves: Leaves, carried: Leaves) -> tuple[Leaves, Leaves]:
         """The state in the modules for the time of the call."""
@@ -248,6 +260,7 @@ class XLstmMemory(Memory):
 
 _KINDS = {"rwkv": RwkvMemory, "xlstm": XLstmMemory, "recurrent_gemma": RecurrentGemmaMemory}
 _DIAGONAL = {
+    "recurrent_gemma",
     "mamba",
     "mamba2",
     "falcon_mamba",
@@ -265,17 +278,6 @@ _DIAGONAL = {
 def memory_of(model: Any) -> Memory:
     """How a model of transformers (without its head) keeps its state."""
     return _KINDS.get(model.config.model_type, CacheMemory)(model)
-
-
-def _probed(model: Any) -> Any:
-    """The cache of the model after one token."""
-    from transformers import DynamicCache
-
-    cache = DynamicCache(config=model.config)
-    token = torch.zeros(1, 1, dtype=torch.long, device=next(model.parameters()).device)
-    with evaluating(model), torch.no_grad():
-        model(input_ids=token, cache=cache, use_cache=True)
-    return cache
 
 
 @contextmanager

@@ -629,7 +629,9 @@ def test_what_is_no_model_is_refused() -> None:
     refused(lambda: lyapunov.capture(nn.LSTM, INPUTS), "the class LSTM")
     refused(lambda: lyapunov.capture(torch.tanh, INPUTS), "a torch.nn.Module")
     lazy = nn.Sequential(layer(nn.GRU, FEATURES, UNITS), First(), nn.LazyLinear(2))
-    refused(lambda: lyapunov.capture(lazy, INPUTS), "lazy", lyapunov.InvalidInput)
+    refused(lambda: lyapunov.capture(lazy, INPUTS), "not initialised", lyapunov.InvalidInput)
+    empty = nn.Sequential(layer(nn.GRU, FEATURES, UNITS)).to("meta")
+    refused(lambda: lyapunov.capture(empty, INPUTS), "on the meta device", lyapunov.InvalidInput)
 
 
 class First(nn.Module):

@@ -313,3 +313,25 @@ def test_another_backend_is_refused(tmp_path: Any) -> None:
     place = {**os.environ, "KERAS_BACKEND": "jax", "KERAS_HOME": str(tmp_path), "JAX_PLATFORMS": "cpu"}
     told = subprocess.run([sys.executable, "-c", code], env=place, capture_output=True, text=True, check=True).stdout
     assert "on the PyTorch backend, got LSTM on another. Set KERAS_BACKEND=torch" in told
+
+
+def test_capture_names_what_it_does_not_follow(keras: ModuleType) -> None:
+    class Mixed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.below = with_weights(keras.layers.LSTM(FEATURES, return_sequences=True), torch.float32)
+            with torch.random.fork_rng():
+                self.above = nn.LSTM(FEATURES, UNITS, batch_first=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.above(self.below(x))[0]
+
+    with pytest.warns(lyapunov.LyapunovWarning, match=r"got below \(LSTM\), whose calls are not followed"):
+        captured = lyapunov.capture(Mixed(), INPUTS.float())
+    assert captured.names == ("above",)
+    alone = nn.Sequential(with_weights(keras.layers.GRU(UNITS), torch.float32))
+    with pytest.raises(lyapunov.Unsupported, match=r"got 0 \(GRU\)"):
+        lyapunov.capture(alone, INPUTS.float())
+    whole = keras.Sequential([keras.layers.Input((STEPS, FEATURES)), keras.layers.LSTM(UNITS)])
+    with pytest.raises(lyapunov.Unsupported, match="layers"):
+        lyapunov.capture(whole, INPUTS.float())

@@ -209,6 +209,13 @@ def test_what_is_quantised_in_parts_is_refused() -> None:
     assert_refused(dynamic(Model()), r"which holds core.*model\.core")
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_capture_says_of_a_quantised_layer_why_it_is_refused() -> None:
+    model = nn.Sequential(dynamic(nn.Sequential(seeded(nn.LSTM, 3, 4)))[0])
+    with pytest.raises(lyapunov.Unsupported, match="derivative zero"):
+        lyapunov.capture(model, torch.zeros(2, 2, 3))
+
+
 def test_a_quantised_readout_is_no_matter() -> None:
     model = nn.Sequential(seeded(nn.LSTM, FEATURES, UNITS), dynamic(seeded(nn.Linear, UNITS, 2)))
     assert is_quantised(model[1])
@@ -270,6 +277,12 @@ def test_gathered_weights_are_those_of_the_moment_and_keep_their_graph(group: No
         plain.weight_hh_l0.mul_(0.5)
     assert torch.equal(exponents(module), exponents(plain))
     assert not torch.equal(exponents(module), before)
+
+
+def test_capture_of_a_sharded_model_is_refused_with_two_ways_to_go_on(group: None) -> None:
+    model = nn.Sequential(sharded(seeded(nn.LSTM, 3, 4)))
+    with pytest.raises(lyapunov.Unsupported, match="by itself, on every rank"):
+        lyapunov.capture(model, torch.zeros(5, 2, 3, dtype=torch.float64))
 
 
 def test_hooks_of_users_on_a_sharded_layer_are_still_seen(group: None) -> None:

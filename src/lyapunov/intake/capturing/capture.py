@@ -1,20 +1,20 @@
 """`capture(...)`: the recurrent cores inside a user's model, with what they really receive, and who feeds whom."""
 
 import math
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from torch import nn
-from torch.nn.parameter import is_lazy
 
-from lyapunov.errors import InvalidInput, Unsupported
+from lyapunov.errors import LyapunovWarning, Unsupported
 from lyapunov.intake.capturing.calls import chains, starts_apart, stretch, together
 from lyapunov.intake.capturing.captured import Captured, Core, plain_name, shown
 from lyapunov.intake.capturing.untouched import untouched
 from lyapunov.intake.capturing.watch import Pass, apart, watched, watched_replaced
-from lyapunov.intake.foreign import is_recurrent
+from lyapunov.intake.foreign import is_recurrent, native, require_whole
 from lyapunov.intake.languages import is_language_model
 from lyapunov.intake.layers import CELLS, LAYERS, has_own_forward
 
@@ -84,28 +84,47 @@ def _owner(model: Any) -> nn.Module:
     if not isinstance(owner, nn.Module):
         found = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
         raise Unsupported(f"Expected a torch.nn.Module, or a method of one, got {found}. Pass the model itself.")
-    if any(is_lazy(tensor) for tensor in [*owner.parameters(), *owner.buffers()]):
-        raise InvalidInput("Expected a model whose weights have their shapes, got lazy ones. Call the model once before.")
+    native(owner)  # raises for a model that cannot be watched, or that is no model but a layer that is refused
+    require_whole(owner)
     return owner
 
 
 def _cores(owner: nn.Module) -> dict[str, Any]:
     modules = list(owner.named_modules())
     cores = {plain_name(name): module for name, module in modules if isinstance(module, LAYERS + CELLS)}
+    others = _foreign(modules)
     if cores:
+        if others:
+            warnings.warn(f"Expected PyTorch's own recurrent layers only, got {_apart(others)}", LyapunovWarning, stacklevel=3)
         return cores
-    others = [shown(name) for name, module in modules if is_recurrent(module) or is_language_model(module)]
     if others:
-        raise Unsupported(
-            f"Expected one of PyTorch's own recurrent layers inside, got {others[0]}, which is of another framework. Pass it "
-            "by itself, with the inputs that it receives: lyapunov.spectrum(part, inputs)."
-        )
+        raise Unsupported(f"Expected one of PyTorch's own recurrent layers inside, got {_apart(others)}")
     kinds = list(dict.fromkeys(type(module).__name__ for _, module in modules))
     more = f" and {len(kinds) - _SHOWN} more" if len(kinds) > _SHOWN else ""
     known = ", ".join(f"nn.{kind.__name__}" for kind in LAYERS + CELLS)
     raise Unsupported(
         f"Expected a model with one of {known} inside, got modules of the types {', '.join(kinds[:_SHOWN])}{more}. Pass one "
         "step of its recurrence as step(state, x) to lyapunov.spectrum, with the inputs it receives."
+    )
+
+
+def _foreign(modules: list[tuple[str, nn.Module]]) -> dict[str, nn.Module]:
+    """Recurrent parts that are not PyTorch's own, without what they consist of."""
+    found: dict[str, nn.Module] = {}
+    for name, module in modules:
+        within = any(name.startswith(outer + ".") for outer in found if outer)
+        if not within and not isinstance(module, LAYERS + CELLS) and (is_recurrent(module) or is_language_model(module)):
+            found[name] = module
+    return found
+
+
+def _apart(others: dict[str, nn.Module]) -> str:
+    """The names of foreign parts, and what to do with them; raises where the first one would be refused by itself."""
+    native(next(iter(others.values())))
+    named = ", ".join(f"{shown(name)} ({type(module).__name__})" for name, module in others.items())
+    return (
+        f"{named}, whose calls are not followed. Pass it by itself, with the inputs that it receives: "
+        "lyapunov.spectrum(part, inputs)."
     )
 
 

@@ -92,15 +92,23 @@ def require_usable(step: Any) -> None:
     Raises InvalidInput for weights without values, and Unsupported for quantised and sharded parts.
     """
     owner = step if isinstance(step, nn.Module) else getattr(step, "__self__", None)
-    for name, part in owner.named_modules() if isinstance(owner, nn.Module) else ():
+    if not isinstance(owner, nn.Module):
+        return
+    for name, part in owner.named_modules():
         if is_quantised(part):
             raise _quantised(f"{type(part).__name__} at {name or 'the top'}")
+    require_whole(owner)
+
+
+def require_whole(model: nn.Module) -> None:
+    """Weights that are there and whole, for a module that is to be called. Raises InvalidInput and Unsupported."""
+    for name, part in model.named_modules():
         if _is_sharded(part):
             raise Unsupported(
-                f"Expected a step with whole weights, got {name or type(part).__name__} sharded by fully_shard: a step would "
-                "run its collectives, and leave it broken. Pass a plain copy with state_dict = "
-                "torch.distributed.checkpoint.state_dict.get_model_state_dict(step, "
-                "options=StateDictOptions(full_state_dict=True)), called on every rank."
+                f"Expected whole weights, got {name or type(part).__name__} sharded by fully_shard: a call of it would run its "
+                "collectives, and leave it broken. Pass its recurrent layer by itself, on every rank; or load a copy from "
+                "state_dict = torch.distributed.checkpoint.state_dict.get_model_state_dict(model, "
+                "options=StateDictOptions(full_state_dict=True)), and pass that."
             )
         _require_values(part)
         _refuse_sharded(part)
