@@ -1,7 +1,8 @@
 """A zoo of recurrent cells from the literature, each handed to `lyapunov.spectrum` as it is: anything with a step goes.
 
-Run it: `python examples/zoo.py`. One row per cell: how many exponents its state has, the largest with its error, how many steps
-it remembers, and what the verdict is. All see the same inputs.
+Run it: `python examples/zoo.py`. One row per cell: how many exponents its state has, the largest with its error, how long it
+remembers (in steps; the leaky rate network in units of its tau), and what the verdict is. All see the same inputs. Cells that
+forget slowly or never, as the antisymmetric and the orthogonal one are built to, are called "too short", and rightly.
 """
 
 from collections.abc import Callable
@@ -21,7 +22,7 @@ Pair = tuple[Tensor, Tensor]
 class LeakyRate(nn.Module):
     """tau dr/dt = -r + W tanh(r) + U x, by a fourth-order Runge-Kutta step of length dt (Sompolinsky et al. 1988)."""
 
-    def __init__(self, gain: float = 1.5, dt: float = 0.1, tau: float = 1.0) -> None:
+    def __init__(self, gain: float = 1.5, dt: float = 0.2, tau: float = 1.0) -> None:
         super().__init__()
         self.weight = nn.Parameter(gain * torch.randn(UNITS, UNITS) / UNITS**0.5)
         self.enter = nn.Linear(FEATURES, UNITS)
@@ -70,7 +71,10 @@ class CoRNN(nn.Module):
 
 
 class LEM(nn.Module):
-    """z' = (1 - a) z + a tanh(.. y), y' = (1 - b) y + b tanh(.. z'), a and b learned time scales (Rusch et al. 2022)."""
+    """z' = (1 - a) z + a tanh(W y + V x), y' = (1 - b) y + b tanh(R z' + T x) (Rusch et al. 2022).
+
+    a = dt sigmoid(W_a y + V_a x) and b, likewise, are learned lengths of a step.
+    """
 
     def __init__(self, dt: float = 0.5) -> None:
         super().__init__()
@@ -102,11 +106,12 @@ class LayerNormLSTM(nn.Module):
 
 
 class OrthogonalRNN(nn.Module):
-    """h' = modrelu(Q h + U x), Q = exp(skew) kept orthogonal by a parametrization (expRNN, Lezcano-Casado 2019)."""
+    """h' = modrelu(Q h + U x), Q = exp(A - A^T) by a parametrization (expRNN, Lezcano-Casado & Martinez-Rubio 2019)."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.turn = orthogonal(nn.Linear(UNITS, UNITS, bias=False), orthogonal_map="matrix_exp")
+        turn = nn.Linear(UNITS, UNITS, bias=False)
+        self.turn = orthogonal(turn, orthogonal_map="matrix_exp", use_trivialization=False)
         self.enter = nn.Linear(FEATURES, UNITS)
         self.bias = nn.Parameter(-0.01 * torch.rand(UNITS))
 
@@ -116,7 +121,7 @@ class OrthogonalRNN(nn.Module):
 
 
 class ShallowPLRNN(nn.Module):
-    """z' = A z + W1 relu(W2 z + h2) + h1 + C x, A diagonal (Hess et al. 2023)."""
+    """z' = A z + W1 (relu(W2 z + h2) - relu(W2 z)) + h1 + C x, A diagonal, clipped: bounded for |A| < 1 (Hess et al. 2023)."""
 
     def __init__(self, hidden: int = 64) -> None:
         super().__init__()
@@ -126,7 +131,8 @@ class ShallowPLRNN(nn.Module):
         nn.init.normal_(self.gather.weight, std=0.1)
 
     def forward(self, z: Tensor, x: Tensor) -> Tensor:
-        return self.leak * z + self.gather(relu(self.spread(z))) + self.enter(x)
+        clipped = relu(self.spread(z)) - relu(z @ self.spread.weight.mT)
+        return self.leak * z + self.gather(clipped) + self.enter(x)
 
 
 class EchoState(nn.Module):
@@ -176,7 +182,7 @@ class LRU(nn.Module):
         radius = torch.empty(UNITS // 2).uniform_(least**2, most**2).sqrt()
         self.nu = nn.Parameter(torch.log(-torch.log(radius)))
         self.theta = nn.Parameter(torch.log(torch.empty(UNITS // 2).uniform_(0.01, 6.28)))
-        self.enter = nn.Linear(FEATURES, UNITS)
+        self.enter = nn.Linear(FEATURES, UNITS, bias=False)
 
     def forward(self, z: Tensor, x: Tensor) -> Tensor:
         radius = torch.exp(-torch.exp(self.nu))
@@ -200,7 +206,7 @@ class Resident(NamedTuple):
 
 
 ZOO = (
-    Resident(LeakyRate, dt=0.1),
+    Resident(LeakyRate, dt=0.2),
     Resident(AntisymmetricRNN),
     Resident(CoRNN, parts=2),
     Resident(LEM, parts=2),
@@ -221,8 +227,9 @@ def main() -> None:
         torch.manual_seed(0)
         inputs = torch.randn(BATCH, STEPS, FEATURES)
         for resident in ZOO:
+            torch.manual_seed(0)
             cell = resident.kind()
-            result = lyapunov.spectrum(cell, inputs, state=resident.state(BATCH), k=6, dt=resident.dt)
+            result = lyapunov.spectrum(cell, inputs, state=resident.state(BATCH), k=1, dt=resident.dt)
             verdict = ", ".join(result.verdict.kinds) or "converged"
             memory = float(result.memory_times[0])
             numbers = f"{result.settings.size:10}{result.max:10.4f}{float(result.standard_errors[0]):10.4f}{memory:9.1f}"

@@ -62,3 +62,10 @@ def test_a_figure_has_a_line_for_every_layer() -> None:
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     assert [label.split(":")[0] for label in labels] == ["layer 0", "layer 1", "layer 2"]
     assert axes.lines[1].get_ydata().tolist() == result.exponents[result.layer == 1].tolist()
+
+
+def test_rates_are_per_unit_of_time() -> None:
+    (row, *_), (scaled, *_) = (lyapunov.spectrum(STACK, INPUTS, settle=5, align=10, dt=dt).by_layer() for dt in (1.0, 0.1))
+    assert scaled.largest == pytest.approx(10 * row.largest)
+    assert scaled.mean_standard_error == pytest.approx(10 * row.mean_standard_error)
+    assert scaled.memory == pytest.approx(row.memory / 10)

@@ -164,11 +164,38 @@ def test_a_state_that_blows_up_names_its_step() -> None:
     assert caught.value.partial.max == pytest.approx(math.log(1e200))
 
 
+def test_gates_that_see_the_inputs_alone_have_nothing_to_settle() -> None:
+    """However slowly the state forgets."""
+    system = Diagonal(lambda x: (torch.full_like(x, 0.9999), x), (FEATURES,))
+    result = lyapunov.spectrum(system, INPUTS)
+    assert result.settings.settle == 0
+    assert result.verdict.converged
+
+
 def test_without_inputs_steps_are_counted_beside_the_transients() -> None:
     system = Diagonal(lambda x: (torch.full((2, 3), 0.5), torch.ones(2, 3)), (3,))
     result = lyapunov.spectrum(system, state=torch.zeros(2, 3), steps=40, settle=7, align=3)
     assert result.settings.count == 40
     assert result.max == pytest.approx(math.log(0.5))
+
+
+def test_weights_are_those_of_the_moment() -> None:
+    gate, candidate = linear(SIZE), linear(SIZE)
+    gate.float(), candidate.float()
+    system = diagonal.min_gru(gate, candidate)
+    before = lyapunov.spectrum(system, INPUTS, settle=5)
+    with torch.no_grad():
+        gate.bias.add_(3.0)
+    after = lyapunov.spectrum(system, INPUTS, settle=5)
+    assert after.max < before.max - 0.5
+    assert torch.equal(after.exponents, lyapunov.spectrum(diagonal.min_gru(gate, candidate), INPUTS, settle=5).exponents)
+
+
+def test_a_real_decay_of_a_complex_state_is_one() -> None:
+    system = Diagonal(lambda x: (torch.full_like(x, 0.5), torch.complex(x, x)), (FEATURES,), is_complex=True)
+    result = lyapunov.spectrum(system, INPUTS, settle=5)
+    assert len(result.exponents) == 2 * FEATURES
+    assert result.min == pytest.approx(math.log(0.5))
 
 
 def test_chunks_are_of_frames() -> None:
@@ -181,6 +208,12 @@ def test_what_is_refused_says_what_to_do() -> None:
         lyapunov.spectrum(seeded(nn.GRU, FEATURES, 4, batch_first=True), INPUTS, method="closed")
     with pytest.raises(lyapunov.BadSystem, match=r"decay.expand"):
         lyapunov.spectrum(Diagonal(lambda x: (torch.tensor(0.5), x), (FEATURES,)), INPUTS)
+    with pytest.raises(lyapunov.InvalidInput, match="method='qr'"):
+        lyapunov.spectrum(min_gru()[0], INPUTS, qr_every=7)
+    with pytest.raises(lyapunov.InvalidInput, match="Chunks are for frames"):
+        lyapunov.spectrum(min_gru()[0], INPUTS, chunks=2, method="closed")
+    with pytest.raises(lyapunov.BadSystem, match="is_complex=True"):
+        lyapunov.spectrum(Diagonal(lambda x: (torch.complex(x, x), x), (FEATURES,)), INPUTS)
     with pytest.raises(lyapunov.BadSystem, match="to return"):
         lyapunov.spectrum(Diagonal(lambda x: x, (FEATURES,)), INPUTS)
 

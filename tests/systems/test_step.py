@@ -171,6 +171,65 @@ def test_modules_that_a_function_reaches_are_in_evaluation_mode_and_back() -> No
     assert drop.training
 
 
+class Remembering(nn.Module):
+    """A cell that keeps what it computed, and counts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.log, self.last = seeded(nn.GRUCell, 4, SIZE), [], None
+
+    def forward(self, h, x):
+        self.last = self.cell(x, h)
+        self.log.append(1)
+        return self.last
+
+
+def test_what_a_module_keeps_for_itself_is_as_before() -> None:
+    model = Remembering().train()
+    run(model)
+    assert model.last is None
+    assert model.log == []
+    assert model.training
+
+
+def test_weights_are_those_of_the_moment() -> None:
+    cell = seeded(nn.GRUCell, 4, SIZE, scale=1.0)
+    system = Step(lambda h, x: cell(x, h), START.double(), dtype=torch.float64)
+    before = lyapunov.spectrum(system, INPUTS, settle=5, align=10, k=2)
+    cell.float()
+    with torch.no_grad():
+        cell.weight_hh.mul_(3.0)
+    after = lyapunov.spectrum(system, INPUTS, settle=5, align=10, k=2)
+    torch.testing.assert_close(after.exponents, lyapunov.spectrum(cell, INPUTS, settle=5, align=10, k=2).exponents)
+    assert float((after.exponents - before.exponents).abs().max()) > 0.01
+
+
+def test_a_real_part_of_odd_size_may_stand_before_a_complex_one() -> None:
+    state = (torch.zeros(BATCH, 1), torch.zeros(BATCH, 2, dtype=torch.complex64))
+
+    def step(state, x):
+        real, turning = state
+        return 0.5 * real + x[:, :1], 0.9j * turning + x[:, 1:3]
+
+    assert run(step, state=state).sum == pytest.approx(math.log(0.5) + 4 * math.log(0.9))
+
+
+class Plain:
+    """An object with a method for a step, and modules among its attributes."""
+
+    def __init__(self) -> None:
+        self.cell = seeded(nn.GRUCell, 4, SIZE).float()
+
+    def turn(self, h, x):
+        return self.cell(x, h)
+
+
+def test_a_method_of_a_plain_object_has_its_modules_cast() -> None:
+    owner = Plain()
+    cell = owner.cell
+    assert torch.equal(run(owner.turn).exponents, run(lambda h, x: cell(x, h)).exponents)
+
+
 def test_state_is_handed_from_batch_to_batch() -> None:
     """Stateful training: the second half of long sequences, from where the first half ended, is the rest of the whole."""
     lstm = seeded(nn.LSTM, 4, SIZE, batch_first=True)
@@ -190,6 +249,24 @@ def test_a_rate_network_through_an_integrator_has_rates_per_unit_of_time() -> No
     assert result.sum == pytest.approx(float(expected.sum()), abs=1e-9)
 
 
+def test_slow_exponents_are_not_called_converged_before_frames_agree_in_proportion() -> None:
+    """A linear flow by small steps, eigenvalues known: what is off is said."""
+    rates = torch.tensor([-0.2, -0.5, -0.8, -1.2], dtype=torch.float64)
+    basis = drawn(4, 4, seed=12)
+    matrix = basis @ torch.diag(rates) @ torch.linalg.inv(basis)
+    dt = 0.01
+
+    def flow(r, x):
+        return r + dt * (r @ matrix.mT + x)
+
+    result = lyapunov.spectrum(flow, drawn(4, 1500, 4, seed=13), state=torch.zeros(4, 4), dt=dt)
+    exact = torch.log1p(dt * rates) / dt
+    assert float((result.exponents - exact).abs().max()) < 0.02 or "too short" in result.verdict.kinds
+    assert result.settings.align == 100
+    long = lyapunov.spectrum(flow, drawn(4, 3000, 4, seed=13), state=torch.zeros(4, 4), dt=dt, settle=200, align=1800)
+    torch.testing.assert_close(long.exponents, exact, rtol=0, atol=2e-3)
+
+
 def refused(error, step, **settings) -> str:
     with pytest.raises(error) as caught:
         run(step, **settings)
@@ -198,9 +275,12 @@ def refused(error, step, **settings) -> str:
 
 def test_what_is_refused_says_what_to_do() -> None:
     count = torch.zeros(BATCH, dtype=torch.long)
+    assert "got TypeError" in refused(lyapunov.BadSystem, lambda h: h)
+    assert "in that order" in refused(lyapunov.BadSystem, lambda x, h: CELL(x, h))
     assert "Return the pair" in refused(lyapunov.BadSystem, lambda h, x, c: CELL(x, h), carried=count)
     assert "batch first with 3" in refused(lyapunov.InvalidInput, lambda h, x, c: (CELL(x, h), c), carried=count[:2])
     assert "as `carried`" in refused(lyapunov.InvalidInput, lambda h, x: h, state=count.unsqueeze(-1))
+    assert "as `carried`" in refused(lyapunov.InvalidInput, lambda h, x: CELL(x, h), linearization="hidden")
     with pytest.raises(lyapunov.InvalidInput, match="step\\(state, x, carried\\) only"):
         lyapunov.spectrum(CELL, INPUTS, carried=count)
     assert math.isfinite(by_the_cell().max)

@@ -63,7 +63,14 @@ def _method(spectrum: "Spectrum") -> str:
     if settings.from_reset:
         before = "finite-time: from the initial state, nothing discarded"
     way = "closed form" if settings.method == "closed" else f"QR every {settings.qr_every}"
-    return f"{sequences} x {settings.count} steps counted, {before}; {way}; {settings.dtype}"
+    return f"{sequences} x {_counted(spectrum)} counted, {before}; {way}; {settings.dtype}"
+
+
+def _counted(spectrum: "Spectrum") -> str:
+    """Steps, from the shortest sequence to the longest where they differ."""
+    steps = spectrum.history_steps.sum(0)
+    least, most = int(steps.min()), int(steps.max())
+    return f"{most} step{'s' * (most != 1)}" if least == most else f"{least} to {most} steps ({int(steps.sum())} in all)"
 
 
 def _rows(spectrum: "Spectrum") -> list[tuple[str, ...]]:

@@ -11,11 +11,11 @@ from lyapunov.estimate.errors import errors
 if TYPE_CHECKING:
     from lyapunov.estimate.result import Spectrum
 
-COLUMNS = ("layer", "exponents", "largest", "± error", "memory", "mean", "± error", "lost")
+COLUMNS = ("layer", "exponents", "largest", "± error", "memory", "their mean", "± error", "lost")
 
 
 class LayerSummary(NamedTuple):
-    """Of the exponents computed, those of one layer. Nats per step (with `dt`, per unit of time); memory in steps.
+    """Of the exponents computed, those of one layer. Nats per step and memory in steps; with `dt`, in units of time.
 
     count: how many there are; lost: how many of them are -inf; mean: over those that are finite and reliable, None where
     there is none.

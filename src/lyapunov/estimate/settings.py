@@ -178,7 +178,12 @@ def _way(problem: Problem, wishes: Wishes) -> Method:
                 "Expected `chunks` left out with method='closed', got both. Chunks are for frames; leave one out."
             )
         return "qr"
-    return wishes.method or ("closed" if triangular else "qr")
+    method = wishes.method or ("closed" if triangular else "qr")
+    if method == "closed" and wishes.qr_every is not None:
+        raise InvalidInput(
+            f"Expected `qr_every` left out with the closed form, got {wishes.qr_every}. For frames pass method='qr'."
+        )
+    return method
 
 
 def _chunks(problem: Problem, wishes: Wishes) -> int:

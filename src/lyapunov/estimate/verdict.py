@@ -11,11 +11,12 @@ from lyapunov.estimate.errors import INDEPENDENT, student_quantile
 from lyapunov.estimate.settings import Settings
 from lyapunov.estimate.statistics import CERTIFIED, Estimates
 from lyapunov.systems import Label
-from lyapunov.tangent import AGREED, FOR_GOOD, TOGETHER, Growth
+from lyapunov.tangent import FOR_GOOD, TOGETHER, Growth
 
 Kind = Literal["too short", "drifting", "unreliable tail", "finite-time"]
 ENOUGH_BLOCKS = 6
 """Independent blocks, over all sequences, below which a standard error is a guess."""
+_COPIES = 1e-9
 _DRIFT, _DRIFT_ALONE, _LEVEL, _NAMED = 0.1, 0.5, 0.01, 5
 
 
@@ -90,7 +91,8 @@ def _state(estimates: Estimates, settings: Settings, growth: Growth) -> Finding 
         return None
     if apart > FOR_GOOD or settings.settle == 0:
         message = f"copies of the state from different starts were after {settings.settle} steps {apart:.0%} as far apart as"
-        return Finding("too short", f"{message} at first. Pass a larger settle, with longer inputs.")
+        remedy = "Pass a larger settle, with longer inputs, also where that is their nature (cycles, several attractors)."
+        return Finding("too short", f"{message} at first. {remedy}")
     wanted = math.ceil(settings.settle * math.log(TOGETHER) / math.log(apart))
     message = f"copies of the state from different starts were still {apart:.1%} apart after {settings.settle} steps;"
     return Finding("too short", f"{message} about {wanted} would do: inputs of {4 * wanted} steps, or settle={wanted}.")
@@ -98,28 +100,38 @@ def _state(estimates: Estimates, settings: Settings, growth: Growth) -> Finding 
 
 def _frame(settings: Settings, growth: Growth) -> Finding | None:
     left = growth.disagreement
-    if left is None or left <= AGREED:
+    if left is None or left <= growth.tolerated:
         return None
     if not math.isfinite(left):
         return Finding("too short", "no step was left to align the frame. Pass longer inputs, or align=0 if that is meant.")
-    wanted = math.ceil(max(settings.align, 1) * left / AGREED)
+    wanted = math.ceil(max(settings.align, 1) * left / growth.tolerated)
     message = f"two random frames still differed by {left:.2g} nats per step (root mean square) after {settings.align} steps;"
-    return Finding("too short", f"{message} about {wanted} would do: pass align={wanted}.")
+    return Finding("too short", f"{message} about {wanted} would do: align={wanted}, with inputs of {4 * wanted} steps or so.")
 
 
 def _errors(estimates: Estimates, settings: Settings) -> Finding | None:
     """Too few independent stretches of growth for an error of the largest exponent."""
     time = float(estimates.correlation_times[0])
-    if math.isnan(time):
+    if math.isnan(time) or _is_constant(estimates):
         return None
-    independent = len(estimates.per_sequence) * settings.count / (INDEPENDENT * time)
+    # Sequences that do the same to the last digits (no inputs matter, one first frame for all) are one.
+    first = estimates.per_sequence[:, 0]
+    copies = len(first) > 1 and float(first.std()) <= _COPIES * float(first.abs().mean())
+    sequences = 1 if copies else len(first)
+    independent = sequences * settings.count / (INDEPENDENT * time)
     fits = len(estimates.per_sequence) > 1 or not bool(estimates.standard_errors[0].isnan())
     if independent >= ENOUGH_BLOCKS and fits:
         return None
-    wanted = math.ceil(ENOUGH_BLOCKS * INDEPENDENT * time / len(estimates.per_sequence))
+    wanted = math.ceil(ENOUGH_BLOCKS * INDEPENDENT * time / sequences)
     counted = f"{settings.count} counted steps are too few for an error"
     message = f"growth stays correlated over {max(1, math.ceil(time))} steps or so, and {counted};"
     return Finding("too short", f"{message} about {max(wanted, settings.count + 1)} in each sequence, or more sequences.")
+
+
+def _is_constant(estimates: Estimates) -> bool:
+    """The largest direction grows by the same at every step of every sequence: there is nothing to average."""
+    rates = (estimates.history[..., 0] / estimates.history_steps)[estimates.history_steps > 0]
+    return float((rates - rates.mean()).abs().max()) <= _COPIES * float(rates.abs().mean())
 
 
 def _drift(growth: Growth, labels: tuple[Label, ...]) -> Finding | None:

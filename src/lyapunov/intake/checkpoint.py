@@ -108,6 +108,9 @@ def _choose_core(tensors: Mapping[str, Tensor], core: str | None, path: Path) ->
         )
     if core is None and len(found) == 1:
         core = next(iter(found))
+    ending = [name for name in found if name.endswith(f".{core}")]
+    if core not in found and len(ending) == 1:
+        core = ending[0]
     if core not in found:
         got = "several" if core is None else repr(core)
         raise InvalidInput(
@@ -120,7 +123,7 @@ def _module(weights: Mapping[str, Tensor], name: str, nonlinearity: Nonlinearity
     if any(key.endswith("_reverse") for key in weights):
         raise Unsupported(
             f"Expected a one-directional core, got {name} with weights of a backward direction (_reverse). Analyse each "
-            "direction by itself, as a one-directional module."
+            "direction by itself: load the weights into the model, then lyapunov.capture(model, ...).core(direction='forward')."
         )
     if "weight_hh_l0" not in weights:
         raise InvalidInput(f"Expected weight_hh beside weight_ih in {name}, got {', '.join(weights)}. Save the whole layer.")

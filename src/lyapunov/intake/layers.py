@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten
 
 from lyapunov import _checks
 from lyapunov._shapes import State
@@ -44,6 +45,7 @@ def layer_problem(module: nn.RNNBase, request: Request) -> Problem:
 def cell_problem(module: nn.RNNCellBase, request: Request) -> Problem:
     """A cell, driven along the time axis of (batch, time, features)."""
     require_plain(module)
+    _require_hooks_that_watch(module)
     same_device(request, module.weight_hh.device)
     device = compute_device(module.weight_hh.device, request.dtype)
     _require_fitting(module, request)
@@ -62,6 +64,20 @@ def cell_problem(module: nn.RNNCellBase, request: Request) -> Problem:
     if state is None:
         state = layer.initial_state(sequences.batch, torch.empty(0, dtype=request.dtype, device=device))
     return Problem(layer, sequences, state, module.weight_hh.dtype)
+
+
+def _require_hooks_that_watch(module: nn.RNNCellBase) -> None:
+    """Forward hooks of a cell make its next state where they return something."""
+    if not module._forward_hooks:
+        return
+    one = torch.ones(1, module.input_size, dtype=module.weight_hh.dtype, device=module.weight_hh.device)
+    hooked, plain = module(one), type(module).forward(module, one)
+    pairs = zip(tree_flatten(hooked)[0], tree_flatten(plain)[0], strict=False)
+    if not all(one.shape == other.shape and torch.equal(one, other) for one, other in pairs):
+        raise Unsupported(
+            f"Expected a {type(module).__name__} whose forward hooks only watch, got one that changes the state. Pass it as "
+            "a step: step(state, x) that calls it."
+        )
 
 
 def has_own_forward(module: nn.Module) -> bool:

@@ -49,6 +49,11 @@ def _problem(system: Any, request: Request) -> Problem:
         return layer_problem(system, request)
     if isinstance(system, CELLS):
         return cell_problem(system, request)
+    if request.linearization == "hidden":
+        raise InvalidInput(
+            f"Expected linearization='full' with {type(system).__name__}, got 'hidden'. Leave it out: only PyTorch's LSTMs "
+            "have a cell state to hold; in a step of your own, hand c over as `carried`."
+        )
     if is_language_model(system):
         return language_problem(system, request)
     if isinstance(system, System):
@@ -134,9 +139,16 @@ def _same_batch(state: State, batch: int, name: str = "state") -> None:
 def _refuse_containers(system: Any, request: Request) -> None:
     if not isinstance(system, nn.Module) or request.state is not None:
         return
-    cores = [name for name, part in system.named_modules() if is_recurrent(part)]
+    name = type(system).__name__
+    cores = [part for part, module in system.named_modules() if is_recurrent(module)]
     if cores:
         raise Unsupported(
-            f"Expected a recurrent module itself, got {type(system).__name__}, which holds {', '.join(cores)}. Pass "
+            f"Expected a recurrent module itself, got {name}, which holds {', '.join(cores)}. Pass "
             f"lyapunov.capture(model, ...), called as the model is, or that part (model.{cores[0]}) with its own inputs."
+        )
+    languages = [part for part, module in system.named_modules() if is_language_model(module)]
+    if languages:
+        raise Unsupported(
+            f"Expected a language model itself, got {name}, which holds {languages[0]}. Pass that part with its "
+            f"tokens: model.{languages[0]}."
         )

@@ -1,7 +1,7 @@
 """A user's function with the weights it calls upon cast to the run's dtype: no copies, and nothing of it left behind."""
 
 from collections.abc import Callable, Generator, Iterable
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from types import CodeType, FunctionType, MethodType
 from typing import Any
@@ -28,9 +28,25 @@ class CastCall:
     def __init__(self, function: Callable[..., Any], dtype: torch.dtype, device: torch.device) -> None:
         function = getattr(function, "_torchdynamo_orig_callable", function)
         self.modules = modules_reached(function)
-        self._held = _Held(function, self.modules)
-        tensors = {**dict(self._held.named_parameters()), **dict(self._held.named_buffers())}
-        self._cast = {name: cast_tensor(tensor, dtype, device) for name, tensor in tensors.items()}
+        self._held, self._dtype, self._device = _Held(function, self.modules), dtype, device
+        self._cast = self._as_they_are()
+
+    @contextmanager
+    def running(self) -> Generator[None, None, None]:
+        """Around a run: the weights as they are now, the modules in evaluation mode, and their attributes back afterwards."""
+        self._cast = self._as_they_are()
+        with ExitStack() as back:
+            for module in self.modules:
+                for part in module.modules():
+                    back.callback(attributes_of(part))
+            back.enter_context(evaluating(*self.modules))
+            yield
+
+    def _as_they_are(self) -> dict[str, Tensor]:
+        weights = {name: cast_tensor(weight, self._dtype, self._device) for name, weight in self._held.named_parameters()}
+        # A step may write into its buffers: into copies, then.
+        buffers = {name: cast_tensor(buffer, self._dtype, self._device).clone() for name, buffer in self._held.named_buffers()}
+        return {**weights, **buffers}
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The function's own result."""
@@ -65,6 +81,11 @@ def cast_tensor(tensor: Tensor, dtype: torch.dtype, device: torch.device) -> Ten
     return tensor.to(device, dtype) if tensor.is_floating_point() else tensor.to(device)
 
 
+def as_complex(rows: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Real rows (batch, 2 n), real and imaginary parts in turn, as complex (batch, *shape), wherever they lie in memory."""
+    return torch.complex(*rows.reshape(rows.shape[0], *shape, 2).unbind(-1))
+
+
 @contextmanager
 def evaluating(*modules: nn.Module) -> Generator[None, None, None]:
     """Modules in evaluation mode, and every training flag back afterwards."""
@@ -76,6 +97,19 @@ def evaluating(*modules: nn.Module) -> Generator[None, None, None]:
     finally:
         for part, training in flags:
             part.training = training
+
+
+def attributes_of(module: nn.Module) -> Callable[[], None]:
+    """What puts a module's attributes back, and what its dictionaries (parameters, buffers, hooks), lists and sets contain."""
+    held, copy = vars(module), dict(vars(module))
+    filled = [(value, value.copy()) for value in copy.values() if isinstance(value, dict | list | set)]
+
+    def restore() -> None:
+        for value, content in [*filled, (held, copy)]:
+            value.clear()
+            value.extend(content) if isinstance(value, list) else value.update(content)
+
+    return restore
 
 
 class _Held(nn.Module):
@@ -109,7 +143,8 @@ def _parts(value: Any) -> list[Any]:
     if isinstance(value, partial):
         return [value.func, *value.args, *value.keywords.values()]
     if isinstance(value, MethodType):
-        return [value.__self__, value.__func__]
+        owner = value.__self__
+        return [value.__func__, *([owner] if isinstance(owner, nn.Module) else vars(owner).values())]
     if isinstance(value, FunctionType):
         cells = [_content(cell) for cell in value.__closure__ or ()]
         named = [value.__globals__[name] for name in _names(value.__code__) if name in value.__globals__]

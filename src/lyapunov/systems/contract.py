@@ -31,18 +31,26 @@ def _first_step(system: System, state: State, x: Input) -> State:
     try:
         new = system.step(state, x)
     except (RuntimeError, TypeError) as error:
-        dtype = tree_flatten(state)[0][0].dtype
-        raise BadSystem(
-            f"Expected step(state, x) to run on a {dtype} state, got {type(error).__name__}: {_line(error)}. If its own "
-            "weights have another dtype, pass the module itself (or its method) so that they are cast, or choose "
-            "dtype=... to match."
-        ) from error
+        raise BadSystem(_does_not_run(state, _line(error), type(error).__name__)) from error
     if not all(torch.equal(one, other) for one, other in zip(before, given, strict=True)):
         raise BadSystem(
             "Expected a step that leaves its state and input as they are, got one that changes them in place. Use new tensors: "
             "s * 0.5 instead of s.mul_(0.5)."
         )
     return new
+
+
+def _does_not_run(state: State, line: str, kind: str) -> str:
+    dtype = tree_flatten(state)[0][0].dtype
+    if "argument" in line and kind == "TypeError":
+        return f"Expected a step(state, x), or step(state, x, carried) with `carried`, got {kind}: {line}. Give it those."
+    advice = "Its arguments are (state, x), in that order, batch first."
+    if "dtype" in line or "Double" in line or "Float" in line:
+        advice = (
+            "If its own weights have another dtype, pass the module itself (or its method) so that they are cast, cast tensors "
+            "in its closure, or choose dtype=... to match."
+        )
+    return f"Expected step(state, x) to run on a {dtype} state, got {kind}: {line}. {advice}"
 
 
 def _same_form(old: State, new: State, *, grows: bool) -> None:

@@ -1,7 +1,7 @@
 """Gated linear recurrences: the Jacobian is the gate, so exponents are known in closed form from one pass over the inputs."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ from torch.nn.functional import softplus
 
 from lyapunov._shapes import Frame, Input, PerSequence, Rows, State
 from lyapunov.errors import BadSystem
-from lyapunov.systems.casting import CastCall, cast_tensor, evaluating, modules_reached
+from lyapunov.systems.casting import CastCall, as_complex, cast_tensor, evaluating, modules_reached
 from lyapunov.systems.closed import ClosedForm, Tangent, joined
 from lyapunov.systems.system import Keep, Label
 
@@ -69,7 +69,7 @@ class Diagonal(ClosedForm):
     def with_vector(self, state: State, vector: Rows) -> State:
         """The entries back in their shape."""
         if self._is_complex:
-            return torch.view_as_complex(vector.reshape(*state.shape, 2))
+            return as_complex(vector, self._shape)
         return vector.reshape(state.shape)
 
     def linearize(self, state: State, x: Input) -> tuple[State, "DiagonalTangent"]:
@@ -94,9 +94,13 @@ class Diagonal(ClosedForm):
         states, tangent = self.trace(state, inputs, keep)
         return states, tangent.log_factors().unflatten(0, (len(inputs), -1))
 
-    def running(self) -> Any:
-        """Its modules in evaluation mode."""
-        return evaluating(*self._modules)
+    @contextmanager
+    def running(self) -> Generator[None, None, None]:
+        """With the weights of the moment, in evaluation mode."""
+        self._calls = {}
+        with evaluating(*self._modules):
+            yield
+        self._calls = {}
 
     def _at(self, state: State, x: Input) -> tuple[Tensor, Tensor]:
         dtype = state.dtype.to_real() if self._is_complex else state.dtype
@@ -110,7 +114,9 @@ class Diagonal(ClosedForm):
                 f"Expected gates(x) to return (decay, drive), each of shape {tuple(state.shape)}, got {got}. Expand them to "
                 "the shape of the state: decay.expand(...)."
             )
-        decay, drive = (cast_tensor(gate, dtype, state.device) for gate in pair)
+        if any(gate.is_complex() for gate in pair) and not self._is_complex:
+            raise BadSystem("Expected real gates with a real state, got complex ones. Pass is_complex=True.")
+        decay, drive = (cast_tensor(gate, dtype, state.device).to(state.dtype) for gate in pair)
         return decay, drive
 
 

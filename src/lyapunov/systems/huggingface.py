@@ -10,7 +10,7 @@ from torch.func import jvp, vmap
 from torch.nn.functional import pad
 
 from lyapunov._shapes import Input, Rows, State, blocks
-from lyapunov.systems.casting import CastCall, Widened, evaluating
+from lyapunov.systems.casting import CastCall, Widened
 from lyapunov.systems.memories import Leaf, memory_of
 from lyapunov.systems.system import Keep, Label, System, jacobians
 
@@ -122,12 +122,11 @@ class LanguageModel(System):
     @contextmanager
     def running(self) -> Generator[None, None, None]:
         """In evaluation mode, with eager attention, and with the layers cut from each other where tangents go."""
-        hooks = [layer.register_forward_pre_hook(self._cut, with_kwargs=True) for layer in self._stack()]
         with ExitStack() as stack:
-            stack.enter_context(evaluating(self._backbone))
+            stack.enter_context(self._call.running())
             stack.enter_context(self._memory.running())
-            for hook in hooks:
-                stack.callback(hook.remove)
+            for layer in self._stack():
+                stack.callback(layer.register_forward_pre_hook(self._cut, with_kwargs=True).remove)
             yield
 
     def _along(self, state: State, x: Input, direction: tuple[Rows, ...]) -> tuple[tuple[Rows, ...], State]:

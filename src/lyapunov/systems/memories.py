@@ -73,6 +73,9 @@ class Memory(ABC):
 class CacheMemory(Memory):
     """A `transformers.Cache`: Mamba, Mamba-2 and the hybrids built of them. Keys and values of attention are carried."""
 
+    _positioned = False
+    """Whether it must be told the position of a token even where no cache of attention counts them."""
+
     def __init__(self, model: Any) -> None:
         super().__init__(model)
         self._template = self._probed()
@@ -100,8 +103,15 @@ class CacheMemory(Memory):
 
         cache = DynamicCache(config=self._config)
         token = torch.zeros(1, 1, dtype=torch.long, device=next(self._model.parameters()).device)
-        with evaluating(self._model), torch.no_grad():
-            self._model(input_ids=token, cache=cache, use_cache=True)
+        try:
+            with evaluating(self._model), torch.no_grad():
+                self._model(input_ids=token, cache=cache, use_cache=True)
+        except (TypeError, ValueError) as error:
+            line = (str(error).strip().splitlines() or [""])[0].rstrip(".")
+            raise Unsupported(
+                f"Expected a language model that takes input_ids and a cache, got {type(self._model).__name__}, which raised "
+                f"{type(error).__name__}: {line}. Pass one step of it as step(state, x)."
+            ) from error
         return cache
 
     def _found(self) -> tuple[Leaf, ...]:
@@ -123,7 +133,7 @@ class CacheMemory(Memory):
             getattr(cache.layers[at], name)[number] = leaf.clone()
         for at, keys, values in zip(self._attention, carried[1::2], carried[2::2], strict=True):
             cache.layers[at].keys, cache.layers[at].values = keys, values
-        if self.grows:
+        if self.grows or self._positioned:
             token = {**token, "position_ids": position[:1].unsqueeze(0)}
         call(**token, cache=cache, use_cache=True)
         new = tuple(_held(cache.layers[at], name, number) for at, name, number in self._places)
@@ -133,6 +143,8 @@ class CacheMemory(Memory):
 
 class RecurrentGemmaMemory(CacheMemory):
     """RecurrentGemma keeps the state of its recurrent blocks in the modules themselves, beside the cache of its attention."""
+
+    _positioned = True
 
     def __init__(self, model: Any) -> None:
         self._blocks = [

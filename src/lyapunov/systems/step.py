@@ -10,7 +10,7 @@ from torch.utils._pytree import keystr, tree_flatten, tree_flatten_with_path, tr
 
 from lyapunov._shapes import Input, Rows, State
 from lyapunov.errors import BadSystem
-from lyapunov.systems.casting import CastCall, evaluating
+from lyapunov.systems.casting import CastCall, as_complex
 from lyapunov.systems.system import Label, System
 
 
@@ -86,12 +86,12 @@ class Step(System):
         leaves = []
         for part, (shape, is_complex) in zip(vector.split(self._sizes, dim=-1), self._leaves, strict=True):
             if is_complex:
-                leaves.append(torch.view_as_complex(part.reshape(part.shape[0], *shape, 2)))
+                leaves.append(as_complex(part, shape))
             else:
                 leaves.append(part.reshape(part.shape[0], *shape))
         new = tree_unflatten(leaves, self._structure)
         return (new, state[1]) if self._carries else new
 
     def running(self) -> AbstractContextManager[None]:
-        """Its modules in evaluation mode, and every training flag back afterwards."""
-        return evaluating(*self._call.modules)
+        """With the weights of the moment, in evaluation mode; the modules are as before afterwards."""
+        return self._call.running()

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lyapunov.tangent.loss import Window
 from lyapunov.tangent.orthonormal import Method
-from lyapunov.tangent.transients import FIXED
+from lyapunov.tangent.transients import AGREED, FIXED
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Growth:
     (bins, batch, blocks): sums of ln |det J| over `volume_steps` (bins, batch) of the counted steps, or None; `residual`
     (batch, blocks): how far the growth of square frames is from ln |det J|, over the `residual_steps` (batch,) of the
     intervals at all of whose steps it was taken; `drift`: see `Stretches.means`. `settle`, `align`, `count`, `qr_every`:
-    what was done; `apart`, `disagreement`: what the transients left.
+    what was done; `apart`, `disagreement`: what the transients left, the latter beside what is `tolerated`.
     """
 
     log_growth: Tensor
@@ -70,6 +70,7 @@ class Growth:
     qr_every: int
     apart: float | None
     disagreement: float | None
+    tolerated: float = AGREED
 
     @property
     def lost_at(self) -> Tensor:

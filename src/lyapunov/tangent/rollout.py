@@ -182,6 +182,7 @@ class _Run:
             qr_every=self.interval.usual,
             apart=self.apart,
             disagreement=self.agreement.apart if self.schedule.align is None else None,
+            tolerated=self.agreement.tolerated,
         )
 
     def _advance(self, last: int, *, counted: bool = False) -> None:

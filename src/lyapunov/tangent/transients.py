@@ -13,8 +13,9 @@ from lyapunov.tangent.drive import Drive
 
 TOGETHER = 1e-2
 """Copies have come together when their distance is this share of what it was."""
-AGREED = 1e-2
-"""Frames agree when their exponents differ by less (nats per step, root mean square over columns)."""
+AGREED, SLOW, FINEST = 1e-2, 0.5, 1e-5
+"""Frames agree when their exponents differ by less than AGREED (nats per step, root mean square over columns); where rates are
+SLOW, less than so much in proportion, down to FINEST: what is a fiftieth of an ordinary rate is several times a slow one."""
 FOR_GOOD, FIXED = 0.3, 100
 """Copies that far apart are taken to stay so (chaos, or several attractors): a fixed number of steps, then."""
 SHORTEST = 10
@@ -61,27 +62,37 @@ class Agreement:
     def __init__(self) -> None:
         self._stops: list[int] = [0]
         self._differences: list[Tensor] = []
+        self._grown: list[Tensor] = []
 
     def add(self, taken: int, one: Tensor, other: Tensor) -> None:
         """ln diag R of both over the last interval, (batch, columns); columns without a number are passed over."""
         self._stops.append(self._stops[-1] + taken)
         self._differences.append((one - other).mean(0))
+        self._grown.append(one.mean(0))
 
     @property
     def apart(self) -> float:
         """Root mean square over columns of the difference in exponents, over the later half of the steps made."""
-        total = self._stops[-1]
-        first = next(at for at, stop in enumerate(self._stops) if stop >= total // 2) if total else 0
-        recent = self._differences[first:]
-        if not recent:
-            return float("inf")
-        rates = torch.stack(recent).sum(0) / (total - self._stops[first])
-        rates = rates[torch.isfinite(rates)]
-        return (
-            float(rates.square().mean().sqrt()) if rates.numel() else 0.0
-        )  # all lost, or below the floor: nothing to wait for
+        return self._size(self._differences)
+
+    @property
+    def tolerated(self) -> float:
+        """What `apart` may be: in proportion to the exponents, where they are slow."""
+        return max(FINEST, AGREED * min(1.0, self._size(self._grown) / SLOW))
 
     @property
     def reached(self) -> bool:
         """They agree, over enough steps to say so."""
-        return self._stops[-1] >= SHORTEST and self.apart <= AGREED
+        return self._stops[-1] >= SHORTEST and self.apart <= self.tolerated
+
+    def _size(self, sums: list[Tensor]) -> float:
+        """Root mean square over columns of what was added up in each, per step, over the later half of the steps made."""
+        total = self._stops[-1]
+        first = next(at for at, stop in enumerate(self._stops) if stop >= total // 2) if total else 0
+        recent = sums[first:]
+        if not recent:
+            return float("inf")
+        rates = torch.stack(recent).sum(0) / (total - self._stops[first])
+        rates = rates[torch.isfinite(rates)]
+        # all lost, or below the floor: nothing to wait for
+        return float(rates.square().mean().sqrt()) if rates.numel() else 0.0

@@ -20,7 +20,6 @@ from models import (
     INPUTS,
     MODELS,
     PAIR,
-    SORTED,
     STEPS,
     SYMBOLS,
     TOKENS,
@@ -681,9 +680,9 @@ def test_a_bidirectional_core_needs_a_direction() -> None:
     refused(lambda: lyapunov.spectrum(captured), "called once for each sequence")
 
 
-@pytest.mark.parametrize("name", ["inputs", "state", "lengths", "steps"])
+@pytest.mark.parametrize("name", ["inputs", "state", "steps"])
 def test_what_was_captured_brings_everything(name: str) -> None:
-    values = {"inputs": INPUTS, "state": PAIR, "lengths": SORTED, "steps": 40}
+    values = {"inputs": INPUTS, "state": PAIR, "steps": 40}
     captured = lyapunov.capture(Tagger(), TOKENS)
     refused(lambda: lyapunov.spectrum(captured, **{name: values[name]}), f"`{name}` left out", lyapunov.InvalidInput)
 
@@ -732,3 +731,54 @@ def test_a_model_that_makes_its_own_noise_is_refused() -> None:
             return super().forward(x + next(self.noise))
 
     refused(lambda: lyapunov.capture(Noisy(), INPUTS), "the same from the same random state")
+
+
+def test_lengths_are_the_users_where_the_model_pads_and_does_not_pack() -> None:
+    model = Tagger()
+    captured = lyapunov.capture(model, TOKENS)
+    with torch.no_grad():
+        embedded = model.embedding(TOKENS)
+    found = lyapunov.spectrum(captured, lengths=UNSORTED, **RUN)
+    assert torch.equal(found.exponents, lyapunov.spectrum(model.lstm, embedded, lengths=UNSORTED, **RUN).exponents)
+    assert "in all)" in str(found)
+    packed = next(case for case in MODELS.values() if case.lengths is not None)
+    captured = lyapunov.capture(packed.model, *packed.args, **packed.kwargs)
+    refused(
+        lambda: lyapunov.spectrum(captured, lengths=UNSORTED, **RUN), "packed sequences bring theirs", lyapunov.InvalidInput
+    )
+
+
+class Outside(nn.Module):
+    """A core whose weights are put in from outside, or changed before every step."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.how, self.cell = how, layer(nn.GRUCell, FEATURES, UNITS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.zeros(BATCH, UNITS, dtype=x.dtype)
+        for part in x.unbind(1):
+            if self.how == "changed":
+                self.cell.weight_hh.mul_(1.01)
+                h = self.cell(part, h)
+            else:
+                weights = {name: 3 * weight for name, weight in self.cell.named_parameters()}
+                h = torch.func.functional_call(self.cell, weights, (part, h))
+        return h
+
+
+@pytest.mark.parametrize("how", ["put in", "changed"])
+def test_a_core_that_computed_with_other_weights_is_refused(how: str) -> None:
+    captured = lyapunov.capture(Outside(how), INPUTS)
+    refused(lambda: lyapunov.spectrum(captured, **RUN), "the weights it holds")
+
+
+def test_a_hook_that_changes_the_state_of_a_cell_is_refused_and_one_that_watches_is_not() -> None:
+    cell = layer(nn.GRUCell, FEATURES, UNITS)
+    plain = lyapunov.spectrum(cell, INPUTS, **RUN)
+    seen = []
+    watching = cell.register_forward_hook(lambda *call: seen.append(1))
+    assert torch.equal(lyapunov.spectrum(cell, INPUTS, **RUN).exponents, plain.exponents)
+    watching.remove()
+    cell.register_forward_hook(lambda module, args, output: 0.1 * output)
+    refused(lambda: lyapunov.spectrum(cell, INPUTS, **RUN), "only watch")

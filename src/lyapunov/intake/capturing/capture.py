@@ -7,16 +7,18 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import torch
 from torch import nn
 
 from lyapunov.errors import LyapunovWarning, Unsupported
 from lyapunov.intake.capturing.calls import chains, starts_apart, stretch, together
 from lyapunov.intake.capturing.captured import Captured, Core, plain_name, shown
 from lyapunov.intake.capturing.untouched import untouched
-from lyapunov.intake.capturing.watch import Pass, apart, watched, watched_replaced
+from lyapunov.intake.capturing.watch import Call, Pass, apart, watched, watched_replaced
 from lyapunov.intake.foreign import is_recurrent, native, require_whole
 from lyapunov.intake.languages import is_language_model
 from lyapunov.intake.layers import CELLS, LAYERS, has_own_forward
+from lyapunov.systems import evaluating
 
 _ROUNDING = 1e-3
 """Two passes from one random state may differ by so much: some sums on a GPU come in no fixed order."""
@@ -112,7 +114,7 @@ def _foreign(modules: list[tuple[str, nn.Module]]) -> dict[str, nn.Module]:
     """Recurrent parts that are not PyTorch's own, without what they consist of."""
     found: dict[str, nn.Module] = {}
     for name, module in modules:
-        within = any(name.startswith(outer + ".") for outer in found if outer)
+        within = any(name.startswith(f"{outer}." if outer else "") for outer in found)
         if not within and not isinstance(module, LAYERS + CELLS) and (is_recurrent(module) or is_language_model(module)):
             found[name] = module
     return found
@@ -152,4 +154,12 @@ def _core(name: str, module: nn.Module, first: Pass, change: Change | None, reac
     stretches = [stretch(module, call) for call in calls]
     own_starts = [at for at in range(1, len(calls)) if starts_apart(stretches, at)]
     changed = change is not None and any(change.reaches_state(name, at) for at in own_starts)
-    return replace(known, received=together(stretches, chains(stretches)), state_changed=changed)
+    other_weights = any(apart(_again(module, call), call.output) > _ROUNDING for call in (calls[0], calls[-1]))
+    received = together(stretches, chains(stretches))
+    return replace(known, received=received, state_changed=changed, other_weights=other_weights)
+
+
+def _again(module: Any, call: Call) -> Any:
+    """What a core returns of itself, by the weights that it holds and without hooks."""
+    with evaluating(module), torch.no_grad():
+        return type(module).forward(module, *call.args, **call.kwargs)

@@ -30,6 +30,8 @@ class Core:
     """The cores whose outputs reach its inputs; itself, too, where it is in a closed loop."""
     state_changed: bool = False
     """Whether the state it is given depends on one that it returned, without being it."""
+    other_weights: bool = False
+    """Whether it returned something else than the weights that it holds make of what it received."""
     through: tuple[str, ...] = ()
     """The other cores of that loop."""
     failure: str = ""
@@ -118,7 +120,7 @@ class Captured:
         return called[0]
 
     def _named(self, name: str) -> Core:
-        wanted = plain_name(name)
+        wanted = plain_name(str(name))
         found = next((core for core in self.cores if core.name == wanted), None)
         if found is None:
             raise InvalidInput(f"Expected the name of a core, got {name!r}. Choose among {_listed(self.cores)}.")
@@ -144,6 +146,11 @@ def pieces(core: Core, direction: Direction | None) -> list[Piece]:
             f"Expected a state that is handed on as it is, got {core.shown}, whose state is changed between calls (masked, "
             "normalised, mixed). Write what happens between two of them, and the call, as step(state, x), and pass that."
         )
+    if core.other_weights:
+        raise Unsupported(
+            f"Expected a core that computes with the weights it holds, got {core.shown}, which in this pass did not (weights "
+            "put in from outside, or changed while it ran). Write the step that uses them as step(state, x), and pass that."
+        )
     require_plain(core.module)
     received: Any = core.received  # there, as the core was called and is plain
     if direction is None:
@@ -158,7 +165,8 @@ def pieces(core: Core, direction: Direction | None) -> list[Piece]:
 
 def captured_problem(captured: Captured, request: Request) -> Problem:
     """The problem of one core, or of several in a chain: layers beside each other, each along its own inputs."""
-    for name in ("inputs", "state", "steps", "lengths"):
+    _padded(captured, request)
+    for name in ("inputs", "state", "steps"):
         if getattr(request, name) is not None:
             raise InvalidInput(
                 f"Expected `{name}` left out with what was captured, got it. To change it, pass the pieces: captured.module, "
@@ -177,9 +185,21 @@ def captured_problem(captured: Captured, request: Request) -> Problem:
     return problems[0] if len(problems) == 1 else _beside(problems, cores)
 
 
+def _padded(captured: Captured, request: Request) -> None:
+    """Lengths of sequences that the model pads and does not pack are known to the user alone."""
+    if request.lengths is None:
+        return
+    if captured.direction == "backward" or any(core.received and core.received.lengths is not None for core in captured.cores):
+        raise InvalidInput(
+            "Expected `lengths` only with sequences that were captured whole and forwards, got them with others. Leave them "
+            "out: packed sequences bring theirs; for a backward direction, pack the sequences in the model."
+        )
+
+
 def _problem(piece: Piece, request: Request) -> Problem:
     build: Any = layer_problem if isinstance(piece.module, LAYERS) else cell_problem
-    return build(piece.module, replace(request, inputs=piece.inputs, state=piece.state, lengths=piece.lengths))
+    lengths = request.lengths if piece.lengths is None else piece.lengths
+    return build(piece.module, replace(request, inputs=piece.inputs, state=piece.state, lengths=lengths))
 
 
 def _chain(captured: Captured) -> list[Core]:

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten
 
+from lyapunov.systems import attributes_of, evaluating
+
 Restore = Callable[[], Any]
 
 
@@ -19,15 +21,15 @@ def untouched(model: nn.Module, given: Any) -> Generator[None, None, None]:
     """In evaluation mode and without gradients; afterwards, also where the body raises, everything as it was.
 
     That is: random states (PyTorch's, Python's, NumPy's, and generators among attributes and arguments), the attributes of
-    every module (flags, buffers, hooks, states and lists that it keeps), their tensors and the `given` ones, and gradients.
+    every module (flags, buffers, hooks, and the lists, sets and dictionaries that it holds, one level deep), their tensors and
+    the `given` ones, and gradients.
     """
     modules = list(model.modules())
     held = list({id(leaf): leaf for value in (*map(vars, modules), given) for leaf in tree_flatten(value)[0]}.values())
     with torch.no_grad(), ExitStack() as back:
-        for restore in chain(_random_states(), _generators(held), _tensors(held), map(_attributes, modules)):
+        for restore in chain(_random_states(), _generators(held), _tensors(held), map(attributes_of, modules)):
             back.callback(restore)
-        for module in modules:
-            module.training = False
+        back.enter_context(evaluating(model))
         yield
 
 
@@ -79,16 +81,3 @@ def _gradient(tensor: Tensor) -> Restore:
     """Out of reach during the pass, so that nothing is added to it."""
     gradient, tensor.grad = tensor.grad, None
     return lambda: setattr(tensor, "grad", gradient)
-
-
-def _attributes(module: nn.Module) -> Restore:
-    """A module's attributes, and what its dictionaries (parameters, buffers, hooks), lists and sets contain."""
-    held, copy = vars(module), dict(vars(module))
-    filled = [(value, value.copy()) for value in copy.values() if isinstance(value, dict | list | set)]
-
-    def restore() -> None:
-        for value, content in [*filled, (held, copy)]:
-            value.clear()
-            value.extend(content) if isinstance(value, list) else value.update(content)
-
-    return restore
