@@ -1,8 +1,9 @@
 """A zoo of recurrent cells from the literature, each handed to `lyapunov.spectrum` as it is: anything with a step goes.
 
 Run it: `python examples/zoo.py`. One row per cell: how many exponents its state has, the largest with its error, how long it
-remembers (in steps; the leaky rate network in units of its tau), and what the verdict is. All see the same inputs. Cells that
-forget slowly or never, as the antisymmetric and the orthogonal one are built to, are called "too short", and rightly.
+remembers (in steps; the leaky rate network in units of its tau), and what the verdict is. All see the same inputs. Slow
+cells, and those built not to forget (antisymmetric, orthogonal), may be called "too short", and rightly. About fifteen seconds;
+where other programs keep the cores busy, several times that, unless OMP_NUM_THREADS=1 is set.
 """
 
 from collections.abc import Callable
