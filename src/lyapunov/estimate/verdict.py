@@ -106,7 +106,9 @@ def _frame(settings: Settings, growth: Growth) -> Finding | None:
         return Finding("too short", "no step was left to align the frame. Pass longer inputs, or align=0 if that is meant.")
     wanted = math.ceil(max(settings.align, 1) * left / growth.tolerated)
     message = f"two random frames still differed by {left:.2g} nats per step (root mean square) after {settings.align} steps;"
-    return Finding("too short", f"{message} about {wanted} would do: align={wanted}, with inputs of {4 * wanted} steps or so.")
+    made = settings.settle + settings.align + settings.count
+    longer = f", with inputs of {4 * wanted} steps or so" if made < 4 * wanted else ""
+    return Finding("too short", f"{message} about {wanted} would do: pass align={wanted}{longer}.")
 
 
 def _errors(estimates: Estimates, settings: Settings) -> Finding | None:
