@@ -66,7 +66,7 @@ def spectrum(
     chunks: pieces of each sequence that run side by side, each aligned anew over steps that the one before still counts: for
         few long sequences. The exponents agree within their errors.
     method: "closed": time means of ln |diag J|, for systems whose Jacobians are triangular; "qr": frames, for any. None: the
-        closed form where there is one.
+        closed form where there is one, except in chunks, which are of frames.
     lengths: (batch,) valid steps of padded sequences. dt: time of one step; exponents are divided by it.
     dtype: of the computation. seed: of the first frame. check: test the system's promises on two steps first.
     progress: a bar (None: on a terminal, after two seconds).

@@ -16,7 +16,8 @@ from lyapunov.tangent import FOR_GOOD, TOGETHER, Growth
 Kind = Literal["too short", "drifting", "unreliable tail", "finite-time"]
 ENOUGH_BLOCKS = 6
 """Independent blocks, over all sequences, below which a standard error is a guess."""
-_COPIES = 1e-9
+_SAME = 1e-9
+"""Relative differences that are rounding: numbers that close are one."""
 _DRIFT, _DRIFT_ALONE, _LEVEL, _NAMED = 0.1, 0.5, 0.01, 5
 
 
@@ -118,7 +119,7 @@ def _errors(estimates: Estimates, settings: Settings) -> Finding | None:
         return None
     # Sequences that do the same to the last digits (no inputs matter, one first frame for all) are one.
     first = estimates.per_sequence[:, 0]
-    copies = len(first) > 1 and float(first.std()) <= _COPIES * float(first.abs().mean())
+    copies = len(first) > 1 and float(first.std()) <= _SAME * float(first.abs().mean())
     sequences = 1 if copies else len(first)
     independent = sequences * settings.count / (INDEPENDENT * time)
     fits = len(estimates.per_sequence) > 1 or not bool(estimates.standard_errors[0].isnan())
@@ -133,7 +134,7 @@ def _errors(estimates: Estimates, settings: Settings) -> Finding | None:
 def _is_constant(estimates: Estimates) -> bool:
     """The largest direction grows by the same at every step of every sequence: there is nothing to average."""
     rates = (estimates.history[..., 0] / estimates.history_steps)[estimates.history_steps > 0]
-    return float((rates - rates.mean()).abs().max()) <= _COPIES * float(rates.abs().mean())
+    return float((rates - rates.mean()).abs().max()) <= _SAME * float(rates.abs().mean())
 
 
 def _drift(growth: Growth, labels: tuple[Label, ...]) -> Finding | None:

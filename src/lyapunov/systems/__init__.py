@@ -1,7 +1,7 @@
 """What is stepped: driven maps and how they move small changes."""
 
 from lyapunov.systems.beside import Beside
-from lyapunov.systems.casting import CastCall, attributes_of, cast_tensor, evaluating
+from lyapunov.systems.casting import CastCall, attribute_restorer, cast_tensor, evaluating
 from lyapunov.systems.closed import ClosedForm, Layer, Tangent, joined
 from lyapunov.systems.contract import check_contract
 from lyapunov.systems.diagonal import Diagonal
@@ -30,7 +30,7 @@ __all__ = [
     "Step",
     "System",
     "Tangent",
-    "attributes_of",
+    "attribute_restorer",
     "cast_tensor",
     "check_contract",
     "evaluating",

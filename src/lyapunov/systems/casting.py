@@ -1,4 +1,4 @@
-"""A user's function with the weights it calls upon cast to the run's dtype: no copies, and nothing of it left behind."""
+"""A user's function with the weights it calls upon cast to the run's dtype, and its modules as they were afterwards."""
 
 from collections.abc import Callable, Generator, Iterable
 from contextlib import ExitStack, contextmanager
@@ -29,18 +29,17 @@ class CastCall:
         function = getattr(function, "_torchdynamo_orig_callable", function)
         self.modules = modules_reached(function)
         self._held, self._dtype, self._device = _Held(function, self.modules), dtype, device
-        self._cast = self._as_they_are()
+        self._cast: dict[str, Tensor] | None = None
 
     @contextmanager
     def running(self) -> Generator[None, None, None]:
-        """Around a run: the weights as they are now, the modules in evaluation mode, and their attributes back afterwards."""
-        self._cast = self._as_they_are()
-        with ExitStack() as back:
-            for module in self.modules:
-                for part in module.modules():
-                    back.callback(attributes_of(part))
-            back.enter_context(evaluating(*self.modules))
-            yield
+        """Around a run: the weights as they are now, cast once for all its calls; see `undisturbed`."""
+        with undisturbed(*self.modules):
+            self._cast = self._as_they_are()
+            try:
+                yield
+            finally:
+                self._cast = None
 
     def _as_they_are(self) -> dict[str, Tensor]:
         weights = {name: cast_tensor(weight, self._dtype, self._device) for name, weight in self._held.named_parameters()}
@@ -50,9 +49,10 @@ class CastCall:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The function's own result."""
-        if not self._cast:
+        if not self.modules:
             return self._held.forward(*args, **kwargs)
-        return functional_call(self._held, self._cast, args, kwargs)
+        cast = self._as_they_are() if self._cast is None else self._cast
+        return functional_call(self._held, cast, args, kwargs)
 
 
 class Widened(TorchFunctionMode):
@@ -99,8 +99,19 @@ def evaluating(*modules: nn.Module) -> Generator[None, None, None]:
             part.training = training
 
 
-def attributes_of(module: nn.Module) -> Callable[[], None]:
-    """What puts a module's attributes back, and what its dictionaries (parameters, buffers, hooks), lists and sets contain."""
+@contextmanager
+def undisturbed(*modules: nn.Module) -> Generator[None, None, None]:
+    """Modules in evaluation mode; afterwards flags, attributes, and what their lists and dictionaries hold, as they were."""
+    with ExitStack() as back:
+        for module in modules:
+            for part in module.modules():
+                back.callback(attribute_restorer(part))
+        back.enter_context(evaluating(*modules))
+        yield
+
+
+def attribute_restorer(module: nn.Module) -> Callable[[], None]:
+    """A function that puts a module's attributes back, and what its dictionaries, lists and sets contain."""
     held, copy = vars(module), dict(vars(module))
     filled = [(value, value.copy()) for value in copy.values() if isinstance(value, dict | list | set)]
 
@@ -144,7 +155,7 @@ def _parts(value: Any) -> list[Any]:
         return [value.func, *value.args, *value.keywords.values()]
     if isinstance(value, MethodType):
         owner = value.__self__
-        return [value.__func__, *([owner] if isinstance(owner, nn.Module) else vars(owner).values())]
+        return [value.__func__, *([owner] if isinstance(owner, nn.Module) else getattr(owner, "__dict__", {}).values())]
     if isinstance(value, FunctionType):
         cells = [_content(cell) for cell in value.__closure__ or ()]
         named = [value.__globals__[name] for name in _names(value.__code__) if name in value.__globals__]

@@ -9,7 +9,7 @@ from torch.nn.functional import softplus
 
 from lyapunov._shapes import Frame, Input, PerSequence, Rows, State
 from lyapunov.errors import BadSystem
-from lyapunov.systems.casting import CastCall, as_complex, cast_tensor, evaluating, modules_reached
+from lyapunov.systems.casting import CastCall, as_complex, cast_tensor, modules_reached, undisturbed
 from lyapunov.systems.closed import ClosedForm, Tangent, joined
 from lyapunov.systems.system import Keep, Label
 
@@ -96,9 +96,9 @@ class Diagonal(ClosedForm):
 
     @contextmanager
     def running(self) -> Generator[None, None, None]:
-        """With the weights of the moment, in evaluation mode."""
+        """With the weights of the moment, cast when they are first needed."""
         self._calls = {}
-        with evaluating(*self._modules):
+        with undisturbed(*self._modules):
             yield
         self._calls = {}
 

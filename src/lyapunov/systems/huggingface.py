@@ -40,8 +40,11 @@ class LanguageModel(System):
     @property
     def tangent_size(self) -> int | tuple[int, ...]:
         """The entries of each layer's state, or of all of them together."""
-        sizes = tuple(sum(_count(leaf) for leaf in self._of_layer(layer)) for layer in self._layers)
-        return sum(sizes) if self._coupled else sizes
+        return sum(self._sizes) if self._coupled else self._sizes
+
+    @property
+    def _sizes(self) -> tuple[int, ...]:
+        return tuple(sum(_count(leaf) for leaf in self._of_layer(layer)) for layer in self._layers)
 
     @property
     def labels(self) -> tuple[Label, ...]:
@@ -72,9 +75,7 @@ class LanguageModel(System):
     def with_vector(self, state: State, vector: Any) -> State:
         """Back in the units the model keeps it in."""
         leaves, carried = state
-        rows = blocks(vector)
-        if self._coupled:
-            rows = vector.split([sum(_count(leaf) for leaf in self._of_layer(layer)) for layer in self._layers], dim=-1)
+        rows = vector.split(self._sizes, dim=-1) if self._coupled else vector
         parts = {
             layer: iter(part.split([_count(leaf) for leaf in self._of_layer(layer)], dim=-1))
             for layer, part in zip(self._layers, rows, strict=True)
@@ -125,7 +126,7 @@ class LanguageModel(System):
         with ExitStack() as stack:
             stack.enter_context(self._call.running())
             stack.enter_context(self._memory.running())
-            for layer in self._stack():
+            for layer in self._model_layers():
                 stack.callback(layer.register_forward_pre_hook(self._cut, with_kwargs=True).remove)
             yield
 
@@ -145,7 +146,7 @@ class LanguageModel(System):
             return (args[0].detach(), *args[1:]), kwargs
         return args, {**kwargs, "hidden_states": kwargs["hidden_states"].detach()}
 
-    def _stack(self) -> nn.ModuleList:
+    def _model_layers(self) -> nn.ModuleList:
         """The model's layers, from the bottom up."""
         lists = [part for part in self._backbone.children() if isinstance(part, nn.ModuleList)]
         return max(lists, key=len)

@@ -226,17 +226,9 @@ class RwkvMemory(Memory):
 
         return vmap(alone)(token, leaves, carried)
 
-    @contextmanager
-    def _prepared(self) -> Generator[None, None, None]:
+    def _prepared(self) -> Any:
         """Weights not yet rescaled for inference stay so: the model would rescale them in place."""
-        if self._model.layers_are_rescaled:
-            yield
-            return
-        with _replaced(self._config, "rescale_every", 0):
-            try:
-                yield
-            finally:
-                self._model.layers_are_rescaled = False
+        return nullcontext() if self._model.layers_are_rescaled else _replaced(self._config, "rescale_every", 0)
 
 
 class XLstmMemory(Memory):

@@ -86,8 +86,8 @@ def _owner(model: Any) -> nn.Module:
     if not isinstance(owner, nn.Module):
         found = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
         raise Unsupported(f"Expected a torch.nn.Module, or a method of one, got {found}. Pass the model itself.")
-    native(owner)  # raises for a model that cannot be watched, or that is no model but a layer that is refused
     require_whole(owner)
+    native(owner)  # raises for what cannot be watched, or is a layer that is refused
     return owner
 
 
@@ -97,10 +97,12 @@ def _cores(owner: nn.Module) -> dict[str, Any]:
     others = _foreign(modules)
     if cores:
         if others:
-            warnings.warn(f"Expected PyTorch's own recurrent layers only, got {_apart(others)}", LyapunovWarning, stacklevel=3)
+            warnings.warn(
+                f"Expected PyTorch's own recurrent layers only, got {_not_followed(others)}", LyapunovWarning, stacklevel=3
+            )
         return cores
     if others:
-        raise Unsupported(f"Expected one of PyTorch's own recurrent layers inside, got {_apart(others)}")
+        raise Unsupported(f"Expected one of PyTorch's own recurrent layers inside, got {_not_followed(others)}")
     kinds = list(dict.fromkeys(type(module).__name__ for _, module in modules))
     more = f" and {len(kinds) - _SHOWN} more" if len(kinds) > _SHOWN else ""
     known = ", ".join(f"nn.{kind.__name__}" for kind in LAYERS + CELLS)
@@ -120,7 +122,7 @@ def _foreign(modules: list[tuple[str, nn.Module]]) -> dict[str, nn.Module]:
     return found
 
 
-def _apart(others: dict[str, nn.Module]) -> str:
+def _not_followed(others: dict[str, nn.Module]) -> str:
     """The names of foreign parts, and what to do with them; raises where the first one would be refused by itself."""
     native(next(iter(others.values())))
     named = ", ".join(f"{shown(name)} ({type(module).__name__})" for name, module in others.items())

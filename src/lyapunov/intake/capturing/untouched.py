@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten
 
-from lyapunov.systems import attributes_of, evaluating
+from lyapunov.systems import attribute_restorer, evaluating
 
 Restore = Callable[[], Any]
 
@@ -27,7 +27,7 @@ def untouched(model: nn.Module, given: Any) -> Generator[None, None, None]:
     modules = list(model.modules())
     held = list({id(leaf): leaf for value in (*map(vars, modules), given) for leaf in tree_flatten(value)[0]}.values())
     with torch.no_grad(), ExitStack() as back:
-        for restore in chain(_random_states(), _generators(held), _tensors(held), map(attributes_of, modules)):
+        for restore in chain(_random_states(), _generators(held), _tensors(held), map(attribute_restorer, modules)):
             back.callback(restore)
         back.enter_context(evaluating(model))
         yield
