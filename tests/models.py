@@ -35,6 +35,29 @@ class Tagger(nn.Module):
         return self.readout(self.dropout(self.lstm(self.dropout(self.embedding(tokens)))[0]))
 
 
+class WithReadout(nn.Module):
+    """A layer with a linear map behind."""
+
+    def __init__(self, features: int, units: int) -> None:
+        super().__init__()
+        self.core = seeded(nn.LSTM, features, units, batch_first=True)
+        self.readout = seeded(nn.Linear, units, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.readout(self.core(x)[0])
+
+
+class Leaky(nn.Module):
+    """A cell of one's own."""
+
+    def __init__(self, features: int, units: int) -> None:
+        super().__init__()
+        self.mix = seeded(nn.Linear, units + features, units)
+
+    def forward(self, h: Tensor, x: Tensor) -> Tensor:
+        return 0.5 * h + 0.5 * torch.tanh(self.mix(torch.cat([h, x], dim=-1)))
+
+
 class TimeMajor(nn.Module):
     def __init__(self) -> None:
         super().__init__()

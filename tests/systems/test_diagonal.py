@@ -191,6 +191,22 @@ def test_weights_are_those_of_the_moment() -> None:
     assert torch.equal(after.exponents, lyapunov.spectrum(diagonal.min_gru(gate, candidate), INPUTS, settle=5).exponents)
 
 
+def test_gates_are_in_evaluation_mode_and_their_modules_as_before() -> None:
+    class Gate(nn.Linear):
+        last: torch.Tensor | None = None
+
+        def forward(self, x):
+            self.last = torch.nn.functional.dropout(super().forward(x), 0.5, self.training)
+            return self.last
+
+    gate, plain = seeded(Gate, FEATURES, SIZE).train(), linear(SIZE)
+    system = diagonal.min_gru(gate, linear(SIZE))
+    expected = lyapunov.spectrum(diagonal.min_gru(plain, linear(SIZE)), INPUTS, settle=5)
+    assert torch.equal(lyapunov.spectrum(system, INPUTS, settle=5).exponents, expected.exponents)
+    assert gate.training
+    assert gate.last is None
+
+
 def test_a_real_decay_of_a_complex_state_is_one() -> None:
     system = Diagonal(lambda x: (torch.full_like(x, 0.5), torch.complex(x, x)), (FEATURES,), is_complex=True)
     result = lyapunov.spectrum(system, INPUTS, settle=5)

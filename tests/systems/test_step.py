@@ -224,6 +224,19 @@ class Plain:
         return self.cell(x, h)
 
 
+class Slotted:
+    """An object without a dictionary of attributes."""
+
+    __slots__ = ()
+
+    def turn(self, h, x):
+        return 0.5 * h + torch.tanh(x.sum(-1, keepdim=True))
+
+
+def test_a_method_of_an_object_with_slots_is_a_step() -> None:
+    torch.testing.assert_close(run(Slotted().turn).max, math.log(0.5), rtol=0, atol=ROUNDING)
+
+
 def test_a_method_of_a_plain_object_has_its_modules_cast() -> None:
     owner = Plain()
     cell = owner.cell

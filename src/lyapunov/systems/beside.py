@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lyapunov._shapes import State, blocks
-from lyapunov.systems.closed import ClosedForm, Layer, Tangent
+from lyapunov.systems.closed import ClosedForm, Layer, Tangent, costliest
 from lyapunov.systems.stack import Stack
 from lyapunov.systems.system import Label
 
@@ -25,7 +25,7 @@ class Beside(ClosedForm):
         names = [part.name for part in self.parts]
         self.name = f"{names[0]} x {len(names)} layers" if len(set(names)) == 1 else " + ".join(names)
         self.device = self.parts[0].device
-        self.volume_cost = max((part.volume_cost for part in self.parts), key=("linear", "cubic", "none").index)
+        self.volume_cost = costliest(self.parts)
 
     @property
     def tangent_size(self) -> tuple[int, ...]:

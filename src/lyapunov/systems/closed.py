@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -124,6 +124,11 @@ class Layer(ClosedForm):
     def output(self, state: State) -> Units:
         """h: what the layer above, or a readout, sees."""
         return state
+
+
+def costliest(parts: Sequence[System]) -> Literal["none", "linear", "cubic"]:
+    """The `volume_cost` of several systems together: where one has no such number, there is none."""
+    return max((part.volume_cost for part in parts), key=("linear", "cubic", "none").index)
 
 
 def joined(values: Sequence[Any]) -> Any:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lyapunov._shapes import Frame, Input, PerSequence, Rows, State
-from lyapunov.systems.closed import ClosedForm, Layer, LayerTangent, Tangent
+from lyapunov.systems.closed import ClosedForm, Layer, LayerTangent, Tangent, costliest
 from lyapunov.systems.system import Label
 
 
@@ -18,7 +18,7 @@ class _Stack(ClosedForm):
         self.layers = tuple(layers)
         self.name = f"{self.layers[0].name} x {len(self.layers)} layers"
         self.device = self.layers[0].device
-        self.volume_cost = max((layer.volume_cost for layer in self.layers), key=("linear", "cubic", "none").index)
+        self.volume_cost = costliest(self.layers)
 
     @property
     def labels(self) -> tuple[Label, ...]:

@@ -23,33 +23,13 @@ from cases import drawn, seeded
 from lyapunov.intake.foreign import is_recurrent, native, native_state
 from lyapunov.intake.foreign.native import is_quantised
 from lyapunov.systems import known
+from models import Leaky, WithReadout
 from test_bad_input import assert_form
 
 FEATURES, UNITS = 3, 4
 INPUTS = drawn(2, 24, FEATURES, seed=97)
 START = drawn(2, UNITS, seed=98)
 RUN = {"settle": 4, "align": 4}
-
-
-class Leaky(nn.Module):
-    """A user's own cell."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.mix = seeded(nn.Linear, UNITS + FEATURES, UNITS)
-
-    def forward(self, h: Tensor, x: Tensor) -> Tensor:
-        return 0.5 * h + 0.5 * torch.tanh(self.mix(torch.cat([h, x], dim=-1)))
-
-
-class Model(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.core = seeded(nn.LSTM, FEATURES, UNITS, batch_first=True)
-        self.readout = seeded(nn.Linear, UNITS, 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.readout(self.core(x)[0])
 
 
 def exponents(system: Any, **options: Any) -> Tensor:
@@ -76,9 +56,9 @@ def test_pytorchs_own_are_themselves(kind: type[nn.Module]) -> None:
 def test_what_is_not_recurrent_is_itself() -> None:
     things = [
         nn.Linear(2, 2, device="meta"),
-        Model(),
-        Leaky(),
-        Leaky().forward,
+        WithReadout(FEATURES, UNITS),
+        Leaky(FEATURES, UNITS),
+        Leaky(FEATURES, UNITS).forward,
         torch.tanh,
         known.henon().system,
         nn.LSTM,
@@ -124,7 +104,7 @@ def test_a_wrapped_layer_is_the_layer(wrap: Callable[[nn.Module], nn.Module]) ->
     lstm = seeded(nn.LSTM, FEATURES, UNITS, batch_first=True)
     assert torch.equal(exponents(wrap(lstm)), exponents(lstm))
     assert native(native(wrap(lstm))).weight_hh_l0.equal(lstm.weight_hh_l0)
-    step = Leaky()
+    step = Leaky(FEATURES, UNITS)
     assert torch.equal(exponents(wrap(step), state=START), exponents(step, state=START))
 
 
@@ -163,9 +143,12 @@ def test_a_lightning_module_is_a_module() -> None:
 
 
 def test_weights_without_values_are_told_to_be_loaded() -> None:
-    for module, options in ((nn.LSTM(FEATURES, UNITS, device="meta"), {}), (Leaky().to("meta"), {"state": START})):
+    for module, options in (
+        (nn.LSTM(FEATURES, UNITS, device="meta"), {}),
+        (Leaky(FEATURES, UNITS).to("meta"), {"state": START}),
+    ):
         assert_refused(module, "on the meta device. Call the model once, or load it", lyapunov.InvalidInput, **options)
-    lazy = Leaky()
+    lazy = Leaky(FEATURES, UNITS)
     lazy.mix = nn.LazyLinear(UNITS)
     assert_refused(lazy, "not initialised", lyapunov.InvalidInput, state=START)
     assert_refused(lazy.forward, "not initialised", lyapunov.InvalidInput, state=START)
@@ -189,7 +172,7 @@ def prepared() -> Any:
 def trained_for_it() -> Any:
     with warnings.catch_warnings(), torch.random.fork_rng():
         warnings.simplefilter("ignore")
-        cell = Leaky().train()
+        cell = Leaky(FEATURES, UNITS).train()
         cell.qconfig = torch.ao.quantization.get_default_qat_qconfig("fbgemm")
         return torch.ao.quantization.prepare_qat(cell)
 
@@ -204,9 +187,9 @@ def test_a_quantised_layer_is_refused(kind: type[nn.Module], dtype: torch.dtype)
 
 def test_what_is_quantised_in_parts_is_refused() -> None:
     assert_refused(prepared(), "got a quantised LSTM")
-    assert_refused(dynamic(Leaky()), "got a quantised Linear at mix", state=START.float())
+    assert_refused(dynamic(Leaky(FEATURES, UNITS)), "got a quantised Linear at mix", state=START.float())
     assert_refused(trained_for_it(), "got a quantised Linear at mix", state=START)
-    assert_refused(dynamic(Model()), r"which holds core.*model\.core")
+    assert_refused(dynamic(WithReadout(FEATURES, UNITS)), r"which holds core.*model\.core")
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -261,7 +244,7 @@ def test_a_layer_in_ddp_is_the_layer(group: None) -> None:
     wrapped = nn.parallel.DistributedDataParallel(lstm)
     assert native(wrapped) is lstm
     assert torch.equal(exponents(wrapped), exponents(lstm))
-    assert_refused(nn.parallel.DistributedDataParallel(Model()), "got Model, which holds core")
+    assert_refused(nn.parallel.DistributedDataParallel(WithReadout(FEATURES, UNITS)), "got WithReadout, which holds core")
 
 
 @pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
@@ -301,10 +284,10 @@ def test_a_class_of_ones_own_is_refused_when_sharded_too(group: None) -> None:
 
 @pytest.mark.parametrize("original", [True, False])
 def test_one_process_shards_nothing(group: None, original: bool) -> None:
-    model = Model()
+    model = WithReadout(FEATURES, UNITS)
     expected = exponents(copy.deepcopy(model.core))
     assert torch.equal(exponents(flattened(model, original=original).core), expected)
-    assert torch.equal(exponents(flattened(copy.deepcopy(Model().core), original=original)), expected)
+    assert torch.equal(exponents(flattened(copy.deepcopy(WithReadout(FEATURES, UNITS).core), original=original)), expected)
 
 
 def two_processes(rank: int, store: str) -> None:
@@ -322,17 +305,17 @@ def two_processes(rank: int, store: str) -> None:
 
 
 def by_fully_shard() -> None:
-    plain, model = Model(), Model()
+    plain, model = WithReadout(FEATURES, UNITS), WithReadout(FEATURES, UNITS)
     sharded(model.core)
     sharded(model)
     output = model(INPUTS).detach()
-    for module in (model.core, sharded(Model()).core, sharded(copy.deepcopy(plain.core))):
+    for module in (model.core, sharded(WithReadout(FEATURES, UNITS)).core, sharded(copy.deepcopy(plain.core))):
         assert torch.equal(exponents(module), exponents(plain.core))
-    cell = sharded(Leaky())
+    cell = sharded(Leaky(FEATURES, UNITS))
     assert_refused(cell, "whole weights, got FSDPLeaky sharded .*get_model_state_dict", state=START)
-    whole = Leaky()
+    whole = Leaky(FEATURES, UNITS)
     whole.load_state_dict(get_model_state_dict(cell, options=StateDictOptions(full_state_dict=True)))
-    assert torch.equal(exponents(whole, state=START), exponents(Leaky(), state=START))
+    assert torch.equal(exponents(whole, state=START), exponents(Leaky(FEATURES, UNITS), state=START))
     assert torch.equal(model(INPUTS), output)
     cell(START, INPUTS[:, 0]).sum().backward()
     cell(START, INPUTS[:, 0])  # keeps its weights gathered
@@ -340,8 +323,11 @@ def by_fully_shard() -> None:
 
 
 def by_flat_shards(*, original: bool) -> None:
-    model, core, cell = (flattened(part, original=original) for part in (Model(), Model().core, Leaky()))
-    expected = exponents(Model().core)
+    model, core, cell = (
+        flattened(part, original=original)
+        for part in (WithReadout(FEATURES, UNITS), WithReadout(FEATURES, UNITS).core, Leaky(FEATURES, UNITS))
+    )
+    expected = exponents(WithReadout(FEATURES, UNITS).core)
     for part in (model.core, core, core.module):
         assert_refused(part, r"whole weights, got a (shard|module sharded).*summon_full_params\(model, writeback=False\)")
     assert_refused(cell, "summon_full_params", state=START)
@@ -350,8 +336,8 @@ def by_flat_shards(*, original: bool) -> None:
     with FullyShardedDataParallel.summon_full_params(core, writeback=False):
         assert torch.equal(exponents(core), expected)
     with FullyShardedDataParallel.summon_full_params(cell, writeback=False):
-        assert torch.equal(exponents(cell, state=START), exponents(Leaky(), state=START))
-    assert torch.equal(model(INPUTS), Model()(INPUTS))
+        assert torch.equal(exponents(cell, state=START), exponents(Leaky(FEATURES, UNITS), state=START))
+    assert torch.equal(model(INPUTS), WithReadout(FEATURES, UNITS)(INPUTS))
 
 
 def test_two_processes_find_what_one_finds(tmp_path: Path) -> None:

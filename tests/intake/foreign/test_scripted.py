@@ -11,6 +11,7 @@ from torch import Tensor, nn
 import lyapunov
 from cases import drawn, seeded
 from lyapunov.intake.foreign import is_recurrent, native
+from models import Leaky, WithReadout
 from test_bad_input import assert_form
 
 pytestmark = [
@@ -88,19 +89,9 @@ def test_a_layer_traced_on_one_sequence_is_the_same_layer() -> None:
     assert torch.equal(found.exponents, lyapunov.spectrum(module, INPUTS[0], **RUN).exponents)
 
 
-class Within(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.core = seeded(nn.LSTM, FEATURES, UNITS, batch_first=True)
-        self.readout = seeded(nn.Linear, UNITS, 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.readout(self.core(x)[0])
-
-
 @pytest.mark.parametrize("make", [torch.jit.script, lambda model: torch.jit.trace(model, INPUTS)])
 def test_a_layer_within_a_scripted_model_can_be_had(make: Make) -> None:
-    model = Within()
+    model = WithReadout(FEATURES, UNITS)
     made = make(model)
     assert torch.equal(
         lyapunov.spectrum(made.core, INPUTS, **RUN).exponents, lyapunov.spectrum(model.core, INPUTS, **RUN).exponents
@@ -110,19 +101,8 @@ def test_a_layer_within_a_scripted_model_can_be_had(make: Make) -> None:
     assert_form(str(caught.value))
 
 
-class Leaky(nn.Module):
-    """A user's own cell."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.mix = seeded(nn.Linear, UNITS + FEATURES, UNITS)
-
-    def forward(self, h: Tensor, x: Tensor) -> Tensor:
-        return 0.5 * h + 0.5 * torch.tanh(self.mix(torch.cat([h, x], dim=-1)))
-
-
 def test_a_scripted_cell_of_ones_own_is_a_step() -> None:
-    cell = Leaky()
+    cell = Leaky(FEATURES, UNITS)
     expected = lyapunov.spectrum(cell, INPUTS, state=START, **RUN)
     for made in (torch.jit.script(cell), torch.jit.trace(cell, (START, INPUTS[:, 0]))):
         assert native(made) is made
@@ -183,7 +163,7 @@ def test_what_cannot_be_read_is_refused(name: str) -> None:
 
 
 def test_an_exported_step_runs_as_a_step() -> None:
-    cell, batch = Leaky(), torch.export.Dim("batch")
+    cell, batch = Leaky(FEATURES, UNITS), torch.export.Dim("batch")
     program = torch.export.export(cell, (START, INPUTS[:, 0]), dynamic_shapes=({0: batch}, {0: batch}))
     found = lyapunov.spectrum(program.module(), INPUTS, state=START, **RUN)
     torch.testing.assert_close(found.exponents, lyapunov.spectrum(cell, INPUTS, state=START, **RUN).exponents)

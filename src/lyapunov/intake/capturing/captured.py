@@ -120,7 +120,7 @@ class Captured:
         return called[0]
 
     def _named(self, name: str) -> Core:
-        wanted = plain_name(str(name))
+        wanted = plain_name(name)
         found = next((core for core in self.cores if core.name == wanted), None)
         if found is None:
             raise InvalidInput(f"Expected the name of a core, got {name!r}. Choose among {_listed(self.cores)}.")

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from lyapunov.intake.capturing.calls import Piece, Received, as_taken
-from lyapunov.intake.layers import LAYERS
+from lyapunov.intake.layers import kind_of
+from lyapunov.intake.rebuilt import rebuilt
 from lyapunov.systems import evaluating
 
 
@@ -30,23 +31,14 @@ def layers_of(module: nn.RNNBase, received: Received, backward: bool) -> list[Pi
     return pieces
 
 
-def one_directional(module: nn.RNNBase, layer: int, backward: bool) -> nn.RNNBase:
-    """One layer of one direction as a module of its own, with the weights of that direction."""
-    kind: Any = next(kind for kind in LAYERS if isinstance(module, kind))
-    options: dict[str, Any] = {"bias": module.bias, "batch_first": module.batch_first, "device": "meta"}
-    if kind is nn.LSTM:
-        options["proj_size"] = module.proj_size
-    if kind is nn.RNN:
-        options["nonlinearity"] = module.nonlinearity
-    below = 2 * (module.proj_size or module.hidden_size)
-    single = kind(below if layer else module.input_size, module.hidden_size, **options)
+def one_directional(module: nn.RNNBase, layer: int, backward: bool) -> Any:
+    """One layer of one direction as a module of its own, around the weights of that direction."""
     suffix = f"_l{layer}{'_reverse' if backward else ''}"
+    names = ["weight_ih", "weight_hh", *["bias_ih", "bias_hh"][: 2 * module.bias], *["weight_hr"][: bool(module.proj_size)]]
     with evaluating(module):
-        for name, _ in list(single.named_parameters()):
-            weight = getattr(module, name.removesuffix("_l0") + suffix)
-            values = weight.detach().clone() if weight.is_inference() else weight.detach()
-            setattr(single, name, nn.Parameter(values, requires_grad=weight.requires_grad))
-    return single.eval()
+        weights = {f"{name}_l0": getattr(module, name + suffix) for name in names}
+    nonlinearity = getattr(module, "nonlinearity", None)
+    return rebuilt(kind_of(module), weights, batch_first=module.batch_first, nonlinearity=nonlinearity, like=module).eval()
 
 
 def reversed_in_time(values: Tensor, lengths: Tensor | None) -> Tensor:

@@ -9,7 +9,7 @@ from torch.utils._pytree import tree_flatten
 
 from lyapunov._shapes import State
 from lyapunov.errors import InvalidInput, Unsupported
-from lyapunov.intake.foreign.rebuilt import rebuilt
+from lyapunov.intake.rebuilt import rebuilt
 
 _RECURRENT = {"RNN", "LSTMCell", "GRUCell", "SimpleRNNCell", "StackedRNNCells", "Bidirectional"}
 """Layers that are one of these, or derived from one: `LSTM`, `GRU`, `SimpleRNN` and `ConvLSTM` are from `RNN`."""

@@ -9,9 +9,9 @@ from torch.nn.parameter import is_lazy
 from lyapunov._shapes import State
 from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.intake.foreign.keras_layers import from_keras, is_keras_recurrent, keras_state, refuse_keras_model
-from lyapunov.intake.foreign.rebuilt import rebuilt
 from lyapunov.intake.foreign.scripted import scripted_kind, unscripted
 from lyapunov.intake.layers import CELLS, LAYERS, has_own_forward, kind_of
+from lyapunov.intake.rebuilt import rebuilt
 from lyapunov.systems import evaluating
 
 _WRAPPERS = {

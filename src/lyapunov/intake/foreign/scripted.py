@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from lyapunov.errors import Unsupported
-from lyapunov.intake.foreign.rebuilt import rebuilt
 from lyapunov.intake.layers import CELLS, LAYERS
+from lyapunov.intake.rebuilt import rebuilt
 
 _KINDS = {kind.__name__: kind for kind in (*LAYERS, *CELLS)}
 _NAME = re.compile(r"__torch__\.torch\.nn\.modules\.rnn\.(?:___torch_mangle_\d+\.)?(\w+)")
