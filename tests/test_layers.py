@@ -18,6 +18,7 @@ LEVELS = {
     "training": 4,
     "report": 5,
     "tasks": 5,
+    "integrations": 6,
     "cli": 6,
 }
 """Folders by number; files at the root (errors, _checks, ...) are 0."""
@@ -83,9 +84,21 @@ ORDER = {
         "estimator",
     ),
     "analysis": ("plan",),
-    "training": ("history",),
-    "report": ("plots", "terminal"),
+    "training": (
+        "every",
+        "reading",
+        "alarms",
+        "history",
+        "clock",
+        "losses",
+        "distributed",
+        "continued",
+        "probe",
+        "monitor",
+    ),
+    "report": ("series", "plots", "terminal"),
     "tasks": ("text", "characters", "demo"),
+    "integrations": ("lightning", "transformers"),
     "cli": ("__init__", "demo", "spectrum"),
 }
 """Files (and folders) of a folder: each may build on those before it."""
@@ -179,7 +192,7 @@ def test_every_room_is_known() -> None:
 
 
 def test_leaves_of_a_folder_are_reached_through_its_interface_from_outside() -> None:
-    public_files = {("systems", "known"), ("report", "plots")}
+    public_files = {("systems", "known"), ("training", "every"), ("report", "plots")}
     for path in FILES:
         own = path.relative_to(ROOT).parts
         for module in imported(path):
@@ -216,7 +229,7 @@ def test_every_file_says_what_it_is_for() -> None:
 def test_importing_the_package_brings_nothing_heavy_beyond_torch() -> None:
     code = "import sys, torch; a = set(sys.modules); import lyapunov; print({m.split('.')[0] for m in set(sys.modules) - a})"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    heavy = {"matplotlib", "plotly", "pandas", "scipy", "optuna", "cyclopts", "sympy", "transformers", "lightning"}
+    heavy = {"matplotlib", "plotly", "pandas", "scipy", "optuna", "cyclopts", "sympy", "transformers", "lightning", "keras"}
     names = set(ast.literal_eval(out))
     assert "lyapunov" in names
     assert not names & heavy, names & heavy

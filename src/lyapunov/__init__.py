@@ -8,18 +8,24 @@ from lyapunov.estimate import Difference, Settings, Spectrum, Verdict, spectrum
 from lyapunov.intake import Captured, capture
 from lyapunov.report import plots
 from lyapunov.systems import System
+from lyapunov.training import Alarm, Limits, Monitor, Reading, Run, every
 
 __version__ = version("lyapunov")
 
 __all__ = [
+    "Alarm",
     "BadSystem",
     "Captured",
     "Difference",
     "Diverged",
     "InvalidInput",
+    "Limits",
     "LyapunovError",
     "LyapunovWarning",
+    "Monitor",
     "Plan",
+    "Reading",
+    "Run",
     "Settings",
     "Spectrum",
     "System",
@@ -27,6 +33,7 @@ __all__ = [
     "Verdict",
     "__version__",
     "capture",
+    "every",
     "plan",
     "plots",
     "spectrum",

@@ -8,6 +8,7 @@ from torch import nn
 import lyapunov
 from cases import drawn, seeded
 from lyapunov.report import plots
+from lyapunov.training import History, Reading, Run
 
 LSTM = seeded(nn.LSTM, 4, 16, batch_first=True, scale=1.0)
 INPUTS = drawn(3, 60, 4, seed=95)
@@ -42,17 +43,45 @@ def test_spectra_by_epoch_are_labelled(result) -> None:
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
 def test_figures_are_files(result, suffix: str, tmp_path) -> None:
-    readings = [{"epoch": 0, "largest": -0.5, "largest_error": 0.1, "held_out_loss": 3.0}]
     plots.save_spectrum_figure(result, tmp_path / f"a.{suffix}")
-    plots.save_demo_figure(readings, {0: result}, tmp_path / f"b.{suffix}")
-    assert all((tmp_path / f"{name}.{suffix}").stat().st_size > 5000 for name in "ab")
+    run = kept(tmp_path / "run", {0: result, 10: result})
+    plots.save_demo_figure(run, tmp_path / f"b.{suffix}")
+    files = [tmp_path / f"a.{suffix}", tmp_path / f"b.{suffix}", *plots.save_report_figures([run], tmp_path / "all", suffix)]
+    assert all(file.stat().st_size > 4000 for file in files)
+    names = {file.stem for file in files[2:]}
+    assert names == {"largest", "mean", "losses", "distances", "spectrum-run"}
+
+
+def kept(directory, spectra: dict[int, lyapunov.Spectrum]) -> Run:
+    """A run with these spectra, an epoch each."""
+    history = History(directory)
+    history.append({"kind": "run", "name": "a run"})
+    for epoch, (step, found) in enumerate(spectra.items()):
+        low, high = found.interval()[0].tolist()
+        numbers = {"exponents": tuple(found.exponents.tolist()), "standard_errors": tuple(found.standard_errors.tolist())}
+        file = history.save_spectrum(found, step)
+        losses = {"train": 3.0 - epoch, "held_out": 3.5 - epoch}
+        reading = Reading(step, epoch, losses, **numbers, max_interval=(low, high), mean=found.mean, file=file)
+        history.append(reading.record())
+    return Run.read(directory)
 
 
 def test_a_figure_of_nothing_but_leading_exponents_is_drawn_too(tmp_path) -> None:
     few = lyapunov.spectrum(LSTM, INPUTS, k=2, dt=0.1)
-    readings = [{"epoch": 0, "largest": -0.5, "largest_error": 0.1, "held_out_loss": 3.0}]
-    plots.save_demo_figure(readings, {0: few}, tmp_path / "c.png")
+    plots.save_demo_figure(kept(tmp_path / "run", {0: few}), tmp_path / "c.png")
     assert "unit of time" in plots.spectrum(few, Figure().subplots()).get_ylabel()
+
+
+def test_lines_of_a_run_are_its_numbers(result, tmp_path) -> None:
+    run = kept(tmp_path / "run", {0: result, 10: result})
+    axes = plots.largest_exponents([run, run], Figure().subplots())
+    assert axes.lines[0].get_xdata().tolist() == [0, 10]
+    assert axes.lines[0].get_ydata().tolist() == [result.max] * 2
+    low, high = axes.collections[0].get_paths()[0].vertices[:, 1].min(), axes.collections[0].get_paths()[0].vertices[:, 1].max()
+    assert (low, high) == pytest.approx(result.interval()[0].tolist())
+    assert plots.mean_exponents([run], Figure().subplots()).lines[0].get_ydata().tolist() == [result.mean] * 2
+    lines = plots.losses([run], Figure().subplots()).lines
+    assert [line.get_ydata().tolist() for line in lines] == [[3.0, 2.0], [3.5, 2.5]]
 
 
 def test_without_matplotlib_the_message_says_what_to_install(result, monkeypatch, tmp_path) -> None:

@@ -5,35 +5,57 @@ import io
 from rich.console import Console
 
 from lyapunov.report import ReadingTable
-from lyapunov.tasks import Reading
+from lyapunov.training import Alarm, Reading
 
 
-def reading(epoch: int, train_loss: float | None = 2.0) -> Reading:
-    return Reading(epoch, train_loss, 2.5, -0.1234, 0.0056, -1.5, 0.001, 8.1, 3.0, 0.5, 8)
+def reading(epoch: int, **changes) -> Reading:
+    losses = {"held_out": 2.5} if epoch == 0 else {"train": 2.0, "held_out": 2.5}
+    numbers = {"exponents": (-0.1234,), "standard_errors": (0.0056,), "mean": -1.5, "memory": 8.1, "seconds": 0.5}
+    return Reading(10 * epoch, epoch, losses, **{**numbers, "training_seconds": 3.0, "taken": 8, **changes})
 
 
-def shown(*, terminal: bool, rows: int) -> str:
+def shown(*, terminal: bool, rows: list[Reading], losses=("train", "held_out"), height: int = 14) -> str:
     file = io.StringIO()
-    console = Console(file=file, force_terminal=terminal, width=140, height=12)
-    with ReadingTable("A title", console=console) as table:
-        for epoch in range(rows):
-            table.status(f"epoch {epoch}: step 1 of 2")
-            table.add(reading(epoch, None if epoch == 0 else 2.0))
+    console = Console(file=file, force_terminal=terminal, width=140, height=height)
+    with ReadingTable("A title", losses=losses, console=console) as table:
+        for row in rows:
+            table.status(f"epoch {row.epoch}: step 1 of 2")
+            table.add(row)
             table._live.refresh()
     return file.getvalue()
 
 
 def test_elsewhere_each_row_is_a_line_as_it_comes() -> None:
-    lines = shown(terminal=False, rows=3).splitlines()
+    lines = shown(terminal=False, rows=[reading(at) for at in range(3)]).splitlines()
     assert lines[0] == "A title"
-    assert lines[1].split("  ")[0] == "epoch"
-    assert lines[2].split() == ["0", "-", "2.500", "-0.1234", "±", "0.0056", "-1.500", "8.1", "3.0", "0.5", "(8)"]
+    assert lines[1].split("  ")[:4] == ["step", "epoch", "train loss", "held-out loss"]
+    assert lines[2].split() == ["0", "0", "-", "2.500", "-0.1234", "±", "0.0056", "-1.500", "8.1", "3.0", "0.50", "(8)"]
     assert len(lines) == 5
 
 
 def test_on_a_terminal_all_rows_stand_in_the_end_and_the_status_while_it_runs() -> None:
-    text = shown(terminal=True, rows=20)
+    text = shown(terminal=True, rows=[reading(at) for at in range(20)])
     assert "step 1 of 2" in text
     final = text[text.rindex("A title") :]
     assert all(f" {epoch} " in final for epoch in range(20))
     assert "step 1 of 2" not in final
+
+
+def test_losses_that_come_later_get_a_column_and_alarms_a_line() -> None:
+    alarmed = reading(1, alarms=(Alarm("chaos", "the largest exponent is 0.3"),))
+    lines = shown(terminal=False, rows=[reading(0), alarmed], losses=("held_out",)).splitlines()
+    assert lines[3].split("  ")[:4] == ["step", "epoch", "held-out loss", "train loss"]
+    assert lines[4].split()[:4] == ["10", "1", "2.500", "2.000"]
+    assert lines[5].strip() == "chaos: the largest exponent is 0.3"
+    assert "chaos: the largest exponent" in shown(terminal=True, rows=[alarmed])
+
+
+def test_a_failed_look_and_a_step_made_again() -> None:
+    failed = reading(1, exponents=(), standard_errors=(), mean=None, failure="Diverged: NaN at step 3")
+    lines = shown(terminal=False, rows=[reading(0), failed]).splitlines()
+    assert "failed" in lines[3]
+    assert lines[4].strip() == "failed: Diverged: NaN at step 3"
+    final = shown(terminal=True, rows=[reading(0), reading(1), reading(2), reading(1)], height=30)
+    final = final[final.rindex("A title") :]
+    assert " 10 " in final
+    assert " 20 " not in final

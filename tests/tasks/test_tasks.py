@@ -20,7 +20,7 @@ from lyapunov.tasks import (
     windows,
 )
 from lyapunov.tasks import demo as demo_module
-from lyapunov.training import History, read_history
+from lyapunov.training import Run
 
 TEXT = "the quick brown fox jumps over the lazy dog. " * 700
 TINY = Training(hidden=6, epochs=1, batch=4, window=32)
@@ -94,15 +94,16 @@ def test_the_demo_keeps_each_epoch_before_it_shows_it(tmp_path, monkeypatch) -> 
     monkeypatch.setattr(demo_module, "COUNT", 30)
     data, said = corpus("pangram", TEXT), []
     for seen, reading in enumerate(run_demo(data, dataclasses.replace(TINY, epochs=2), tmp_path, say=said.append)):
-        records = read_history(tmp_path / "history.jsonl")
-        assert len(records) == seen + 1
-        assert records[-1]["largest"] == reading.largest
-        kept = History(tmp_path).spectra()[seen]
-        assert kept.max == reading.largest
+        run = Run.read(tmp_path)
+        assert [kept.epoch for kept in run.readings] == list(range(seen + 1))
+        assert run.readings[-1].max == reading.max
+        kept = run.spectra()[reading.step]
+        assert kept.max == reading.max
         assert kept.is_full == (seen in (0, 1, 2))
         saved = load_checkpoint(tmp_path / "checkpoint.safetensors")
         assert saved.vocabulary == data.vocabulary
     assert seen == 2
-    assert (reading.train_loss or 0) > 0
+    assert reading.step == 2 * len(list(windows(data.train, batch=TINY.batch, length=TINY.window)))
+    assert reading.losses["train"] > 0
     assert any("step 1 of" in line for line in said)
     assert any("the whole spectrum" in line for line in said)

@@ -1,40 +1,157 @@
-"""A run's history survives a kill at any moment."""
+"""A run's history survives a kill at any moment, and is read by what it says last."""
 
 import math
+import os
+import subprocess
+import sys
+
+import pytest
 
 import lyapunov
 from lyapunov.systems import known
-from lyapunov.training import History, read_history
+from lyapunov.training import Alarm, History, Reading, Run
 
 
-def test_records_are_appended_and_read_back(tmp_path) -> None:
+def reading(step: int, **changes) -> Reading:
+    return Reading(step, None, {"loss": 1.5}, exponents=(-0.5, -math.inf), standard_errors=(0.1, math.nan), **changes)
+
+
+def test_readings_are_read_back_as_they_were(tmp_path) -> None:
     history = History(tmp_path / "run")
-    history.append({"epoch": 0, "loss": 1.5})
-    History(tmp_path / "run").append({"epoch": 1, "memory": math.inf})
-    assert read_history(history.file) == [{"epoch": 0, "loss": 1.5}, {"epoch": 1, "memory": "inf"}]
+    history.append({"kind": "run", "name": "first", "k": 2})
+    full = reading(3, memory=math.inf, alarms=(Alarm("chaos", "so it is"),), mean=-1.0, saturated=0.25, file="a", failure="no")
+    for each in (reading(0), full):
+        history.append(each.record())
+    run = Run.read(history.directory)
+    assert run.name == "first"
+    assert repr(run.readings) == repr((reading(0), full))
+    assert Run.read(history.file).readings[1].alarms == full.alarms
 
 
-def test_a_line_cut_short_is_passed_over(tmp_path) -> None:
+def test_a_run_that_went_back_is_what_it_did_last(tmp_path) -> None:
     history = History(tmp_path)
-    history.append({"epoch": 0})
-    with history.file.open("a") as file:
-        file.write('{"epoch": 1, "lo')
-    assert read_history(history.file) == [{"epoch": 0}]
+    for step in (0, 10, 20, 30):
+        history.append(reading(step).record())
+    again = History(tmp_path)
+    again.append({"kind": "run"})
+    for step in (20, 40):
+        again.append(reading(step, mean=-9.0).record())
+    run = Run.read(tmp_path)
+    assert [kept.step for kept in run.readings] == [0, 10, 20, 40]
+    assert run.readings[2].mean == -9.0
+    assert len(history.file.read_text().splitlines()) == 7
 
 
-def test_records_after_a_torn_line_are_kept_apart_from_it(tmp_path) -> None:
+def test_a_line_cut_short_is_passed_over_and_the_next_one_kept_apart_from_it(tmp_path) -> None:
     history = History(tmp_path)
-    history.append({"epoch": 0})
+    history.append(reading(0).record())
     with history.file.open("a") as file:
-        file.write('{"epoch": 1, "lo')
-    History(tmp_path).append({"epoch": 1})
-    assert read_history(history.file) == [{"epoch": 0}, {"epoch": 1}]
+        file.write('{"kind": "reading", "step": 1, "lo')
+    assert [kept.step for kept in Run.read(tmp_path).readings] == [0]
+    History(tmp_path).append(reading(2).record())
+    assert [kept.step for kept in Run.read(tmp_path).readings] == [0, 2]
 
 
-def test_spectra_are_found_by_step(tmp_path) -> None:
+def test_what_is_not_a_history_is_told_in_one_sentence(tmp_path) -> None:
+    with pytest.raises(lyapunov.InvalidInput, match=r"Expected the folder of a run.*nowhere"):
+        Run.read(tmp_path / "nowhere")
+    (tmp_path / "history.jsonl").write_text('{"kind": "run"}\nnot json\n')
+    with pytest.raises(lyapunov.InvalidInput, match="line 2"):
+        Run.read(tmp_path)
+    (tmp_path / "history.jsonl").write_text('{"kind": "run", "format": 99}\n')
+    with pytest.raises(lyapunov.InvalidInput, match="line 1"):
+        Run.read(tmp_path)
+
+
+def test_fields_of_later_versions_are_passed_over(tmp_path) -> None:
+    history = History(tmp_path)
+    history.append({**reading(0).record(), "colour": "green"})
+    history.append({"kind": "weather", "sun": True})
+    assert len(Run.read(tmp_path).readings) == 1
+
+
+def test_spectra_are_found_by_step_and_what_is_damaged_is_passed_over(tmp_path) -> None:
     case, history = known.henon(), History(tmp_path)
-    for step, seed in ((0, 0), (12, 1)):
-        history.save_spectrum(lyapunov.spectrum(case.system, steps=20, seed=seed), step)
+    for step, seed in ((0, 0), (12, 1), (20, 2), (30, 3)):
+        file = history.save_spectrum(lyapunov.spectrum(case.system, steps=20, seed=seed), step)
+        history.append(reading(step, file=file).record())
+    history.append(reading(40, file="../outside.safetensors").record())
+    (tmp_path / "spectra" / "000020.safetensors").write_bytes(b"damaged")
+    (tmp_path / "spectra" / "000030.safetensors").unlink()
     (tmp_path / "spectra" / "000013.safetensors.partial").write_text("a kill during writing leaves this")
-    assert list(history.spectra()) == [0, 12]
-    assert history.spectra()[12].settings.seed == 1
+    with pytest.warns(lyapunov.LyapunovWarning, match=r"000020.*passed over"):
+        spectra = Run.read(tmp_path).spectra()
+    assert list(spectra) == [0, 12]
+    assert spectra[12].settings.seed == 1
+
+
+def test_readings_as_a_table(tmp_path) -> None:
+    history = History(tmp_path)
+    assert len(empty(tmp_path).to_pandas()) == 0
+    for step in (0, 5):
+        history.append(reading(step).record())
+    table = Run.read(tmp_path).to_pandas()
+    assert table.index.tolist() == [0, 5]
+    assert table["max"].tolist() == [-0.5, -0.5]
+    assert table["loss"].tolist() == [1.5, 1.5]
+
+
+def empty(directory) -> Run:
+    History(directory).append({"kind": "run"})
+    return Run.read(directory)
+
+
+KILLS = 50
+DRIVER = """
+import os, random, signal, sys, time
+import lyapunov
+from lyapunov.systems import known
+from lyapunov.training import History, Reading, Run
+
+directory, kills = sys.argv[1], int(sys.argv[2])
+draw = random.Random(0)
+found = lyapunov.spectrum(known.henon().system, steps=2000)
+
+
+def write(told):
+    history = History(directory)
+    step = len(Run.read(directory).readings) if history.file.exists() else 0
+    history.append({"kind": "run", "name": "killed"})
+    while True:
+        file = history.save_spectrum(found, step)
+        history.append(Reading(step, None, {"loss": 1.0 / (step + 1)}, exponents=(float(step),), file=file).record())
+        os.write(told, b"%d\\n" % step)
+        step += 1
+
+
+for _ in range(kills):
+    heard, told = os.pipe()
+    writer = os.fork()
+    if writer == 0:
+        write(told)
+    os.close(told)
+    time.sleep(draw.uniform(0.0, 0.04))
+    os.kill(writer, signal.SIGKILL)
+    os.waitpid(writer, 0)
+    said = os.fdopen(heard, "rb").read().split()
+    if os.path.exists(os.path.join(directory, "history.jsonl")):
+        readings = Run.read(directory).readings
+        assert [kept.step for kept in readings] == list(range(len(readings))), readings
+        assert not said or len(readings) - 1 in (int(said[-1]), int(said[-1]) + 1), (said, len(readings))
+        for latest in readings[-1:]:
+            assert latest.exponents == (float(latest.step),)
+            assert lyapunov.Spectrum.load(os.path.join(directory, latest.file)).is_full
+print(len(Run.read(directory).readings), sum(line.startswith('{"kind": "run"') for line in open(directory + "/history.jsonl")))
+"""
+
+
+def test_fifty_kills_lose_nothing_but_what_was_in_flight(tmp_path) -> None:
+    """Whatever a writer said it had written is there, whole, and the next one goes on where it was killed."""
+    command = [sys.executable, "-c", DRIVER, str(tmp_path / "run"), str(KILLS)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    assert done.returncode == 0, done.stderr
+    readings, starts = map(int, done.stdout.split())
+    assert starts > KILLS / 2
+    run = Run.read(tmp_path / "run")
+    assert len(run.readings) == len(run.spectra()) == readings > KILLS

@@ -11,7 +11,7 @@ from lyapunov.cli import INTERRUPTED
 from lyapunov.intake import read_text
 from lyapunov.report import ReadingTable, plots
 from lyapunov.tasks import Training, corpus, demo_corpus, require_enough, run_demo, start_directory
-from lyapunov.training import History, read_history
+from lyapunov.training import NAME, Run
 
 _Positive = Parameter(validator=Number(gte=1))
 
@@ -49,7 +49,8 @@ def demo(
         print(f"An earlier run was moved to {moved}.")
     training = Training(hidden=hidden, epochs=epochs, seed=seed)
     finished = False
-    with ReadingTable(f"LSTM with {hidden} units learning {data.name} ({len(data.train):,} characters)") as table:
+    title = f"LSTM with {hidden} units learning {data.name} ({len(data.train):,} characters); losses in nats per character"
+    with ReadingTable(title, losses=("train", "held_out")) as table:
         try:
             for reading in run_demo(data, training, directory, say=table.status):
                 table.add(reading)
@@ -64,10 +65,10 @@ def demo(
 
 def _leave(directory: Path) -> None:
     """Draws the figure of what there is, and says where everything lies."""
-    history = History(directory)
-    if not history.file.exists():
+    if not (directory / NAME).exists():
         print("No epoch was finished.")
         return
-    plots.save_demo_figure(read_history(history.file), history.spectra(), directory / "figure.png")
-    print(f"In {directory}: history.jsonl, spectra/, checkpoint.safetensors, held_out.txt and figure.png")
-    print(f"Next: lyapunov spectrum {directory / 'checkpoint.safetensors'} --inputs {directory / 'held_out.txt'} --k 8")
+    plots.save_demo_figure(Run.read(directory), directory / "figure.png")
+    print(f"In {directory}: {NAME}, spectra/, checkpoint.safetensors, held_out.txt and figure.png")
+    print(f"Next: lyapunov report {directory}")
+    print(f"      lyapunov spectrum {directory / 'checkpoint.safetensors'} --inputs {directory / 'held_out.txt'} --k 8")

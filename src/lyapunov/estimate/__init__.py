@@ -1,10 +1,24 @@
 """From growth to numbers one can trust: the estimator, its settings, its result, its errors and its verdict."""
 
 from lyapunov.estimate.difference import Difference
-from lyapunov.estimate.errors import DIFFERENT, Errors, errors
-from lyapunov.estimate.estimator import spectrum
+from lyapunov.estimate.errors import DIFFERENT, Errors, errors, half_widths
+from lyapunov.estimate.estimator import Ending, estimated, spectrum
 from lyapunov.estimate.result import Spectrum
-from lyapunov.estimate.settings import Settings
+from lyapunov.estimate.settings import Settings, Wishes
 from lyapunov.estimate.verdict import Finding, Verdict
 
-__all__ = ["DIFFERENT", "Difference", "Errors", "Finding", "Settings", "Spectrum", "Verdict", "errors", "spectrum"]
+__all__ = [
+    "DIFFERENT",
+    "Difference",
+    "Ending",
+    "Errors",
+    "Finding",
+    "Settings",
+    "Spectrum",
+    "Verdict",
+    "Wishes",
+    "errors",
+    "estimated",
+    "half_widths",
+    "spectrum",
+]

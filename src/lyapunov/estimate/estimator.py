@@ -3,9 +3,10 @@
 import warnings
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from torch.utils._pytree import tree_map
 
 from lyapunov import _checks
 from lyapunov._progress import progress_bar
@@ -78,24 +79,78 @@ def spectrum(
     """
     _checks.one_of(linearization, ("full", "hidden"), "linearization")
     _checks.one_of(dtype, (torch.float64, torch.float32), "dtype")
+    request = Request(inputs, state, steps, lengths, linearization, coupled, dtype, carried)
+    wishes = Wishes(k, settle, align, from_reset, qr_every, dt, seed, chunks, method)
+    result = estimated(system, request, wishes, check=check, progress=progress)[0]
+    _warn_of_tail(result)
+    return result
+
+
+class Ending(NamedTuple):
+    """What a run leaves to a later one of the same system on the same inputs, whose weights have moved a little since.
+
+    `frames`: those after the last step, None where there were none. `apart`, `disagreement`, `tolerated`: what the transients
+    left, as in `Growth`. `saturated`: the share of units that sit where nothing moves them, None where that is not known.
+    """
+
+    frames: Frames | None
+    apart: float | None
+    disagreement: float | None
+    tolerated: float
+    saturated: float | None
+
+
+def estimated(
+    system: Any,
+    request: Request,
+    wishes: Wishes,
+    *,
+    check: bool = True,
+    progress: bool | None = False,
+    after: Ending | None = None,
+) -> tuple[Spectrum, Ending]:
+    """The spectrum that `spectrum` returns, without warnings, and what the run leaves to the next.
+
+    `after`: an earlier run's ending. Its frames, aligned to these inputs once, are where this one's start, and what was found
+    of its transients holds for those that are not looked at here (`settle` and `align` given).
+    """
     with torch.inference_mode(False), torch.no_grad():
-        request = Request(inputs, state, steps, lengths, linearization, coupled, dtype, carried)
         problem = recognize(system, request)
-        settings, schedule = choose(problem, request, Wishes(k, settle, align, from_reset, qr_every, dt, seed, chunks, method))
+        settings, schedule = choose(problem, request, wishes)
         threads = Workers.suited_to(problem.system, problem.sequences.batch * settings.chunks)
         with problem.system.running(), torch.autocast(problem.system.device.type, enabled=False), threads as workers:
             if check:
                 check_contract(problem.system, problem.state, problem.sequences.at(0), problem.sequences.at(1))
             try:
-                result = _result(_grow(problem, settings, schedule, workers, progress), problem, settings)
+                growth = _grow(problem, settings, schedule, workers, progress, None if after is None else after.frames)
             except Diverged as error:
                 error.partial = None if error.partial is None else _result(error.partial, problem, settings)
                 raise
-    _warn_of_tail(result)
-    return result
+        growth = growth if after is None else _with_transients(growth, after)
+        return _result(growth, problem, settings), _ending(growth, problem)
 
 
-def _grow(problem: Problem, settings: Settings, schedule: Schedule, workers: Workers, progress: bool | None) -> Growth:
+def _with_transients(growth: Growth, after: Ending) -> Growth:
+    apart = after.apart if growth.apart is None else growth.apart
+    if growth.disagreement is not None:
+        return replace(growth, apart=apart)
+    return replace(growth, apart=apart, disagreement=after.disagreement, tolerated=after.tolerated)
+
+
+def _ending(growth: Growth, problem: Problem) -> Ending:
+    flat = None if growth.state is None else problem.system.saturated(growth.state)
+    share = None if flat is None else float(flat.double().mean())
+    return Ending(growth.frames, growth.apart, growth.disagreement, growth.tolerated, share)
+
+
+def _grow(
+    problem: Problem,
+    settings: Settings,
+    schedule: Schedule,
+    workers: Workers,
+    progress: bool | None,
+    aligned: Frames | None = None,
+) -> Growth:
     title, faster = f"{settings.k} of {settings.size} Lyapunov exponents", ""
     if settings.k > FEW:
         faster = f"The {FEW} leading ones (k={FEW}) take a small part of that."
@@ -104,6 +159,8 @@ def _grow(problem: Problem, settings: Settings, schedule: Schedule, workers: Wor
         with progress_bar(title, schedule.most, enabled=progress) as advance:
             return rollout_factors(problem.system, sequences, state, schedule, workers=workers, on_step=advance)
     frames = _frames(problem, settings, settings.seed)
+    if aligned is not None:
+        frames = tree_map(lambda own, given: given.to(own), frames, aligned)
     if settings.chunks > 1:
         pieces = split(problem.system, sequences, state, schedule, settings.chunks, workers)
         with progress_bar(title, pieces.schedule.most, enabled=progress, faster=faster) as advance:

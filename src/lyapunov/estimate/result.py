@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from lyapunov import _checks
+from lyapunov._optional import needed
 from lyapunov._plain import plain
 from lyapunov._shapes import Exponents
 from lyapunov.errors import InvalidInput
@@ -241,6 +242,23 @@ class Spectrum(Estimates):
                 "settings": dataclasses.asdict(self.settings),
             }
         )
+
+    def to_pandas(self) -> Any:
+        """A pandas DataFrame with a row per exponent, numbered from 1 (`i`); needs pandas."""
+        interval = self.interval(0.95)
+        columns = {
+            "exponent": self.exponents,
+            "standard_error": self.standard_errors,
+            "low_95": interval[:, 0],
+            "high_95": interval[:, 1],
+            "memory_time": self.memory_times,
+            "correlation_time": self.correlation_times,
+            "layer": self.layer,
+            "reliable": self.reliable,
+        }
+        pandas = needed("pandas", "pandas")
+        index = pandas.RangeIndex(1, len(self.exponents) + 1, name="i")
+        return pandas.DataFrame({name: values.numpy() for name, values in columns.items()}, index=index)
 
     def save(self, path: str | Path) -> None:
         """One safetensors file with a JSON header; written whole or not at all."""

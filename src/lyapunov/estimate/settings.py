@@ -63,7 +63,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Wishes:
-    """Settings as the caller gave them."""
+    """Settings as the caller gave them. `fewer`: `k` is the most, and a smaller system has all its exponents taken."""
 
     k: int | None
     settle: int | None
@@ -74,6 +74,7 @@ class Wishes:
     seed: int
     chunks: int = 1
     method: Method | None = None
+    fewer: bool = False
 
 
 def choose(problem: Problem, request: Request, wishes: Wishes) -> tuple[Settings, Schedule]:
@@ -86,7 +87,8 @@ def choose(problem: Problem, request: Request, wishes: Wishes) -> tuple[Settings
     named = {"k": wishes.k, "settle": wishes.settle, "align": wishes.align, "qr_every": wishes.qr_every}
     open_names = ("k", "qr_every") if wishes.from_reset else tuple(named)
     why = f" (the system has {size} exponents)"
-    k = size if wishes.k is None else _checks.whole_number(wishes.k, "k", least=1, most=size, why=why)
+    wanted = size if wishes.k is None else min(wishes.k, size) if wishes.fewer else wishes.k
+    k = _checks.whole_number(wanted, "k", least=1, most=size, why=why)
     schedule = _schedule(problem, wishes, k, size)
     settings = Settings(
         system=problem.system.name,

@@ -1,8 +1,9 @@
 """From what users have to a System, the sequences that drive it, and the state it starts from."""
 
-from lyapunov.intake.capturing import Captured, capture
+from lyapunov.intake.capturing import Captured, capture, cores_of, holds_cores
 from lyapunov.intake.checkpoint import Checkpoint, Nonlinearity, load_checkpoint
 from lyapunov.intake.files import encode, existing, one_hot_sequences, read_inputs, read_text
+from lyapunov.intake.foreign import require_whole, unwrapped
 from lyapunov.intake.inputs import Sequences, digest
 from lyapunov.intake.problem import Problem, Request, compute_device
 from lyapunov.intake.recognize import recognize
@@ -16,12 +17,16 @@ __all__ = [
     "Sequences",
     "capture",
     "compute_device",
+    "cores_of",
     "digest",
     "encode",
     "existing",
+    "holds_cores",
     "load_checkpoint",
     "one_hot_sequences",
     "read_inputs",
     "read_text",
     "recognize",
+    "require_whole",
+    "unwrapped",
 ]

@@ -1,18 +1,22 @@
 """Static figures: axes in, axes out. Needs matplotlib (`pip install lyapunov[plot]`)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from lyapunov.errors import Unsupported
+from lyapunov._optional import needed
 from lyapunov.estimate import Spectrum
+from lyapunov.report import series
+from lyapunov.report.series import Association, Band
+from lyapunov.training import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 UNRELIABLE = "0.75"
+_DASHES = ("-", "--", ":", "-.")
 
 
 def spectrum(result: Spectrum, ax: "Axes", **style: Any) -> "Axes":
@@ -85,32 +89,121 @@ def by_layer(result: Spectrum, ax: "Axes") -> "Axes":
     return ax
 
 
-def by_epoch(readings: list[dict[str, Any]], ax: "Axes") -> "Axes":
-    """Largest exponent with its error, and held-out loss on an axis of its own, by epoch."""
-    epochs = [reading["epoch"] for reading in readings]
-    largest, errors = [reading["largest"] for reading in readings], [reading["largest_error"] for reading in readings]
-    line = ax.errorbar(epochs, largest, yerr=errors, color="C0", marker="o", markersize=3, label="largest exponent")
-    ax.axhline(0.0, color="black", linewidth=0.6)
-    ax.set_xlabel("epoch")
-    ax.set_ylabel("largest exponent (nats per step)", color="C0")
-    other = ax.twinx()
-    (loss,) = other.plot(epochs, [reading["held_out_loss"] for reading in readings], color="C1", label="held-out loss")
-    other.set_ylabel("held-out loss (nats per character)", color="C1")
-    ax.legend(handles=[line, loss], frameon=False, fontsize="small", loc="center right")
-    ax.set_title("While it learns")
+def largest_exponents(runs: Sequence[Run], ax: "Axes") -> "Axes":
+    """The largest exponent of each run by training step, with a band of 95 %."""
+    return _bands([(run.name, series.largest(run)) for run in runs], ax, f"largest exponent ({runs[0].unit})", zero=True)
+
+
+def mean_exponents(runs: Sequence[Run], ax: "Axes") -> "Axes":
+    """The mean of all exponents of each run by training step, with a band of two standard errors."""
+    return _bands([(run.name, series.mean(run)) for run in runs], ax, f"mean exponent ({runs[0].unit})")
+
+
+def layers(run: Run, ax: "Axes", spectra: Mapping[int, Spectrum] | None = None) -> "Axes":
+    """The largest exponent of each layer by training step, with a band of 95 %; nothing for a run of one layer."""
+    found = series.layers(run.spectra() if spectra is None else spectra)
+    named = [(f"layer {layer}", band) for layer, band in found.items()]
+    return _bands(named, ax, f"largest exponent of the layer ({run.unit})", zero=True)
+
+
+def losses(runs: Sequence[Run], ax: "Axes") -> "Axes":
+    """Every loss of each run by training step: a colour per run, a dash per loss."""
+    names = list(dict.fromkeys(name for run in runs for name in series.losses(run)))
+    for at, run in enumerate(runs):
+        for name, (steps, values) in series.losses(run).items():
+            label = name if len(runs) == 1 else f"{run.name}: {name}"
+            ax.plot(steps, values, color=f"C{at}", linestyle=_DASHES[names.index(name) % len(_DASHES)], label=label)
+    ax.set_xlabel("training step")
+    ax.set_ylabel("loss")
+    if names:
+        ax.legend(frameon=False, fontsize="small")
     return ax
 
 
-def save_demo_figure(readings: list[dict[str, Any]], results: Mapping[int, Spectrum], path: Path) -> None:
-    """Largest exponent and loss by epoch; full spectra by epoch; running estimates of the latest full spectrum."""
-    figure, (left, middle, right) = _subplots(3)
-    by_epoch(readings, left)
-    full = {epoch: result for epoch, result in results.items() if result.is_full}
+def spectrum_map(by_step: Mapping[int, Sequence[float]], ax: "Axes", *, unit: str = "nats per step") -> "Axes":
+    """Exponents (colour) by training step and index: `series.leading(run)`, or `series.whole(spectra)`."""
+    steps = sorted(by_step)
+    values = torch.tensor([list(by_step[step]) for step in steps], dtype=torch.float64).mT
+    edges = [*steps, steps[-1] + max(1, steps[-1] - steps[-2] if len(steps) > 1 else 1)]
+    index = [at + 0.5 for at in range(len(values) + 1)]
+    mesh = ax.pcolormesh(edges, index, values.masked_fill(~torch.isfinite(values), torch.nan), cmap="viridis")
+    ax.invert_yaxis()
+    ax.set_xlabel("training step")
+    ax.set_ylabel("index of the exponent")
+    ax.figure.colorbar(mesh, ax=ax, label=unit)
+    return ax
+
+
+def distances(runs: Sequence[Run], ax: "Axes") -> "Axes":
+    """How far the leading exponents at each step are from the last ones: the reduced measure of the 2020 paper."""
+    for at, run in enumerate(runs):
+        found = series.distances(series.leading(run))
+        if found is not None:
+            ax.plot(found.steps, found.reduced, color=f"C{at}", marker="o", markersize=3, label=run.name)
+    ax.set_xlabel("training step")
+    ax.set_ylabel("squared distance to the final spectrum,\nrelative to the first")
+    ax.set_ylim(bottom=0.0)
+    return ax
+
+
+def association(found: Association, ax: "Axes", *, label: str) -> "Axes":
+    """A number of each run against its least loss; the title has Spearman's correlation and its interval."""
+    ax.scatter(found.values, found.losses, s=18)
+    ax.set_xlabel(label)
+    ax.set_ylabel(f"least {found.loss} loss")
+    ax.set_title(found.in_words())
+    return ax
+
+
+def save_demo_figure(run: Run, path: Path) -> None:
+    """Largest exponent and losses by training step; full spectra by epoch; running estimates of the latest full spectrum."""
+    figure, panels = _subplots(4)
+    largest_exponents([run], panels[0]).set_title("Largest exponent")
+    losses([run], panels[1]).set_title("Losses (nats per character)")
+    epochs = {reading.step: reading.epoch for reading in run.readings}
+    full = {epochs[step] or 0: result for step, result in run.spectra().items() if result.is_full}
     if full:
-        spectra_by_epoch(full, middle)
-        running_estimates(full[max(full)], right)
+        spectra_by_epoch(full, panels[2])
+        running_estimates(full[max(full)], panels[3])
     figure.suptitle("A character LSTM while it learns (full state, held-out text)")
     figure.savefig(path, dpi=150)
+
+
+def save_report_figures(runs: Sequence[Run], directory: Path, suffix: str = "png") -> list[Path]:
+    """Each figure of the report in a file of its own (.png, .svg or .pdf); the files, in order."""
+    directory.mkdir(parents=True, exist_ok=True)
+    drawn: dict[str, Callable[[Axes], Any]] = {
+        "largest": lambda ax: largest_exponents(runs, ax),
+        "mean": lambda ax: mean_exponents(runs, ax),
+        "losses": lambda ax: losses(runs, ax),
+        "distances": lambda ax: distances(runs, ax),
+    }
+    for run in runs:
+        drawn |= _of_run(run)
+    for name, label, value in series.READOUTS:
+        found = series.association(runs, value)
+        if found is not None:
+            drawn[f"{name}-against-loss"] = lambda ax, found=found, label=label: association(found, ax, label=label)
+    files = []
+    for name, draw in drawn.items():
+        figure, ax = _subplots(1)
+        draw(ax)
+        files.append(directory / f"{name}.{suffix}")
+        figure.savefig(files[-1], dpi=150)
+    return files
+
+
+def _of_run(run: Run) -> "dict[str, Callable[[Axes], Any]]":
+    """Figures that are of one run by itself."""
+    spectra = run.spectra()
+    full = {step: result for step, result in spectra.items() if result.is_full}
+    by_step = series.whole(spectra) if len(full) > 1 else series.leading(run)
+    drawn: dict[str, Callable[[Axes], Any]] = {}
+    if by_step:
+        drawn[f"spectrum-{run.slug}"] = lambda ax: spectrum_map(by_step, ax, unit=run.unit).set_title(run.name)
+    if series.layers(spectra):
+        drawn[f"layers-{run.slug}"] = lambda ax: layers(run, ax, spectra).set_title(run.name)
+    return drawn
 
 
 def save_spectrum_figure(result: Spectrum, path: Path) -> None:
@@ -124,12 +217,22 @@ def save_spectrum_figure(result: Spectrum, path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
+def _bands(named: Sequence[tuple[str, Band]], ax: "Axes", label: str, *, zero: bool = False) -> "Axes":
+    for at, (name, band) in enumerate(named):
+        ax.plot(band.steps, band.values, color=f"C{at}", marker="o", markersize=3, label=name)
+        ax.fill_between(band.steps, band.low, band.high, color=f"C{at}", alpha=0.2, linewidth=0)
+    if zero:
+        ax.axhline(0.0, color="black", linewidth=0.6)
+    ax.set_xlabel("training step")
+    ax.set_ylabel(label)
+    if len(named) > 1:
+        ax.legend(frameon=False, fontsize="small")
+    return ax
+
+
 def _subplots(count: int) -> tuple[Any, Any]:
     """Panels of a figure of its own, outside pyplot's global state."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise Unsupported("Expected matplotlib for a figure, found none. Install it: pip install 'lyapunov[plot]'.") from error
+    Figure = needed("matplotlib.figure", "plot").Figure
     figure = Figure(figsize=(5.2 * count, 4.2), layout="constrained")
     return figure, figure.subplots(1, count)
 

@@ -1,60 +1,32 @@
 """A table in the terminal that grows while a network trains."""
 
+from collections.abc import Iterable, Sequence
 from types import TracebackType
-from typing import Protocol, runtime_checkable
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-_HEADER_LINES = 8
-"""Lines of the screen that are not rows: title, frame, status."""
+from lyapunov.training import Reading
 
-
-@runtime_checkable
-class Row(Protocol):
-    """What a row shows."""
-
-    @property
-    def epoch(self) -> int: ...  # noqa: D102
-    @property
-    def train_loss(self) -> float | None: ...  # noqa: D102
-    @property
-    def held_out_loss(self) -> float: ...  # noqa: D102
-    @property
-    def largest(self) -> float: ...  # noqa: D102
-    @property
-    def largest_error(self) -> float: ...  # noqa: D102
-    @property
-    def mean(self) -> float | None: ...  # noqa: D102
-    @property
-    def memory(self) -> float: ...  # noqa: D102
-    @property
-    def training_seconds(self) -> float: ...  # noqa: D102
-    @property
-    def exponent_seconds(self) -> float: ...  # noqa: D102
-    @property
-    def taken(self) -> int: ...  # noqa: D102
+_AROUND = 8
+"""Lines of the screen that are not rows: title, frame, caption, status."""
+_NUMBERS = ("largest exponent", "mean exponent", "memory (steps)", "s training", "s exponents (of them)")
 
 
 class ReadingTable:
-    """Live on a terminal (as many rows as fit, all of them at the end); plain lines elsewhere."""
+    """Live on a terminal (as many rows as fit, all of them at the end); plain lines elsewhere.
 
-    COLUMNS = (
-        "epoch",
-        "train loss",
-        "held-out loss",
-        "largest exponent",
-        "mean exponent",
-        "memory (steps)",
-        "s training",
-        "s exponents (of them)",
-    )
+    `losses`: names of losses that have a column from the start; others get one when they come.
+    """
 
-    def __init__(self, title: str, *, console: Console | None = None) -> None:
-        self._title, self._console = title, console or Console()
-        self._rows: list[tuple[str, ...]] = []
+    def __init__(
+        self, title: str, *, losses: Iterable[str] = (), unit: str = "nats per step", console: Console | None = None
+    ) -> None:
+        self._title, self._unit, self._console = title, unit, console or Console()
+        self._losses = list(losses)
+        self._readings: list[Reading] = []
         self._status = ""
         self._live = Live(console=self._console, refresh_per_second=8, get_renderable=self._render, transient=True)
 
@@ -63,53 +35,70 @@ class ReadingTable:
             self._live.start()
         else:
             self._print(self._title)
-            self._print("  ".join(self.COLUMNS))
+            self._print("  ".join(self._columns))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._console.is_terminal:
             self._live.stop()
-            self._console.print(self._table(self._rows))
+            self._console.print(self._table(self._readings))
 
-    def add(self, row: Row) -> None:
-        """A finished epoch."""
-        cells = row_cells(row)
-        self._rows.append(cells)
+    def add(self, reading: Reading) -> None:
+        """A new reading; one that was made again (a run went back) takes the place of those from its step on."""
+        self._readings = [earlier for earlier in self._readings if earlier.step < reading.step] + [reading]
+        new = [name for name in reading.losses if name not in self._losses]
+        self._losses += new
         if not self._console.is_terminal:
-            widths = [len(column) for column in self.COLUMNS]
-            self._print("  ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True)))
+            if new:
+                self._print("  ".join(self._columns))
+            cells = zip(self._cells(reading), self._columns, strict=True)
+            self._print("  ".join(cell.rjust(len(column)) for cell, column in cells))
+            for line in alarm_lines(reading):
+                self._print(line)
 
     def status(self, text: str) -> None:
         """The line under the table."""
         self._status = text
 
-    def _render(self) -> Group:
-        fitting = max(self._console.height - _HEADER_LINES, 3)
-        return Group(self._table(self._rows[-fitting:]), Text(self._status, style="dim"))
+    @property
+    def _columns(self) -> tuple[str, ...]:
+        return ("step", "epoch", *(f"{name.replace('_', '-')} loss" for name in self._losses), *_NUMBERS)
 
-    def _table(self, rows: list[tuple[str, ...]]) -> Table:
-        table = Table(
-            title=self._title, title_justify="left", caption="losses in nats per character, exponents in nats per step"
+    def _render(self) -> Group:
+        alarms = alarm_lines(self._readings[-1]) if self._readings else []
+        fitting = max(self._console.height - _AROUND - len(alarms), 3)
+        return Group(
+            self._table(self._readings[-fitting:]),
+            *(Text(line.strip(), style="yellow") for line in alarms),
+            Text(self._status, style="dim"),
         )
-        for column in self.COLUMNS:
+
+    def _table(self, readings: Sequence[Reading]) -> Table:
+        table = Table(title=self._title, title_justify="left", caption=f"exponents in {self._unit}, ± one standard error")
+        for column in self._columns:
             table.add_column(column, justify="right")
-        for row in rows:
-            table.add_row(*row)
+        for reading in readings:
+            table.add_row(*self._cells(reading))
         return table
+
+    def _cells(self, reading: Reading) -> tuple[str, ...]:
+        known = reading.failure is None
+        return (
+            str(reading.step),
+            "-" if reading.epoch is None else str(reading.epoch),
+            *(f"{reading.losses[name]:.3f}" if name in reading.losses else "-" for name in self._losses),
+            f"{reading.max:.4f} ± {reading.max_error:.4f}" if known else "failed",
+            "-" if reading.mean is None else f"{reading.mean:.3f}",
+            f"{reading.memory:.1f}" if known else "-",
+            f"{reading.training_seconds:.1f}",
+            f"{reading.seconds:.2f} ({reading.taken})",
+        )
 
     def _print(self, text: str) -> None:
         self._console.print(text, highlight=False, soft_wrap=True)
 
 
-def row_cells(row: Row) -> tuple[str, ...]:
-    """A row as text, in the order of the columns."""
-    return (
-        str(row.epoch),
-        "-" if row.train_loss is None else f"{row.train_loss:.3f}",
-        f"{row.held_out_loss:.3f}",
-        f"{row.largest:.4f} ± {row.largest_error:.4f}",
-        "-" if row.mean is None else f"{row.mean:.3f}",
-        f"{row.memory:.1f}",
-        f"{row.training_seconds:.1f}",
-        f"{row.exponent_seconds:.1f} ({row.taken})",
-    )
+def alarm_lines(reading: Reading) -> list[str]:
+    """What a reading raised, in words."""
+    lines = [f"      {alarm.kind}: {alarm.message}" for alarm in reading.alarms]
+    return lines if reading.failure is None or lines else [f"      failed: {reading.failure}"]

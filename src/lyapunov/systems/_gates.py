@@ -6,6 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid, softplus
 
+SATURATED = 0.98
+"""|tanh a| from which on its slope is below 0.04: what moves a then hardly shows."""
+
 
 def tanh_slope(a: Tensor) -> Tensor:
     """tanh'(a) = 4 e^(-2|a|) / (1 + e^(-2|a|))^2. (1 - tanh^2 is exactly zero in float64 from |a| = 19 on.)"""

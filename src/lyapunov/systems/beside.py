@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lyapunov._shapes import State, blocks
-from lyapunov.systems.closed import ClosedForm, Layer, Tangent, costliest
+from lyapunov.systems.closed import ClosedForm, Layer, Tangent, costliest, saturated_together
 from lyapunov.systems.stack import Stack
 from lyapunov.systems.system import Label
 
@@ -58,6 +58,10 @@ class Beside(ClosedForm):
         """Each layer's state from its own vector."""
         parts = zip(self.parts, state, _dealt(vector, self.parts), strict=True)
         return tuple(part.with_vector(own, rows) for part, own, rows in parts)
+
+    def saturated(self, state: State) -> Tensor | None:
+        """All parts' units."""
+        return saturated_together(self.parts, state)
 
     def linearize(self, state: State, x: tuple[Any, ...]) -> tuple[State, "BesideTangent"]:
         """Every layer's state and its own Jacobian."""

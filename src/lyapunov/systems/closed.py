@@ -131,6 +131,13 @@ def costliest(parts: Sequence[System]) -> Literal["none", "linear", "cubic"]:
     return max((part.volume_cost for part in parts), key=("linear", "cubic", "none").index)
 
 
+def saturated_together(parts: Sequence[System], states: Sequence[State]) -> Tensor | None:
+    """`saturated` of several systems side by side, of those that can tell."""
+    found = [part.saturated(state) for part, state in zip(parts, states, strict=True)]
+    known = [share for share in found if share is not None]
+    return torch.cat(known, dim=-1) if known else None
+
+
 def joined(values: Sequence[Any]) -> Any:
     """Several batches, one after the other, as one; None (no input) stays None."""
     return values[0] if len(values) == 1 or values[0] is None else tree_map(lambda *leaves: torch.cat(leaves), *values)

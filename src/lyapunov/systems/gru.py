@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lyapunov._shapes import Frame, InputFrame, PerSequence, Units
-from lyapunov.systems._gates import sigmoid_slope, tanh_slope
+from lyapunov.systems._gates import SATURATED, sigmoid_slope, tanh_slope
 from lyapunov.systems.closed import Layer, LayerTangent, add_scaled, dense_log_volume, is_wide, product, scale_rows
 
 Rowwise = tuple[Tensor, Tensor, Tensor]
@@ -55,6 +55,10 @@ class GRU(Layer):
         """h'."""
         gates = self._gates(state, x)
         return gates.one_minus_z * gates.n + gates.z * state
+
+    def saturated(self, state: Units) -> Tensor:
+        """Where h, a mean of earlier candidates, is as far out as a saturated tanh."""
+        return state.abs() > SATURATED
 
     def linearize(self, state: Units, x: Tensor) -> tuple[Units, "GRUTangent"]:
         """h' and J."""

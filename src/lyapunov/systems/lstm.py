@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from lyapunov._shapes import Frame, InputFrame, PerSequence, Rows, Units
-from lyapunov.systems._gates import combine_biases, log_sigmoid_slope, sigmoid_slope, tanh_slope
+from lyapunov.systems._gates import SATURATED, combine_biases, log_sigmoid_slope, sigmoid_slope, tanh_slope
 from lyapunov.systems.closed import (
     Keep,
     Layer,
@@ -101,6 +101,10 @@ class LSTM(Layer):
     def step(self, state: tuple[Units, Units], x: Tensor) -> tuple[Units, Units]:
         """(h', c')."""
         return self._next(_gates(self._preactivations(state[0], x)), state[1])
+
+    def saturated(self, state: tuple[Units, Units]) -> Tensor:
+        """Where the cell is so large that tanh c no longer shows what it does."""
+        return torch.tanh(state[1]).abs() > SATURATED
 
     def linearize(self, state: tuple[Units, Units], x: Tensor) -> tuple[tuple[Units, Units], "LSTMTangent"]:
         """(h', c') and J."""

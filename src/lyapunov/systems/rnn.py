@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lyapunov._shapes import Frame, InputFrame, PerSequence, Units
-from lyapunov.systems._gates import combine_biases, log_tanh_slope, tanh_slope
+from lyapunov.systems._gates import SATURATED, combine_biases, log_tanh_slope, tanh_slope
 from lyapunov.systems.closed import Layer, LayerTangent, product, scale_rows
 
 
@@ -45,6 +45,10 @@ class RNN(Layer):
         a = self._preactivation(state, x)
         slope = tanh_slope(a) if self.nonlinearity == "tanh" else (a > 0).to(a.dtype)
         return self._activated(a), RNNTangent(self, a, slope)
+
+    def saturated(self, state: Units) -> Tensor | None:
+        """Where tanh' < 0.04; None for relu, which has no end."""
+        return state.abs() > SATURATED if self.nonlinearity == "tanh" else None
 
     def log_volume_of(self, a: Units) -> PerSequence | None:
         """Sum of ln phi'(a) plus ln |det W_hh|; None for relu."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lyapunov._shapes import Frame, Input, PerSequence, Rows, State
-from lyapunov.systems.closed import ClosedForm, Layer, LayerTangent, Tangent, costliest
+from lyapunov.systems.closed import ClosedForm, Layer, LayerTangent, Tangent, costliest, saturated_together
 from lyapunov.systems.system import Label
 
 
@@ -36,6 +36,10 @@ class _Stack(ClosedForm):
             new.append(layer.step(own, x))
             x = layer.output(new[-1])
         return tuple(new)
+
+    def saturated(self, state: State) -> Tensor | None:
+        """All layers' units."""
+        return saturated_together(self.layers, state)
 
     def _linearized(self, state: State, x: Tensor) -> tuple[State, list[LayerTangent]]:
         new, tangents = [], []

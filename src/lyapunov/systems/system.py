@@ -76,6 +76,10 @@ class System(ABC):
         backward = vjp(lambda vector: self.vector(self.step(self.with_vector(state, vector), x)), self.vector(state))[1]
         return vmap(lambda column: backward(column)[0], in_dims=-1, out_dims=-1)(frame)
 
+    def saturated(self, state: State) -> Tensor | None:  # noqa: ARG002
+        """(batch, units): which units sit where their nonlinearity is flat; None where the system cannot tell."""
+        return None
+
     def log_volume(self, state: State, x: Input) -> Tensor | None:  # noqa: ARG002
         """ln |det J| at `state`: (batch,), or (batch, blocks); None where the system has no such number."""
         return None

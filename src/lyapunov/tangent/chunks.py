@@ -84,6 +84,8 @@ class Chunks:
             settle=self.settle,
             count=growth.count * copies,
             apart=self.apart,
+            state=None,
+            frames=None,
         )
 
     def _in_time(self, binned: Tensor) -> Tensor:

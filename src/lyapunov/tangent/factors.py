@@ -1,6 +1,7 @@
 """Growth in closed form, of systems whose Jacobians are triangular: the logarithms of their diagonals, added up over time."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -56,7 +57,7 @@ def rollout_factors(
             count.add(t + at, new, factors[at])
             on_step(t + at + 1)
         state = states[-1]
-    return count.growth()
+    return replace(count.growth(), state=state)
 
 
 def _same_from_elsewhere(system: System, transport: Transport, state: State, *, total: int) -> bool:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lyapunov._shapes import Frames, State
 from lyapunov.tangent.loss import Window
 from lyapunov.tangent.orthonormal import Method
 from lyapunov.tangent.transients import AGREED, FIXED
@@ -50,7 +51,8 @@ class Growth:
     (bins, batch, blocks): sums of ln |det J| over `volume_steps` (bins, batch) of the counted steps, or None; `residual`
     (batch, blocks): how far the growth of square frames is from ln |det J|, over the `residual_steps` (batch,) of the
     intervals at all of whose steps it was taken; `drift`: see `Stretches.means`. `settle`, `align`, `count`, `qr_every`:
-    what was done; `apart`, `disagreement`: what the transients left, the latter beside what is `tolerated`.
+    what was done; `apart`, `disagreement`: what the transients left, the latter beside what is `tolerated`; `state`, `frames`:
+    what the run ended with, where it went through time in one piece.
     """
 
     log_growth: Tensor
@@ -71,6 +73,8 @@ class Growth:
     apart: float | None
     disagreement: float | None
     tolerated: float = AGREED
+    state: State = None
+    frames: Frames | None = None
 
     @property
     def lost_at(self) -> Tensor:

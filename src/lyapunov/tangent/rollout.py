@@ -183,6 +183,8 @@ class _Run:
             apart=self.apart,
             disagreement=self.agreement.apart if self.schedule.align is None else None,
             tolerated=self.agreement.tolerated,
+            state=self.state,
+            frames=self.frames,
         )
 
     def _advance(self, last: int, *, counted: bool = False) -> None:

@@ -74,6 +74,12 @@ class Trainer:
         self.optimizer = torch.optim.Adam(model.parameters(), lr=training.learning_rate)
         self.schedule = torch.optim.lr_scheduler.ExponentialLR(self.optimizer, training.decay)
 
+    @property
+    def steps_per_epoch(self) -> int:
+        """Windows of the training text."""
+        per_stream = (len(self.data.train) - 1) // self.training.batch
+        return per_stream // self.training.window
+
     def steps(self) -> Iterator[tuple[int, int, float]]:
         """One epoch: after each step, how many are done, of how many, and the step's loss (nats per character)."""
         pairs = list(windows(self.data.train, batch=self.training.batch, length=self.training.window))

@@ -2,41 +2,20 @@
 
 import dataclasses
 import itertools
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from lyapunov.errors import InvalidInput
-from lyapunov.estimate import Spectrum, spectrum
 from lyapunov.intake import one_hot_sequences
 from lyapunov.tasks.characters import Trainer, Training, new_model
 from lyapunov.tasks.text import Corpus
-from lyapunov.training import History
+from lyapunov.training import Monitor, Reading
 
 LEADING = 8
 """Exponents taken at every epoch (the mean of all comes with them, from ln |det J|)."""
 FULL_EPOCHS = (0, 1, 3, 10)
 """Epochs, besides the last, whose whole spectrum is taken."""
 SEQUENCES, SETTLE, ALIGN, COUNT = 10, 50, 50, 200
-
-
-@dataclass(frozen=True)
-class Reading:
-    """One row of the table. Losses in nats per character, exponents in nats per step, memory in steps, times in seconds."""
-
-    epoch: int
-    train_loss: float | None
-    held_out_loss: float
-    largest: float
-    largest_error: float
-    mean: float | None
-    mean_error: float | None
-    memory: float
-    training_seconds: float
-    exponent_seconds: float
-    taken: int
-    """How many exponents were taken: the leading ones, or all."""
 
 
 def start_directory(directory: Path) -> Path | None:
@@ -68,29 +47,33 @@ def require_enough(data: Corpus) -> None:
 
 
 def run_demo(data: Corpus, training: Training, directory: Path, *, say: Callable[[str], None]) -> Iterator[Reading]:
-    """Trains, reads, and keeps each epoch's record, spectrum and checkpoint before its reading is handed out.
+    """Trains, reads, and keeps each epoch's checkpoint, spectrum and record before its reading is handed out.
 
     `say` is told in words what is being done, at every training step and before every spectrum.
     """
-    history = History(directory)
     (directory / "held_out.txt").write_text("".join(data.vocabulary[at] for at in data.valid.tolist()), encoding="utf-8")
     model = new_model(data, training)
     trainer = Trainer(model, data, training)
     probe = one_hot_sequences(data.valid, size=len(data.vocabulary), sequences=SEQUENCES, steps=SETTLE + ALIGN + COUNT)
+    monitor = Monitor(
+        model.lstm,
+        probe,
+        k=LEADING,
+        settle=SETTLE,
+        align=ALIGN,
+        seed=training.seed,
+        directory=directory,
+        name=f"LSTM with {training.hidden} units, {data.name}",
+        about={"corpus": data.name, **dataclasses.asdict(training)},
+    )
     for epoch in range(training.epochs + 1):
         progress = f"epoch {epoch} of {training.epochs}"
-        started = time.perf_counter()
         train_loss = _train(trainer, lambda text, at=progress: say(f"{at}: {text}")) if epoch else None
         held_out = trainer.held_out_loss()
-        trained = time.perf_counter()
-        k = None if epoch in FULL_EPOCHS or epoch == training.epochs else LEADING
-        say(f"{progress}: {'leading exponents' if k else 'the whole spectrum'} on held-out text")
-        found = spectrum(model.lstm, probe, k=k, settle=SETTLE, align=ALIGN, seed=training.seed, progress=False)
-        reading = _reading(epoch, train_loss, held_out, found, trained - started, time.perf_counter() - trained)
-        history.save_spectrum(found, epoch)
         model.save(directory / "checkpoint.safetensors", data.vocabulary)
-        history.append({**dataclasses.asdict(reading), "exponents": found.exponents[:LEADING].tolist(), "corpus": data.name})
-        yield reading
+        whole = epoch in FULL_EPOCHS or epoch == training.epochs
+        say(f"{progress}: {'the whole spectrum' if whole else 'leading exponents'} on held-out text")
+        yield monitor.read(epoch * trainer.steps_per_epoch, epoch=epoch, whole=whole, train=train_loss, held_out=held_out)
 
 
 def _train(trainer: Trainer, say: Callable[[str], None]) -> float:
@@ -100,21 +83,3 @@ def _train(trainer: Trainer, say: Callable[[str], None]) -> float:
         losses.append(loss)
         say(f"step {done} of {total}, loss {loss:.3f}   (Ctrl-C keeps what there is)")
     return sum(losses) / len(losses)
-
-
-def _reading(
-    epoch: int, train_loss: float | None, held_out: float, found: Spectrum, training: float, exponents: float
-) -> Reading:
-    return Reading(
-        epoch=epoch,
-        train_loss=train_loss,
-        held_out_loss=held_out,
-        largest=found.max,
-        largest_error=float(found.standard_errors[0]),
-        mean=found.mean,
-        mean_error=found.mean_standard_error,
-        memory=float(found.memory_times[0]),
-        training_seconds=training,
-        exponent_seconds=exponents,
-        taken=len(found.exponents),
-    )

@@ -1,5 +1,9 @@
 """A spectrum while training, knowing no framework."""
 
-from lyapunov.training.history import History, read_history
+from lyapunov.training import every
+from lyapunov.training.alarms import Limits
+from lyapunov.training.history import NAME, History, Run
+from lyapunov.training.monitor import Monitor, Sink
+from lyapunov.training.reading import Alarm, Reading, distance, root_mean_square
 
-__all__ = ["History", "read_history"]
+__all__ = ["NAME", "Alarm", "History", "Limits", "Monitor", "Reading", "Run", "Sink", "distance", "every", "root_mean_square"]

@@ -2,27 +2,42 @@
 
 import json
 import os
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lyapunov._optional import needed
 from lyapunov._plain import plain
+from lyapunov.errors import InvalidInput, LyapunovWarning
 from lyapunov.estimate import Spectrum
+from lyapunov.training.reading import Reading
+
+FORMAT = 1
+"""Of the lines. A reader passes over fields that it does not know."""
+NAME = "history.jsonl"
 
 
 class History:
-    """A run's directory. A kill at any moment loses at most the record being written and harms none before it."""
+    """A run's directory. A kill at any moment loses at most the record being written and harms none before it.
+
+    Each record is one line. The first of every process is about the run; the others are readings. Nothing is ever changed:
+    a run that went back (to a checkpoint, or to the start) writes its steps again, and readers take the later ones.
+    """
 
     def __init__(self, directory: str | Path) -> None:
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
-        self.file = self.directory / "history.jsonl"
+        self.file = self.directory / NAME
         self._drop_torn_line()
 
-    def append(self, record: dict[str, Any]) -> None:
+    def append(self, record: Mapping[str, Any]) -> None:
         """One line, on disk when this returns."""
-        with self.file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(plain(record), allow_nan=False) + "\n")
-            file.flush()
+        line = json.dumps(plain(dict(record)), allow_nan=False) + "\n"
+        with self.file.open("ab", buffering=0) as file:
+            file.write(line.encode())
             os.fsync(file.fileno())
 
     def _drop_torn_line(self) -> None:
@@ -35,23 +50,102 @@ class History:
             with self.file.open("r+b") as file:
                 file.truncate(whole)
 
-    def save_spectrum(self, spectrum: Spectrum, step: int) -> Path:
-        """spectra/000012.safetensors for step 12."""
-        path = self.directory / "spectra" / f"{step:06d}.safetensors"
-        path.parent.mkdir(exist_ok=True)
-        spectrum.save(path)
-        return path
+    def save_spectrum(self, spectrum: Spectrum, step: int) -> str:
+        """Keeps it in spectra/000012.safetensors for step 12, written whole or not at all; its place in the directory."""
+        name = f"spectra/{step:06d}.safetensors"
+        (self.directory / "spectra").mkdir(exist_ok=True)
+        spectrum.save(self.directory / name)
+        return name
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a history says: `about` the run (name, system, k, lag, and what the user noted), and its readings by step."""
+
+    directory: Path
+    about: Mapping[str, Any]
+    readings: tuple[Reading, ...]
+
+    @classmethod
+    def read(cls, directory: str | Path) -> "Run":
+        """The run in a directory (or of its history.jsonl). Raises InvalidInput where there is none, naming the line."""
+        place = Path(directory)
+        place = place.parent if place.name == NAME else place
+        file = place / NAME
+        if not file.is_file():
+            raise InvalidInput(
+                f"Expected the folder of a run, with a {NAME} in it, got {directory}. Pass the `directory` of a "
+                "lyapunov.Monitor, or runs/demo after `lyapunov demo`."
+            )
+        about: dict[str, Any] = {}
+        readings: list[Reading] = []
+        for record in _records(file):
+            if record["kind"] == "run":
+                about |= record
+            elif record["kind"] == "reading":
+                reading = Reading.from_record(record)
+                readings = [earlier for earlier in readings if earlier.step < reading.step]  # it went back, and on from there
+                readings.append(reading)
+        return cls(place, about, tuple(readings))
+
+    @property
+    def name(self) -> str:
+        """What it is called: as it was told, or as its folder is."""
+        return str(self.about.get("name") or self.directory.resolve().name)
+
+    @property
+    def slug(self) -> str:
+        """The name of its folder, fit for the name of a file."""
+        return re.sub(r"[^\w.-]+", "-", self.directory.resolve().name) or "run"
+
+    @property
+    def unit(self) -> str:
+        """Of the exponents."""
+        return "nats per step" if self.about.get("dt", 1.0) == 1 else "nats per unit of time"
 
     def spectra(self) -> dict[int, Spectrum]:
-        """Every saved spectrum, by step."""
-        files = sorted((self.directory / "spectra").glob("[0-9]*.safetensors"))
-        return {int(file.stem): Spectrum.load(file) for file in files}
+        """Every kept spectrum, by step. A file that is gone or damaged is passed over: the reading has its leading numbers."""
+        found = {}
+        for reading in self.readings:
+            file = None if reading.file is None else self.directory / reading.file
+            if file is not None and file.is_file() and file.resolve().is_relative_to(self.directory.resolve()):
+                try:
+                    found[reading.step] = Spectrum.load(file)
+                except InvalidInput as error:
+                    warnings.warn(f"{error} It is passed over.", LyapunovWarning, stacklevel=2)
+        return found
+
+    def to_pandas(self) -> Any:
+        """A pandas DataFrame with a row per reading, by step: losses, numbers, and the leading exponents."""
+        rows = [
+            {"step": reading.step, "epoch": reading.epoch, **reading.losses}
+            | {name.removeprefix("lyapunov/"): value for name, value in reading.numbers().items()}
+            for reading in self.readings
+        ]
+        return needed("pandas", "pandas").DataFrame(rows, columns=None if rows else ["step"]).set_index("step")
 
 
-def read_history(path: str | Path) -> list[dict[str, Any]]:
-    """The records of a history file; a last line that a kill cut short is passed over."""
+def _records(file: Path) -> list[dict[str, Any]]:
+    """The records of a history; a last line that a kill cut short is passed over."""
     records = []
-    for line in Path(path).read_text(encoding="utf-8").splitlines(keepends=True):
-        if line.endswith("\n"):
-            records.append(json.loads(line))
+    for number, line in enumerate(file.read_bytes().splitlines(keepends=True), start=1):
+        if not line.endswith(b"\n"):
+            continue
+        record = _record(line)
+        if record is None:
+            raise InvalidInput(
+                f"Expected a history of the form {FORMAT} in {file}, got something else in line {number}. Pass the folder of a "
+                "run that this version of lyapunov wrote."
+            )
+        records.append(record)
     return records
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    """What a line says; None where it is of another form."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    known = isinstance(record, dict) and isinstance(record.get("kind"), str) and record.get("format", FORMAT) <= FORMAT
+    return record if known else None

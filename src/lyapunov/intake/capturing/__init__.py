@@ -1,6 +1,6 @@
 """The recurrent cores inside a user's model, with what they really receive."""
 
-from lyapunov.intake.capturing.capture import capture
+from lyapunov.intake.capturing.capture import capture, cores_of, holds_cores
 from lyapunov.intake.capturing.captured import Captured, captured_problem
 
-__all__ = ["Captured", "capture", "captured_problem"]
+__all__ = ["Captured", "capture", "captured_problem", "cores_of", "holds_cores"]

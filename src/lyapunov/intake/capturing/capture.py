@@ -91,9 +91,21 @@ def _owner(model: Any) -> nn.Module:
     return owner
 
 
+def cores_of(model: nn.Module) -> dict[str, Any]:
+    """PyTorch's recurrent layers and cells in a model, by their names."""
+    return {plain_name(name): module for name, module in model.named_modules() if isinstance(module, LAYERS + CELLS)}
+
+
+def holds_cores(system: Any) -> bool:
+    """Whether it is a module with such cores inside, which is to be captured, and not one that is analysed as it is."""
+    if not isinstance(system, nn.Module) or is_recurrent(system) or is_language_model(system):
+        return False
+    return bool(cores_of(system))
+
+
 def _cores(owner: nn.Module) -> dict[str, Any]:
     modules = list(owner.named_modules())
-    cores = {plain_name(name): module for name, module in modules if isinstance(module, LAYERS + CELLS)}
+    cores = cores_of(owner)
     others = _foreign(modules)
     if cores:
         if others:

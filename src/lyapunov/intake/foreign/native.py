@@ -64,8 +64,19 @@ def native(module: Any) -> Any:
         return _whole(module)
     _refuse_sharded(module)
     refuse_keras_model(module)
+    inner = _inner(module)
+    return module if inner is None else native(inner)
+
+
+def unwrapped(module: Any) -> Any:
+    """The module inside DDP, DataParallel, `torch.compile` and the like: the one that is trained, never a copy of it."""
+    inner = _inner(module)
+    return module if inner is None else unwrapped(inner)
+
+
+def _inner(module: Any) -> Any:
     place = next((_WRAPPERS[kind.__name__] for kind in type(module).__mro__ if _is_wrapper(kind)), None)
-    return module if place is None else native(getattr(module, place))
+    return None if place is None else getattr(module, place)
 
 
 def native_state(module: Any, state: State) -> State:

@@ -1,0 +1,47 @@
+"""PyTorch Lightning: a callback, for whichever of its two packages is used."""
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from lyapunov._optional import needed
+from lyapunov.training import Monitor
+
+
+def lightning_callback(monitor: Monitor) -> Any:
+    """A `Callback` that hands training and validation losses on, logs to the trainer's loggers, stops and is checkpointed.
+
+    `lightning.pytorch` and `pytorch_lightning` have callbacks of their own, and each refuses the other's: this one is of those
+    that are already imported (`lightning.pytorch`, where neither is).
+    """
+    imported = [sys.modules[name].Callback for name in ("lightning.pytorch", "pytorch_lightning") if name in sys.modules]
+    bases: Any = imported or [needed("lightning.pytorch", "interop").Callback]
+
+    class LyapunovCallback(*bases):
+        loggers: Any = ()
+
+        def on_train_start(self, trainer: Any, pl_module: Any) -> None:  # noqa: ARG002
+            self.loggers = trainer.loggers
+            monitor.observe(trainer.global_step, epoch=trainer.current_epoch)
+
+        def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *_: Any) -> None:  # noqa: ARG002
+            loss = outputs["loss"] if isinstance(outputs, Mapping) else outputs
+            monitor.observe(trainer.global_step, epoch=trainer.current_epoch, train=loss)
+            trainer.should_stop = trainer.should_stop or monitor.should_stop
+
+        def on_validation_end(self, trainer: Any, pl_module: Any) -> None:  # noqa: ARG002
+            if not trainer.sanity_checking:
+                monitor.note(**{name: value for name, value in trainer.callback_metrics.items() if name.startswith("val")})
+
+        def on_train_end(self, trainer: Any, pl_module: Any) -> None:  # noqa: ARG002
+            monitor.finish(trainer.global_step, epoch=trainer.current_epoch)
+
+        def state_dict(self) -> dict[str, Any]:
+            return monitor.state_dict()
+
+        def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+            monitor.load_state_dict(state_dict)
+
+    callback = LyapunovCallback()
+    monitor.sinks.append(lambda step, numbers: [one.log_metrics(dict(numbers), step=step) for one in callback.loggers])
+    return callback

@@ -1,0 +1,49 @@
+"""How long looking takes, beside all the rest."""
+
+import time
+
+
+class Clock:
+    """Seconds spent looking, and in all, over every process of a run."""
+
+    def __init__(self) -> None:
+        self.spent = 0.0
+        self._before = 0.0
+        self._began = self._started = self._stopped = time.perf_counter()
+
+    def start(self) -> float:
+        """A look begins; the seconds since the last one ended."""
+        self._started = time.perf_counter()
+        return self._started - self._stopped
+
+    def stop(self) -> None:
+        """It ends."""
+        self.spent += self.running
+        self._stopped = time.perf_counter()
+
+    @property
+    def running(self) -> float:
+        """Seconds since the look began."""
+        return time.perf_counter() - self._started
+
+    @property
+    def share(self) -> float:
+        """Of all time."""
+        return self.spent / max(self._elapsed, 1e-9)
+
+    def share_after(self, seconds: float) -> float:
+        """What the share would be after a look of so many seconds."""
+        return (self.spent + seconds) / max(self._elapsed + seconds, 1e-9)
+
+    def state_dict(self) -> dict[str, float]:
+        """For a later process."""
+        return {"spent": self.spent, "elapsed": self._elapsed}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        """Goes on from an earlier one."""
+        self.spent, self._before = state["spent"], state["elapsed"]
+        self._began = time.perf_counter()
+
+    @property
+    def _elapsed(self) -> float:
+        return self._before + time.perf_counter() - self._began

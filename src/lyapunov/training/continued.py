@@ -1,0 +1,133 @@
+"""One reading after another of a network that changes a little in between: what was found once need not be found again."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch.utils._pytree import tree_map
+
+from lyapunov._shapes import Frames, blocks
+from lyapunov.estimate import Ending, Spectrum, Wishes, estimated
+from lyapunov.intake import Request
+from lyapunov.tangent import TOGETHER, orthonormalise, random_frame
+
+_FORGOTTEN = -math.log(TOGETHER)
+"""Memory times in which a difference of states shrinks to TOGETHER of what it was."""
+_OUTGROWN = 1.5
+"""Times as long as the settling that was found: then it is looked for again."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """A spectrum; the share of saturated units; and how far a carried run was from it, where both were made."""
+
+    spectrum: Spectrum
+    saturated: float | None
+    carried_apart: float | None
+
+
+class Continued:
+    """Spectra of one system on the same inputs, again and again.
+
+    The frames that a run ends with lie close to where the next one's belong: an equal part of random directions is mixed in
+    (alone they would be too pure: a direction that has meanwhile become a leading one would grow out of rounding only), and
+    half as many steps align them as well as random frames in all (measured: docs/while-it-trains.md). The state settles for
+    as long as was found; the steps that are counted stay the same. After 1, 3, 7, 15, ... looks, and when the memory has
+    outgrown the settling, transients are found anew from random frames, and the carried run is made beside it: where they
+    disagree by more than twice what frames may, nothing is carried until the next time.
+    """
+
+    def __init__(self) -> None:
+        self._ending: Ending | None = None
+        self._settle = self._align = 0
+        self._count = 0
+        self._trusted = True
+        self._memory = 0.0
+
+    def look(self, target: Any, request: Request, wishes: Wishes) -> Look:
+        """The next spectrum. `wishes`: as the user has them; `k` None for all exponents, which carry nothing over."""
+        first, whole = self._count == 0, wishes.k is None
+        carried = None
+        if not first and not whole and self._can_be_carried(wishes):
+            carried = self._carried(target, request, wishes)
+        if carried is None or self._is_fresh():
+            found = estimated(target, request, wishes, check=first)
+            settings = found[0].settings
+            self._settle, self._align = settings.settle, settings.align
+            apart = None if carried is None else _distance(found[0], carried[0])
+            self._trusted = apart is None or apart <= 2 * found[1].tolerated
+        else:
+            found, apart = carried, None
+        self._count += 1
+        spectrum, ending = found
+        self._memory = float(spectrum.memory_times[0])
+        if not whole or self._ending is None:
+            self._ending = ending
+        return Look(spectrum, ending.saturated, apart)
+
+    def forget(self) -> None:
+        """Starts anew with the next look: the inputs are others, or the last run failed."""
+        self._ending = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain numbers and tensors on the CPU."""
+        ending = self._ending
+        kept = None if ending is None else tuple(ending._replace(frames=tree_map(lambda part: part.cpu(), ending.frames)))
+        return {
+            "ending": kept,
+            "settle": self._settle,
+            "align": self._align,
+            "count": self._count,
+            "trusted": self._trusted,
+            "memory": self._memory,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on where `state_dict` was taken."""
+        self._ending = None if state["ending"] is None else Ending(*state["ending"])
+        self._settle, self._align, self._count = state["settle"], state["align"], state["count"]
+        self._trusted, self._memory = state["trusted"], state["memory"]
+
+    def _can_be_carried(self, wishes: Wishes) -> bool:
+        ending = self._ending
+        if ending is None or ending.frames is None or wishes.from_reset or not (self._trusted or self._is_fresh()):
+            return False
+        frames = blocks(ending.frames)
+        fits = all(part.shape[-1] == min(wishes.k or 0, part.shape[-2]) for part in frames)
+        return fits and all(bool(torch.isfinite(part).all()) for part in frames)
+
+    def _is_fresh(self) -> bool:
+        """Whether transients are to be found anew."""
+        settled = self._ending is not None and self._ending.apart is not None and self._ending.apart <= TOGETHER
+        outgrown = settled and _FORGOTTEN * self._memory > _OUTGROWN * max(self._settle, 1)
+        return self._count & (self._count + 1) == 0 or outgrown
+
+    def _carried(self, target: Any, request: Request, wishes: Wishes) -> tuple[Spectrum, Ending]:
+        """From the frames of the last run; what the shorter alignment saves goes to the settling."""
+        ending = self._ending
+        assert ending is not None
+        align = math.ceil(self._align / 2)
+        shorter = replace(wishes, settle=self._settle + self._align - align, align=align)
+        frames: Any = ending.frames
+        after = ending._replace(frames=_refreshed(frames, wishes.seed + self._count))
+        return estimated(target, request, shorter, check=False, after=after)
+
+
+def _refreshed(frames: Frames, seed: int) -> Frames:
+    """Orthonormal frames, an equal part of which is random."""
+
+    def mixed(part: torch.Tensor, block: int) -> torch.Tensor:
+        batch, size, columns = part.shape
+        return orthonormalise(part + random_frame(size, columns, batch=batch, seed=seed, block=block, like=part))[0]
+
+    if isinstance(frames, tuple):
+        return tuple(mixed(part, block) for block, part in enumerate(frames))
+    return mixed(frames, 0)
+
+
+def _distance(one: Spectrum, other: Spectrum) -> float:
+    """Root mean square difference over the exponents that are finite in both."""
+    difference = one.exponents - other.exponents
+    known = difference[torch.isfinite(difference)]
+    return float(known.square().mean().sqrt()) if len(known) else 0.0

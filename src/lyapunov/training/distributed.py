@@ -1,0 +1,25 @@
+"""Training on several processes: one of them looks."""
+
+from typing import Any
+
+import torch
+from torch import distributed
+
+
+def _runs_in_several() -> bool:
+    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
+
+
+def is_leader() -> bool:
+    """Whether this is the process that looks: rank zero, or the only one."""
+    return not _runs_in_several() or distributed.get_rank() == 0
+
+
+def agreed(flag: bool) -> bool:
+    """The leader's flag, on every rank: all must call this."""
+    if not _runs_in_several():
+        return flag
+    device: Any = "cuda" if distributed.get_backend() == "nccl" else "cpu"
+    told = torch.tensor([flag], dtype=torch.uint8, device=device)
+    distributed.broadcast(told, src=0)
+    return bool(told.item())

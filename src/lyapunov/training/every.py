@@ -1,0 +1,75 @@
+"""When a reading is due: every so many steps or epochs, or at steps that lie ever farther apart."""
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from lyapunov import _checks
+from lyapunov.errors import InvalidInput
+
+
+class Moment(NamedTuple):
+    """A point of a training: the step, and the epoch where it is told."""
+
+    step: int
+    epoch: int | None = None
+
+
+@runtime_checkable
+class Schedule(Protocol):
+    """A schedule: whether a reading is due `now`, the latest one having been at `last` (never: it is always due)."""
+
+    def due(self, now: Moment, last: Moment) -> bool:
+        """Whether it is."""
+        ...
+
+
+@dataclass(frozen=True)
+class Steps:
+    """At every multiple of `number` steps, or at the first step told after one."""
+
+    number: int
+
+    def __post_init__(self) -> None:
+        _checks.whole_number(self.number, "every", least=1)
+
+    def due(self, now: Moment, last: Moment) -> bool:
+        """Whether a multiple lies between."""
+        return now.step // self.number > last.step // self.number
+
+
+@dataclass(frozen=True)
+class Epochs:
+    """At the first step told of every epoch that is a multiple of `number`, or comes after one."""
+
+    number: int = 1
+
+    def __post_init__(self) -> None:
+        _checks.whole_number(self.number, "every", least=1)
+
+    def due(self, now: Moment, last: Moment) -> bool:
+        """Whether a multiple lies between."""
+        if now.epoch is None:
+            raise InvalidInput("Expected `epoch` with a schedule of epochs, got none. Pass it: observe(step, epoch=epoch).")
+        return last.epoch is None or now.epoch // self.number > last.epoch // self.number
+
+
+@dataclass(frozen=True)
+class Logarithmic:
+    """At steps 0, 1, 2, ... at first, then `per_decade` times in each power of ten: much changes early, little late."""
+
+    per_decade: int = 10
+
+    def __post_init__(self) -> None:
+        _checks.whole_number(self.per_decade, "per_decade", least=1)
+
+    def due(self, now: Moment, last: Moment) -> bool:
+        """Whether the step has grown by the factor that it is to grow by."""
+        return now.step >= max(last.step + 1, math.ceil(last.step * 10 ** (1 / self.per_decade)))
+
+
+def as_schedule(every: "int | Schedule") -> Schedule:
+    """A number means steps."""
+    if isinstance(every, Schedule):
+        return every
+    return Steps(_checks.whole_number(every, "every", least=1))

@@ -1,0 +1,316 @@
+"""A spectrum while training: looks now and then, disturbs nothing, keeps what it saw. It knows no framework."""
+
+import itertools
+import logging
+import warnings
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, get_args
+
+import torch
+from safetensors import SafetensorError
+
+from lyapunov import _checks
+from lyapunov.errors import Diverged, InvalidInput, LyapunovError, LyapunovWarning
+from lyapunov.estimate import Wishes
+from lyapunov.intake import Request
+from lyapunov.systems import Linearization
+from lyapunov.training.alarms import Limits, alarms
+from lyapunov.training.clock import Clock
+from lyapunov.training.continued import Continued, Look
+from lyapunov.training.distributed import agreed, is_leader
+from lyapunov.training.every import Logarithmic, Moment, Schedule, as_schedule
+from lyapunov.training.history import FORMAT, NAME, History, Run
+from lyapunov.training.losses import Losses
+from lyapunov.training.probe import Probe
+from lyapunov.training.reading import Alarm, Kind, Reading, distance
+
+Sink = Callable[[int, Mapping[str, float]], Any]
+"""Told the step and finite numbers by name, at every reading."""
+_log = logging.getLogger("lyapunov")
+
+
+class Monitor:
+    """Looks at a recurrent network while it trains: its leading exponents, the mean of all, their errors, memory and drift.
+
+    monitor = lyapunov.Monitor(model.lstm, inputs, every=100)
+    for step, batch in enumerate(batches):
+        ...
+        monitor.observe(step, loss=loss)
+
+    system: what `lyapunov.spectrum` takes, or a model with such a core inside. probe: the inputs to look along, for a core as
+        it takes them; for a model the arguments it is called with (a tuple, a dictionary of keywords, or one value). None: what
+        the core receives in the next training batch, its first `sequences` of them. Inputs that stay the same show changes
+        of the network alone.
+    every: a number of steps, or `lyapunov.every.Steps`, `.Epochs`, `.Logarithmic` (the default). at_most: the share of all time
+        that looking may take; what is due is then put off.
+    k: how many leading exponents (of a smaller system, all).
+    core: which core, where a model has several. lag: how many steps back the task needs the network to remember.
+    directory: where the history is kept; None: a new folder in `runs`. A run that is started again goes on there.
+    sinks: called as sink(step, numbers) at every reading; one that fails warns once, and training goes on.
+    limits: when alarms are raised. stop_on: the kinds of alarms at which `should_stop` becomes true.
+    name, about: what reports call the run, and what they say of it (hyperparameters, say).
+    The rest is as in `lyapunov.spectrum`; settle and align left open are found at the first look and now and then again.
+
+    Parameters, buffers, gradients, training flags, random states and autocast are as they were after every call. In distributed
+    training rank zero looks, and writes; with `stop_on` every rank must call `observe`.
+    Raises what `lyapunov.spectrum` raises at the first look; later failures are readings that say so, and training goes on.
+    """
+
+    def __init__(
+        self,
+        system: Any,
+        probe: Any = None,
+        *,
+        every: int | Schedule | None = None,
+        at_most: float | None = None,
+        k: int = 8,
+        core: str | None = None,
+        lag: float | None = None,
+        directory: str | Path | None = None,
+        sinks: Sequence[Sink] = (),
+        limits: Limits | None = None,
+        stop_on: Collection[Kind] = (),
+        name: str | None = None,
+        about: Mapping[str, Any] | None = None,
+        linearization: Linearization = "full",
+        coupled: bool = False,
+        state: Any = None,
+        carried: Any = None,
+        steps: int | None = None,
+        lengths: Any = None,
+        settle: int | None = None,
+        align: int | None = None,
+        from_reset: bool = False,
+        qr_every: int | None = None,
+        sequences: int = 10,
+        dt: float = 1.0,
+        dtype: torch.dtype = torch.float64,
+        seed: int = 0,
+    ) -> None:
+        _checks.one_of(linearization, ("full", "hidden"), "linearization")
+        _checks.one_of(dtype, (torch.float64, torch.float32), "dtype")
+        for kind in stop_on:
+            _checks.one_of(kind, get_args(Kind), "stop_on")
+        request = Request(None, state, steps, lengths, linearization, coupled, dtype, carried)
+        k = _checks.whole_number(k, "k", least=1)
+        self.k, self.sinks = k, list(sinks)
+        self.limits = limits or Limits(lag=lag)
+        self.directory = None if directory is None else Path(directory)
+        self.should_stop = False
+        self._every = Logarithmic() if every is None else as_schedule(every)
+        self._at_most = None if at_most is None else _checks.positive(at_most, "at_most")
+        self._stop_on, self._name, self._about = tuple(stop_on), name, dict(about or {})
+        self._probe = Probe(system, probe, request, core=core, sequences=sequences)
+        self._wishes = Wishes(k, settle, align, from_reset, qr_every, dt, seed, fewer=True)
+        self._continued, self._losses = Continued(), Losses()
+        self._readings: list[Reading] = []
+        self._clock, self._complained = Clock(), set()
+        self._history: History | None = None
+
+    @property
+    def readings(self) -> tuple[Reading, ...]:
+        """All that are known: since the start, or since the state that was loaded."""
+        return tuple(self._readings)
+
+    @property
+    def seconds(self) -> float:
+        """What looking has taken so far, all told."""
+        return self._clock.spent
+
+    @property
+    def share(self) -> float:
+        """`seconds` over all the time since the first call, or the one of a run that is continued."""
+        return self._clock.share
+
+    def observe(self, step: int, *, epoch: int | None = None, **losses: Any) -> Reading | None:
+        """To be called after every training step (or as often as a reading may be due): a reading where one is, else None.
+
+        `losses`: numbers, or tensors with one (which are not waited for); their means go into the next reading.
+        """
+        self._losses.add(losses)
+        now, found = Moment(_checks.whole_number(step, "step", least=0), epoch), None
+        if is_leader() and self._is_due(now) and self._probe.ready():
+            found = self._look(now, self._wishes.k)
+        if self._stop_on:
+            self.should_stop = agreed(self.should_stop)
+        return found
+
+    def read(self, step: int, *, epoch: int | None = None, whole: bool = False, **losses: Any) -> Reading:
+        """A reading now, whatever the schedule says. `whole`: all exponents of the system."""
+        if not self._probe.ready():
+            raise InvalidInput("Expected a `probe` to read along, got none yet. Pass one to Monitor, or call observe(...).")
+        self._losses.add(losses)
+        return self._look(Moment(_checks.whole_number(step, "step", least=0), epoch), None if whole else self._wishes.k)
+
+    def note(self, **losses: Any) -> None:
+        """Losses that come when no step ends (of a validation, say): they go into the next reading."""
+        self._losses.add(losses)
+
+    def finish(self, step: int, *, epoch: int | None = None, **losses: Any) -> Reading | None:
+        """The last reading: of the last step, where it has none yet, or losses came after it."""
+        self._losses.add(losses)
+        read = bool(self._readings) and self._readings[-1].step >= step and not self._losses.any
+        return None if read or not is_leader() or not self._probe.ready() else self.read(step, epoch=epoch)
+
+    def _is_due(self, now: Moment) -> bool:
+        if not self._readings:
+            return True
+        last = self._readings[-1]
+        if not self._every.due(now, Moment(last.step, last.epoch)):
+            return False
+        return self._at_most is None or self._clock.share_after(last.seconds) <= self._at_most
+
+    def _look(self, now: Moment, k: int | None) -> Reading:
+        trained = self._clock.start()
+        try:
+            reading = self._found(now, k)
+        except (LyapunovError, RuntimeError) as error:
+            if not self._readings and not isinstance(error, Diverged):
+                raise
+            self._continued.forget()
+            reading = _failure(now, error)
+        reading = replace(reading, losses=self._losses.take(), training_seconds=trained, seconds=self._clock.running)
+        self._raise_alarms(reading)
+        reading = self._keep(reading)
+        self._readings = [earlier for earlier in self._readings if earlier.step < now.step]
+        self._readings.append(replace(reading, spectrum=None))
+        self._tell(reading)
+        self._clock.stop()
+        return reading
+
+    def _found(self, now: Moment, k: int | None) -> Reading:
+        system, request = self._probe.take()
+        look = self._continued.look(system, request, replace(self._wishes, k=k))
+        earlier = [reading for reading in self._readings if reading.failure is None and reading.step < now.step]
+        reading = _reading(now, look, self.k)
+        if earlier:
+            reading = replace(reading, drift=distance(reading.exponents, earlier[-1].exponents))
+        found = alarms(reading, earlier[0] if earlier else None, earlier, self.limits)
+        return replace(reading, alarms=found)
+
+    def _raise_alarms(self, reading: Reading) -> None:
+        before = {alarm.kind for alarm in self._readings[-1].alarms} if self._readings else set()
+        for alarm in reading.alarms:
+            if alarm.kind not in before:
+                _log.warning("step %d: %s: %s", reading.step, alarm.kind, alarm.message)
+        self.should_stop = self.should_stop or any(alarm.kind in self._stop_on for alarm in reading.alarms)
+
+    def _keep(self, reading: Reading) -> Reading:
+        """Spectrum first, then the line that names it."""
+        try:
+            history = self._opened(reading)
+            if reading.spectrum is not None:
+                reading = replace(reading, file=history.save_spectrum(reading.spectrum, reading.step))
+            history.append(reading.record())
+        except (OSError, SafetensorError) as error:
+            if not self._readings:
+                raise
+            self._complain("history", f"Expected to write the history in {self.directory}, got: {error}. Training goes on.")
+        return reading
+
+    def _opened(self, reading: Reading) -> History:
+        if self._history is not None:
+            return self._history
+        earlier = self._earlier(reading)
+        self.directory = _new_directory() if self.directory is None else self.directory
+        history = self._history = History(self.directory)
+        history.append(self._description(reading))
+        self._readings = [*earlier, *self._readings]
+        return history
+
+    def _earlier(self, reading: Reading) -> list[Reading]:
+        """What an earlier process left in the directory, up to this step; refuses another run's."""
+        if self.directory is None or not (self.directory / NAME).exists() or self._readings:
+            return []
+        run, mine = Run.read(self.directory), self._description(reading)
+        for key in ("system", "size", "k"):
+            if run.about.get(key, mine.get(key)) != mine.get(key) and mine.get(key) is not None:
+                raise InvalidInput(
+                    f"Expected the same {key} as the run in {self.directory}, {run.about[key]}, got {mine[key]}. Choose "
+                    "another directory for another run."
+                )
+        return [kept for kept in run.readings if kept.step < reading.step]
+
+    def _description(self, reading: Reading) -> dict[str, Any]:
+        about = {"kind": "run", "format": FORMAT, "time": datetime.now(UTC).isoformat(timespec="seconds"), "name": self._name}
+        about |= {"k": self.k, "lag": self.limits.lag, "every": str(self._every), "about": self._about}
+        if reading.spectrum is None:
+            return about
+        settings = asdict(reading.spectrum.settings)
+        names = ("system", "size", "batch", "settle", "align", "count", "dt", "dtype", "device", "linearization", "seed")
+        return about | {name: settings[name] for name in names}
+
+    def _tell(self, reading: Reading) -> None:
+        for at, sink in enumerate(self.sinks):
+            try:
+                sink(reading.step, reading.numbers())
+            except Exception as error:  # whatever a tracker raises, training goes on
+                self._complain(f"sink {at}", f"Expected sink {at} to take a reading, got: {error!r}. Training goes on.")
+
+    def _complain(self, what: str, message: str) -> None:
+        if what not in self._complained:
+            self._complained.add(what)
+            warnings.warn(message, LyapunovWarning, stacklevel=5)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint needs so that the run goes on as if it had not been interrupted: plain values and tensors."""
+        kept = [*self._readings[:1], *self._readings[-self.limits.settled :]] if len(self._readings) > 1 else self._readings
+        return {
+            "format": FORMAT,
+            "readings": [reading.record() for reading in kept],
+            "continued": self._continued.state_dict(),
+            "clock": self._clock.state_dict(),
+            "directory": None if self.directory is None else str(self.directory),
+            "stop": self.should_stop,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on where `state_dict` was taken; in the same directory, where none was given."""
+        if state.get("format") != FORMAT:
+            raise InvalidInput(
+                f"Expected a state of the form {FORMAT}, got {state.get('format')!r}. Pass what state_dict() gave."
+            )
+        self._readings = [Reading.from_record(record) for record in state["readings"]]
+        self._continued.load_state_dict(state["continued"])
+        self._clock.load_state_dict(state["clock"])
+        self.should_stop = state["stop"]
+        if self.directory is None and state["directory"] is not None:
+            self.directory = Path(state["directory"])
+
+    def __repr__(self) -> str:
+        latest = f"; {self._readings[-1]}" if self._readings else ""
+        return f"Monitor: {len(self._readings)} readings, {self.share:.1%} of the time{latest}"
+
+
+def _reading(now: Moment, look: Look, k: int) -> Reading:
+    found = look.spectrum
+    low, high = found.interval(0.95)[0].tolist()
+    return Reading(
+        step=now.step,
+        epoch=now.epoch,
+        losses={},
+        exponents=tuple(found.exponents[:k].tolist()),
+        standard_errors=tuple(found.standard_errors[:k].tolist()),
+        max_interval=(low, high),
+        mean=found.mean,
+        mean_error=found.mean_standard_error,
+        memory=float(found.memory_times[0]),
+        saturated=look.saturated,
+        carried_apart=look.carried_apart,
+        verdict=str(found.verdict),
+        taken=len(found.exponents),
+        spectrum=found,
+    )
+
+
+def _failure(now: Moment, error: Exception) -> Reading:
+    alarm = (Alarm("diverged", str(error)),) if isinstance(error, Diverged) else ()
+    return Reading(now.step, now.epoch, {}, failure=f"{type(error).__name__}: {error}", alarms=alarm)
+
+
+def _new_directory() -> Path:
+    places = (Path("runs") / f"monitor-{number}" for number in itertools.count(1))
+    return next(place for place in places if not place.exists())

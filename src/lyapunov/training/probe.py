@@ -1,0 +1,125 @@
+"""Which system a monitor looks at, and along which inputs: the user's, or those of the next batch."""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+from torch.utils._pytree import tree_map
+
+from lyapunov import _checks
+from lyapunov.errors import InvalidInput, LyapunovWarning, Unsupported
+from lyapunov.intake import Captured, Request, capture, cores_of, holds_cores, require_whole, unwrapped
+
+_PATIENCE = 20
+"""Training steps without a call of the core, after which a word is said."""
+
+
+class Probe:
+    """The system, and the inputs of a look.
+
+    `given`: for a core, a step or a System its inputs; for a model with cores inside the arguments it is called with (a tuple
+    of them, a dictionary of keywords, or one value); None: what the core receives in the next batch, its first `sequences`.
+    """
+
+    def __init__(self, system: Any, given: Any, request: Request, *, core: str | None, sequences: int) -> None:
+        self._system, self._core, self._given = unwrapped(system), core, given
+        if isinstance(self._system, nn.Module):
+            require_whole(self._system)
+        self._inside = request.state is None and holds_cores(self._system)
+        self.waits = given is None and request.steps is None and not isinstance(system, Captured)
+        self._request = request if self._inside or self.waits else replace(request, inputs=given)
+        self._sequences = _checks.whole_number(sequences, "sequences", least=1)
+        self._caught: Request | None = None
+        self._hook: Any = None
+        self._waited = 0
+        if self.waits:
+            self._system = self._layer()
+        elif core is not None and not self._inside:
+            raise InvalidInput(
+                f"Expected `core` with a model that has cores inside, got it with {type(system).__name__}. Drop it."
+            )
+
+    @property
+    def fixed(self) -> bool:
+        """Whether every look is along the same inputs."""
+        return not self.waits
+
+    def ready(self) -> bool:
+        """Whether there are inputs; where they come with the next batch, from now on it is waited for."""
+        if not self.waits or self._caught is not None:
+            return True
+        if self._hook is None:
+            self._hook = self._system.register_forward_pre_hook(self._catch, with_kwargs=True)
+            self._waited = 0
+        self._waited += 1
+        if self._waited == _PATIENCE:
+            warnings.warn(
+                f"Expected {type(self._system).__name__} to be called in training, got no call of it in {_PATIENCE} steps: "
+                "there are no inputs to look along. Pass the `probe` yourself (compiled models do not see hooks).",
+                LyapunovWarning,
+                stacklevel=4,
+            )
+        return False
+
+    def take(self) -> tuple[Any, Request]:
+        """The system and the request of this look."""
+        if self.waits:
+            caught, self._caught = self._caught, None
+            assert caught is not None
+            return self._system, caught
+        if not self._inside:
+            return self._system, self._request
+        args, kwargs = _arguments(self._given)
+        captured = capture(self._system, *args, **kwargs)
+        return (captured if self._core is None else captured.core(self._core)), self._request
+
+    def _layer(self) -> nn.Module:
+        """The one layer whose next call is waited for."""
+        if not isinstance(self._system, nn.Module):
+            raise InvalidInput(
+                f"Expected a `probe` with {type(self._system).__name__}, got none: only modules are called in training. "
+                "Pass inputs."
+            )
+        cores = cores_of(self._system)
+        if not cores:
+            raise Unsupported(
+                f"Expected a recurrent layer or cell in {type(self._system).__name__} to wait for, got none. Pass a `probe`."
+            )
+        if self._core is None and len(cores) == 1:
+            return next(iter(cores.values()))
+        if self._core not in cores:
+            raise InvalidInput(
+                f"Expected `core` to be one of {', '.join(map(repr, cores))}, got {self._core!r}. Name one, or pass a `probe`."
+            )
+        return cores[self._core]
+
+    def _catch(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._hook.remove()
+        self._hook = None
+        inputs, state = (*args, *kwargs.values(), None)[:2]
+        self._caught = replace(
+            self._request,
+            inputs=_first(inputs, self._sequences, axis=0 if getattr(module, "batch_first", True) else 1),
+            state=_first(state, self._sequences, axis=1 if isinstance(module, nn.RNNBase) else 0),
+        )
+
+
+def _first(value: Any, sequences: int, *, axis: int) -> Any:
+    """Copies of the first sequences; packed and unbatched inputs as they are."""
+
+    def cut(leaf: Any) -> Any:
+        if not isinstance(leaf, Tensor):
+            return leaf
+        whole = leaf.detach()
+        return (whole.narrow(axis, 0, min(sequences, whole.shape[axis])) if whole.dim() > 2 else whole).clone()
+
+    return value if isinstance(value, PackedSequence) else tree_map(cut, value)
+
+
+def _arguments(given: Any) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+    if isinstance(given, Mapping):
+        return (), given
+    return (tuple(given) if isinstance(given, tuple) else (given,)), {}

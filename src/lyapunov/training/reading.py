@@ -1,0 +1,116 @@
+"""What a look at a network in training found: a few numbers, their errors, and alarms in words."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from lyapunov._plain import plain
+from lyapunov.estimate import Spectrum
+
+Kind = Literal["chaos", "short memory", "contracting", "saturating", "settled", "diverged"]
+
+
+class Alarm(NamedTuple):
+    """Something worth stopping for: what kind, and a sentence with the number."""
+
+    kind: Kind
+    message: str
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One look. Exponents in nats per step (with `dt`, per unit of time), memory in steps (units of time), times in seconds.
+
+    `losses`: means over the steps told since the reading before. `exponents`, `standard_errors`: the leading ones.
+    `max_interval`: 95 % of the largest. `mean`: over all exponents of the system, None where k of them do not tell it.
+    `memory`: -1 / largest exponent. `drift`: how far the exponents moved since the reading before, root mean square.
+    `saturated`: the share of units that sit where nothing moves them. `carried_apart`: how far a run that started from the
+    frames of the reading before was from this one, where both were made. `seconds`: what this look took; `training_seconds`:
+    the rest of the time since the one before. `file`: where in the run's folder the spectrum is. `failure`: why there are no
+    numbers. `spectrum`: the whole result, right after the look only.
+    """
+
+    step: int
+    epoch: int | None
+    losses: Mapping[str, float]
+    exponents: tuple[float, ...] = ()
+    standard_errors: tuple[float, ...] = ()
+    max_interval: tuple[float, float] = (math.nan, math.nan)
+    mean: float | None = None
+    mean_error: float | None = None
+    memory: float = math.nan
+    drift: float | None = None
+    saturated: float | None = None
+    carried_apart: float | None = None
+    verdict: str = ""
+    alarms: tuple[Alarm, ...] = ()
+    seconds: float = 0.0
+    training_seconds: float = 0.0
+    taken: int = 0
+    file: str | None = None
+    failure: str | None = None
+    spectrum: Spectrum | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def max(self) -> float:
+        """The largest exponent; NaN where the look failed."""
+        return self.exponents[0] if self.exponents else math.nan
+
+    @property
+    def max_error(self) -> float:
+        """One standard error of the largest exponent."""
+        return self.standard_errors[0] if self.standard_errors else math.nan
+
+    def numbers(self) -> dict[str, float]:
+        """What run trackers are told: finite numbers by name."""
+        names = ("max", "max_error", "mean", "mean_error", "memory", "drift", "saturated", "seconds")
+        values = {name: getattr(self, name) for name in names}
+        values |= {f"exponent_{at}": value for at, value in enumerate(self.exponents, start=1)}
+        values["alarms"] = len(self.alarms)
+        known = {f"lyapunov/{name}": float(value) for name, value in values.items() if value is not None}
+        return {name: value for name, value in known.items() if math.isfinite(value)}
+
+    def record(self) -> dict[str, Any]:
+        """A line of the history."""
+        values = {each.name: getattr(self, each.name) for each in dataclasses.fields(self) if each.name != "spectrum"}
+        values["alarms"] = [alarm._asdict() for alarm in self.alarms]
+        return plain({"kind": "reading", **values, "losses": dict(self.losses), "max": self.max, "max_error": self.max_error})
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "Reading":
+        """The reading behind a line; fields that this version does not know are passed over."""
+        names = {each.name for each in dataclasses.fields(cls)} - {"alarms", "losses"}
+        values = {name: _numbers(value) for name, value in record.items() if name in names}
+        alarms = tuple(Alarm(**alarm) for alarm in record.get("alarms", ()))
+        return cls(**values, alarms=alarms, losses={name: float(value) for name, value in record.get("losses", {}).items()})
+
+    def __str__(self) -> str:
+        if self.failure is not None:
+            return f"step {self.step}: {self.failure}"
+        losses = "".join(f", {name} {value:.4g}" for name, value in self.losses.items())
+        alarms = "".join(f"\n  {alarm.kind}: {alarm.message}" for alarm in self.alarms)
+        largest = f"largest exponent {self.max:.4f} ± {self.max_error:.4f}, memory {self.memory:.3g}"
+        return f"step {self.step}: {largest}{losses}{alarms}"
+
+
+_WORDS = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}
+
+
+def _numbers(value: Any) -> Any:
+    """Infinities and NaN, which JSON has as strings, as numbers again; lists as tuples."""
+    if isinstance(value, list):
+        return tuple(_numbers(item) for item in value)
+    return _WORDS.get(value, value) if isinstance(value, str) else value
+
+
+def root_mean_square(values: "list[float]") -> float:
+    """Of the finite ones; NaN where there is none."""
+    finite = [value for value in values if math.isfinite(value)]
+    return math.sqrt(sum(value * value for value in finite) / len(finite)) if finite else math.nan
+
+
+def distance(one: tuple[float, ...], other: tuple[float, ...]) -> float:
+    """Root mean square difference of exponents, in nats per step, over those that both have and that are finite."""
+    return root_mean_square([a - b for a, b in zip(one, other, strict=False)])

@@ -1,0 +1,78 @@
+"""Alarms are raised where they should be, and only there."""
+
+import math
+
+import pytest
+
+import lyapunov
+from lyapunov.training import Limits, Reading
+from lyapunov.training.alarms import alarms
+
+
+def reading(largest: float, error: float = 0.01, *, step: int = 0, **changes) -> Reading:
+    interval = (largest - 2 * error, largest + 2 * error)
+    memory = -1 / largest if largest < 0 else math.inf
+    exponents = (largest, largest - 0.1, largest - 0.2)
+    numbers = {"exponents": exponents, "standard_errors": (error,) * 3, "max_interval": interval, "memory": memory}
+    return Reading(step, None, {}, **{**numbers, **changes})
+
+
+def kinds(now: Reading, limits: Limits | None = None, before: tuple[Reading, ...] = ()) -> list[str]:
+    return [alarm.kind for alarm in alarms(now, before[0] if before else None, before, limits or Limits())]
+
+
+def test_chaos_is_beyond_the_error() -> None:
+    assert kinds(reading(0.03)) == ["chaos"]
+    assert kinds(reading(0.01)) == []
+    assert kinds(reading(-0.03)) == []
+    assert kinds(reading(0.03, math.nan)) == []
+    (alarm,) = alarms(reading(0.03), None, (), Limits())
+    assert "0.0300" in alarm.message
+    assert "0.0100" in alarm.message
+    assert "33.3 steps" in alarm.message
+
+
+def test_memory_is_beside_the_lag_where_that_is_known() -> None:
+    """At -0.1 +- 0.01 the memory is 10 steps, at most 1 / 0.08 = 12.5."""
+    now = reading(-0.1)
+    assert kinds(now) == []
+    assert kinds(now, Limits(lag=12)) == []
+    assert kinds(now, Limits(lag=13)) == ["short memory"]
+    (alarm,) = alarms(now, None, (), Limits(lag=60))
+    assert "10 steps" in alarm.message
+    assert "at most 12.5" in alarm.message
+    assert "60" in alarm.message
+    assert kinds(reading(-0.01), Limits(lag=1e6)) == []
+    with pytest.raises(lyapunov.InvalidInput, match="`lag`"):
+        Limits(lag=-1)
+
+
+def test_everything_contracting_is_a_largest_exponent_below_minus_ln_2() -> None:
+    assert kinds(reading(-0.8)) == ["contracting"]
+    assert kinds(reading(-0.70)) == []
+    assert kinds(reading(-0.6)) == []
+    (alarm,) = alarms(reading(-math.log(4)), None, (), Limits())
+    assert "75%" in alarm.message
+
+
+def test_saturation_is_a_share_of_units() -> None:
+    assert kinds(reading(-0.1, saturated=0.51)) == ["saturating"]
+    assert kinds(reading(-0.1, saturated=0.5)) == []
+    assert kinds(reading(-0.1, saturated=0.3), Limits(saturated=0.2)) == ["saturating"]
+
+
+def test_settled_is_to_lie_still_after_a_way() -> None:
+    way = [-2.0, -1.0, -0.5, -0.25, -0.25, -0.26, -0.25, -0.24, -0.25]
+    readings = tuple(reading(value, step=step) for step, value in enumerate(way))
+    found = [kinds(readings[at], before=readings[:at]) for at in range(1, len(way))]
+    assert ["settled" in kind for kind in found] == [False] * 7 + [True]
+    (alarm,) = [alarm for alarm in alarms(readings[8], readings[0], readings[:8], Limits()) if alarm.kind == "settled"]
+    assert "since step 3" in alarm.message
+    assert "1% of their way since step 0" in alarm.message
+
+
+def test_what_never_moved_beyond_its_errors_has_not_settled() -> None:
+    still = tuple(reading(-0.25, step=step) for step in range(9))
+    assert kinds(still[8], before=still[:8]) == []
+    drifting = tuple(reading(-2.0 + 0.2 * step, step=step) for step in range(9))
+    assert "settled" not in kinds(drifting[8], before=drifting[:8])
