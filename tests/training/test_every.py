@@ -1,5 +1,7 @@
 """When a reading is due."""
 
+from itertools import pairwise
+
 import pytest
 
 import lyapunov
@@ -33,7 +35,7 @@ def test_epochs_begin_when_their_number_comes() -> None:
 def test_logarithmic_steps_lie_ever_farther_apart() -> None:
     found = due_at(Logarithmic(per_decade=5), [Moment(step) for step in range(10_001)])
     assert found[:5] == [0, 1, 2, 4, 7]
-    ratios = [later / earlier for earlier, later in zip(found[6:], found[7:], strict=False)]
+    ratios = [later / earlier for earlier, later in pairwise(found[6:])]
     assert all(1.58 < ratio < 1.7 for ratio in ratios)
     assert len(found) < 25
 

@@ -17,7 +17,7 @@ def lightning_callback(monitor: Monitor) -> Any:
     imported = [sys.modules[name].Callback for name in ("lightning.pytorch", "pytorch_lightning") if name in sys.modules]
     bases: Any = imported or [needed("lightning.pytorch", "interop").Callback]
 
-    class LyapunovCallback(*bases):
+    class LyapunovCallback(*bases):  # pyrefly: ignore
         loggers: Any = ()
 
         def on_train_start(self, trainer: Any, pl_module: Any) -> None:  # noqa: ARG002

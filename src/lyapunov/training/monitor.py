@@ -307,8 +307,8 @@ def _reading(now: Moment, look: Look, k: int) -> Reading:
 
 
 def _failure(now: Moment, error: Exception) -> Reading:
-    alarm = (Alarm("diverged", str(error)),) if isinstance(error, Diverged) else ()
-    return Reading(now.step, now.epoch, {}, failure=f"{type(error).__name__}: {error}", alarms=alarm)
+    alarm = Alarm("broken", f"there are no exponents. {error}")
+    return Reading(now.step, now.epoch, {}, failure=f"{type(error).__name__}: {error}", alarms=(alarm,))
 
 
 def _new_directory() -> Path:

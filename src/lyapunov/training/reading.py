@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 from lyapunov._plain import plain
 from lyapunov.estimate import Spectrum
 
-Kind = Literal["chaos", "short memory", "contracting", "saturating", "settled", "diverged"]
+Kind = Literal["chaos", "short memory", "contracting", "saturating", "settled", "broken"]
 
 
 class Alarm(NamedTuple):

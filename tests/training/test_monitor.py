@@ -1,0 +1,438 @@
+"""A monitor sees what `lyapunov.spectrum` sees, keeps it, and leaves the training as it would have been."""
+
+import copy
+import io
+import math
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+import lyapunov
+from cases import drawn, seeded
+from lyapunov.training import Limits
+
+SYMBOLS, UNITS = 11, 12
+TOKENS = torch.randint(0, SYMBOLS, (40, 8, 25), generator=torch.Generator().manual_seed(5))
+PROBE = torch.randint(0, SYMBOLS, (4, 60), generator=torch.Generator().manual_seed(6))
+CORE_PROBE = drawn(4, 60, 3, seed=7)
+
+
+class Model(nn.Module):
+    """Dropout, batch normalisation and a core: everything that a careless look would disturb."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(SYMBOLS, 6)
+        self.dropout = nn.Dropout(0.2)
+        self.lstm = nn.LSTM(6, UNITS, num_layers=2, dropout=0.3, batch_first=True)
+        self.norm = nn.BatchNorm1d(UNITS)
+        self.readout = nn.Linear(UNITS, SYMBOLS)
+
+    def forward(self, tokens):
+        hidden = self.lstm(self.dropout(self.embedding(tokens)))[0]
+        return self.readout(self.norm(hidden.flatten(0, 1)))
+
+
+def built() -> Model:
+    """One in training mode, the global random state as it was."""
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        return Model().train()
+
+
+def core() -> nn.LSTM:
+    return seeded(nn.LSTM, 3, UNITS, batch_first=True, scale=1.5)
+
+
+def monitor(system, probe=CORE_PROBE, *, directory, **kwargs) -> lyapunov.Monitor:
+    return lyapunov.Monitor(system, probe, directory=directory, **{"every": 1, "k": 3, **kwargs})
+
+
+def nudge(module: nn.Module, size: float = 0.01) -> None:
+    """A training step's worth of change, the same every time."""
+    generator = torch.Generator().manual_seed(11)
+    with torch.no_grad():
+        for weight in module.parameters():
+            weight.add_(size * torch.randn(weight.shape, generator=generator, dtype=weight.dtype))
+
+
+def train(make_monitor, steps: int = 12, *, autocast: bool = False):
+    """Seeded training with everything random in it; the final weights, buffers, moments, losses and random states."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        random.seed(0)
+        np.random.seed(0)
+        model = Model()
+        optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
+        watching = make_monitor(model)
+        losses = []
+        for step in range(steps):
+            tokens = TOKENS[step]
+            with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+                loss = functional.cross_entropy(model(tokens[:, :-1]), tokens[:, 1:].flatten())
+                if watching is not None and autocast:
+                    watching.observe(step, loss=loss)
+            optimizer.zero_grad()
+            loss.backward()
+            if watching is not None and not autocast:
+                watching.observe(step, loss=loss)  # between backward and step: gradients must stay
+            optimizer.step()
+            losses.append(loss.item())
+        state = {name: value.clone() for name, value in model.state_dict().items()}
+        moments = [value for group in optimizer.state.values() for value in group.values()]
+        return state, moments, losses, torch.get_rng_state(), random.getstate(), str(np.random.get_state())
+
+
+@pytest.mark.parametrize("autocast", [False, True], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("probe", ["model", "core", "next"])
+def test_training_is_the_same_to_the_last_bit(probe: str, autocast: bool, tmp_path, shapes_unchecked) -> None:
+    """(Annotations are not checked here: their checker draws from Python's generator.)"""
+
+    def watching(model: Model) -> lyapunov.Monitor:
+        system, along = {"model": (model, PROBE), "core": (model.lstm, drawn(3, 40, 6, seed=8)), "next": (model, None)}[probe]
+        return lyapunov.Monitor(system, along, every=3, directory=tmp_path)
+
+    plain, watched = train(lambda _: None, autocast=autocast), train(watching, autocast=autocast)
+    assert len(lyapunov.Run.read(tmp_path).readings) == 4
+    for name, value in plain[0].items():
+        assert torch.equal(value, watched[0][name]), name
+    assert all(torch.equal(one, two) for one, two in zip(plain[1], watched[1], strict=True))
+    assert plain[2] == watched[2]
+    assert torch.equal(plain[3], watched[3])
+    assert plain[4:] == watched[4:]
+
+
+def test_a_look_leaves_gradients_flags_versions_hooks_and_grad_mode(tmp_path) -> None:
+    model = built()
+    model.lstm.eval()
+    with torch.random.fork_rng():
+        functional.cross_entropy(model(PROBE), PROBE.flatten()).backward()
+    before = [(weight.grad.clone(), weight.grad, weight._version) for weight in model.parameters()]
+    flags = [part.training for part in model.modules()]
+    watching = lyapunov.Monitor(model, PROBE, every=1, directory=tmp_path)
+    watching.observe(0)
+    for weight, (copied, gradient, version) in zip(model.parameters(), before, strict=True):
+        assert weight.grad is gradient
+        assert torch.equal(gradient, copied)
+        assert weight._version == version
+    assert [part.training for part in model.modules()] == flags
+    assert not any(part._forward_pre_hooks or part._forward_hooks for part in model.modules())
+    assert torch.is_grad_enabled()
+
+
+def test_the_first_reading_is_the_spectrum(tmp_path) -> None:
+    module = core()
+    reading = monitor(module, directory=tmp_path).observe(7, epoch=2, loss=1.25, extra=None)
+    found = lyapunov.spectrum(module, CORE_PROBE, k=3)
+    assert reading.exponents == tuple(found.exponents.tolist())
+    assert reading.standard_errors == tuple(found.standard_errors.tolist())
+    assert reading.max_interval == tuple(found.interval()[0].tolist())
+    assert (reading.max, reading.mean, reading.mean_error) == (found.max, found.mean, found.mean_standard_error)
+    assert reading.memory == -1 / found.max
+    assert reading.verdict == str(found.verdict)
+    assert (reading.step, reading.epoch, reading.losses, reading.taken) == (7, 2, {"loss": 1.25}, 3)
+    kept = lyapunov.Run.read(tmp_path)
+    assert repr(kept.readings[0]) == repr(reading)
+    assert torch.equal(kept.spectra()[7].exponents, found.exponents)
+
+
+def test_a_model_is_read_along_what_its_core_really_receives(tmp_path) -> None:
+    model = built().eval()
+    reading = lyapunov.Monitor(model, PROBE, every=1, k=2, directory=tmp_path).observe(0)
+    with torch.no_grad():
+        received = model.embedding(PROBE)
+    assert reading.exponents == tuple(lyapunov.spectrum(model.lstm, received, k=2).exponents.tolist())
+
+
+def test_the_next_batch_is_what_the_core_gets_in_training(tmp_path) -> None:
+    model = built()
+    model.dropout.p = 0.0
+    watching = lyapunov.Monitor(model, every=1, k=2, sequences=5, directory=tmp_path)
+    assert watching.observe(0) is None
+    assert len(model.lstm._forward_pre_hooks) == 1
+    with torch.random.fork_rng():
+        model(TOKENS[0])
+    assert len(model.lstm._forward_pre_hooks) == 0
+    reading = watching.observe(1)
+    with torch.no_grad():
+        received = model.embedding(TOKENS[0][:5])
+    assert reading.exponents == tuple(lyapunov.spectrum(model.lstm, received, k=2).exponents.tolist())
+
+
+def test_a_core_that_is_never_called_is_told_once(tmp_path) -> None:
+    watching = lyapunov.Monitor(built(), every=1, directory=tmp_path)
+    with pytest.warns(lyapunov.LyapunovWarning, match=r"no call of it in 20 steps") as told:
+        assert [watching.observe(step) for step in range(50)] == [None] * 50
+    assert len(told) == 1
+
+
+def test_losses_are_means_since_the_last_reading(tmp_path) -> None:
+    watching = monitor(core(), directory=tmp_path, every=3)
+    for step in range(7):
+        watching.observe(step, train=torch.tensor(float(step), requires_grad=True), every_other=step if step % 2 else None)
+        if step == 4:
+            watching.note(held_out=9.0)
+    losses = [reading.losses for reading in watching.readings]
+    assert losses == [{"train": 0.0}, {"train": 2.0, "every_other": 2.0}, {"train": 5.0, "every_other": 5.0, "held_out": 9.0}]
+    with pytest.raises(lyapunov.InvalidInput, match=r"loss `train` to be one number, got a tensor of shape \(2,\)"):
+        watching.observe(8, train=torch.zeros(2))
+
+
+def test_small_systems_have_all_their_exponents_taken(tmp_path) -> None:
+    reading = lyapunov.Monitor(seeded(nn.GRU, 3, 4, batch_first=True), CORE_PROBE, directory=tmp_path).observe(0)
+    assert len(reading.exponents) == 4
+
+
+def test_what_is_due_may_be_put_off(tmp_path) -> None:
+    watching = monitor(core(), directory=tmp_path, at_most=1e-9)
+    assert watching.observe(0) is not None
+    assert all(watching.observe(step) is None for step in range(1, 5))
+    assert monitor(core(), directory=tmp_path / "b", at_most=1.0).observe(1) is not None
+    assert watching.share > 1e-9
+
+
+def test_a_run_goes_on_after_a_checkpoint_as_if_nothing_had_happened(tmp_path) -> None:
+    module = core()
+    whole = monitor(module, directory=tmp_path / "whole")
+    first = monitor(copy.deepcopy(module), directory=tmp_path / "halves")
+    half = copy.deepcopy(module)
+    for step in range(4):
+        whole.observe(step)
+        monitored = first.observe(step)
+        for weights in (module, first._probe._system, half):
+            nudge(weights)
+    file = io.BytesIO()
+    torch.save(first.state_dict(), file)
+    file.seek(0)
+    second = monitor(half, directory=None)
+    second.load_state_dict(torch.load(file, weights_only=True))
+    for step in range(4, 9):
+        one, two = whole.observe(step), second.observe(step)
+        assert one.exponents == two.exponents
+        assert one.drift == two.drift
+        assert one.alarms == two.alarms
+        for weights in (module, half):
+            nudge(weights)
+    assert second.directory == tmp_path / "halves"
+    runs = [lyapunov.Run.read(tmp_path / name).readings for name in ("whole", "halves")]
+    assert [kept.exponents for kept in runs[0]] == [kept.exponents for kept in runs[1]]
+    assert second.seconds > first.seconds > 0
+    assert monitored.step == 3
+    with pytest.raises(lyapunov.InvalidInput, match="form 1, got None"):
+        second.load_state_dict({})
+
+
+def test_a_run_started_again_in_its_directory_goes_on_there(tmp_path) -> None:
+    for step in range(3):
+        monitor(core(), directory=tmp_path).observe(step)
+    kept = lyapunov.Run.read(tmp_path).readings
+    assert [reading.step for reading in kept] == [0, 1, 2]
+    assert kept[2].drift is None  # the first look of a process knows no earlier one: what it says holds by itself
+    with pytest.raises(lyapunov.InvalidInput, match=r"same size as the run in .*, 24, got 8. Choose another"):
+        monitor(seeded(nn.LSTM, 3, 4, batch_first=True), directory=tmp_path).observe(3)
+    assert len(lyapunov.Run.read(tmp_path).readings) == 3
+
+
+def test_without_a_directory_a_new_one_is_made_in_runs(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for number in (1, 2):
+        watching = monitor(core(), directory=None)
+        assert watching.directory is None
+        watching.observe(0)
+        assert watching.directory == Path("runs") / f"monitor-{number}"
+        assert (tmp_path / watching.directory / "history.jsonl").exists()
+
+
+def test_a_sink_is_told_finite_numbers_and_one_that_fails_warns_once(tmp_path) -> None:
+    told = []
+
+    def broken(step, numbers):
+        raise ConnectionError("no such host")
+
+    watching = monitor(core(), directory=tmp_path, sinks=[broken, lambda step, numbers: told.append((step, dict(numbers)))])
+    with pytest.warns(lyapunov.LyapunovWarning, match=r"sink 0.*no such host") as warned:
+        readings = [watching.observe(step) for step in range(3)]
+    assert len(warned) == 1
+    assert [step for step, _ in told] == [0, 1, 2]
+    for (_, numbers), reading in zip(told, readings, strict=True):
+        assert numbers["lyapunov/max"] == reading.max
+        assert numbers["lyapunov/exponent_3"] == reading.exponents[2]
+        assert numbers["lyapunov/memory"] == reading.memory
+        assert all(math.isfinite(value) for value in numbers.values())
+
+
+def test_a_network_that_breaks_is_a_reading_that_says_so(tmp_path) -> None:
+    module = core()
+    watching = monitor(module, directory=tmp_path, stop_on=["broken"])
+    watching.observe(0)
+    kept = copy.deepcopy(module.state_dict())
+    with torch.no_grad():
+        module.weight_hh_l0[0, 0] = math.nan
+    broken = watching.observe(1)
+    assert broken.failure.startswith("InvalidInput: Expected finite `weight_hh_l0`")
+    assert [alarm.kind for alarm in broken.alarms] == ["broken"]
+    assert math.isnan(broken.max)
+    assert watching.should_stop
+    module.load_state_dict(kept)
+    assert watching.observe(2).failure is None
+    assert [reading.failure is None for reading in lyapunov.Run.read(tmp_path).readings] == [True, False, True]
+    assert "weight_hh_l0" in str(broken)
+
+
+def test_what_is_wrong_from_the_start_is_an_error(tmp_path) -> None:
+    with pytest.raises(lyapunov.InvalidInput, match=r"\(batch, time, 3\)"):
+        monitor(core(), drawn(4, 60, 5, seed=1), directory=tmp_path).observe(0)
+    with pytest.raises(lyapunov.InvalidInput, match="`probe` with function, got none"):
+        monitor(lambda state, x: state, None, directory=tmp_path)
+    with pytest.raises(lyapunov.InvalidInput, match=r"`core` to be one of '0', '1', got None"):
+        monitor(nn.ModuleList([core(), core()]), None, directory=tmp_path)
+    with pytest.raises(lyapunov.Unsupported, match="in Linear to wait for, got none"):
+        monitor(seeded(nn.Linear, 2, 2), None, directory=tmp_path)
+    with pytest.raises(lyapunov.InvalidInput, match="`core` with a model that has cores inside"):
+        monitor(core(), directory=tmp_path, core="lstm")
+    with pytest.raises(lyapunov.InvalidInput, match="`probe` to read along"):
+        monitor(built(), None, directory=tmp_path).read(0)
+    with pytest.raises(lyapunov.InvalidInput, match="`step` to be a whole number"):
+        monitor(core(), directory=tmp_path).observe(-1)
+
+
+def test_the_disk_may_fill_up_later_but_not_at_once(tmp_path, monkeypatch) -> None:
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(OSError, match="taken"):
+        monitor(core(), directory=tmp_path / "taken").observe(0)
+    watching = monitor(core(), directory=tmp_path / "run")
+    watching.observe(0)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("lyapunov.training.history.History.append", full)
+    with pytest.warns(lyapunov.LyapunovWarning, match="No space left") as told:
+        readings = [watching.observe(step) for step in (1, 2)]
+    assert readings[0].failure is None
+    assert readings[1].drift is not None
+    assert len(told) == 1
+
+
+def test_alarms_are_logged_when_they_begin_and_may_stop_training(tmp_path, caplog) -> None:
+    module = seeded(nn.RNN, 3, 40, batch_first=True, scale=10.0)
+    watching = monitor(module, directory=tmp_path, stop_on=["chaos"], lag=3)
+    readings = [watching.observe(step) for step in range(3)]
+    assert all(reading.alarms[0].kind == "chaos" for reading in readings)
+    assert watching.should_stop
+    assert sum("chaos" in record.message for record in caplog.records) == 1
+    quiet = monitor(module, directory=tmp_path / "b", limits=Limits())
+    quiet.observe(0)
+    assert not quiet.should_stop
+
+
+def test_saturation_is_told_for_layers_that_know_it(tmp_path) -> None:
+    module = core()
+    assert monitor(module, directory=tmp_path / "a").observe(0).saturated < 0.2
+    with torch.no_grad():
+        module.bias_ih_l0[UNITS : 2 * UNITS] = 30.0  # forget nothing
+        module.bias_ih_l0[:UNITS] = 30.0  # let everything in
+        module.bias_ih_l0[2 * UNITS : 3 * UNITS] = 3.0
+    reading = monitor(module, directory=tmp_path / "b").observe(0)
+    assert reading.saturated == 1.0
+    assert "saturating" in [alarm.kind for alarm in reading.alarms]
+    assert (
+        monitor(seeded(nn.RNN, 3, 5, nonlinearity="relu", batch_first=True, scale=0.1), directory=tmp_path / "c")
+        .observe(0)
+        .saturated
+        is None
+    )
+
+
+def test_any_system_can_be_watched(tmp_path) -> None:
+    step = monitor(
+        lambda x, _: 4 * x * (1 - x), None, directory=tmp_path / "a", state=drawn(20, 1, seed=9).sigmoid(), steps=300
+    )
+    assert step.observe(0).max == pytest.approx(math.log(2), abs=0.02)
+    captured = lyapunov.capture(built(), PROBE)
+    assert len(monitor(captured, None, directory=tmp_path / "b").observe(0).exponents) == 3
+    keywords = monitor(built(), {"tokens": PROBE}, directory=tmp_path / "c").observe(0)
+    assert len(keywords.exponents) == 3
+
+
+def test_all_exponents_on_request(tmp_path) -> None:
+    module = core()
+    watching = monitor(module, directory=tmp_path)
+    watching.observe(0)
+    reading = watching.read(1, whole=True, loss=2.0)
+    assert (reading.taken, len(reading.exponents), reading.spectrum.is_full) == (2 * UNITS, 3, True)
+    assert torch.equal(reading.spectrum.exponents, lyapunov.spectrum(module, CORE_PROBE).exponents)
+    assert watching.observe(2).taken == 3
+
+
+def test_finish_is_a_last_reading_where_something_is_new(tmp_path) -> None:
+    watching = monitor(core(), directory=tmp_path, every=10)
+    watching.observe(0)
+    assert watching.finish(0) is None
+    assert watching.finish(7).step == 7
+    watching.note(val=1.0)
+    assert watching.finish(7).losses == {"val": 1.0}
+    assert [reading.step for reading in lyapunov.Run.read(tmp_path).readings] == [0, 7]
+
+
+def test_it_says_what_it_is(tmp_path) -> None:
+    watching = monitor(core(), directory=tmp_path, name="mine", about={"lr": 0.1}, lag=5)
+    assert "0 readings" in repr(watching)
+    watching.observe(0)
+    assert "1 readings" in repr(watching)
+    run = lyapunov.Run.read(tmp_path)
+    assert run.name == "mine"
+    assert run.about["about"] == {"lr": 0.1}
+    assert (run.about["system"], run.about["size"], run.about["lag"]) == ("LSTM (full state)", 2 * UNITS, 5)
+
+
+RANKS = """
+import sys, torch, lyapunov
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+rank, place = int(sys.argv[1]), sys.argv[2]
+distributed.init_process_group("gloo", init_method=f"file://{place}/meet", rank=rank, world_size=2)
+torch.manual_seed(0)
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm, self.rnn = nn.BatchNorm1d(3), nn.RNN(3, 40, batch_first=True)
+    def forward(self, x):
+        return self.rnn(self.norm(x.mT).mT)[0]
+model = Model()
+with torch.no_grad():
+    model.rnn.weight_hh_l0.mul_(8)
+model = DistributedDataParallel(model)
+probe = torch.randn(4, 60, 3)
+monitor = lyapunov.Monitor(model, probe, every=2, k=2, stop_on=["chaos"], directory=f"{place}/run")
+steps = 0
+for step in range(10):
+    model(torch.randn(4, 20, 3)).sum().backward()
+    monitor.observe(step)
+    steps += 1
+    if step > 2 and monitor.should_stop:
+        break
+print(rank, steps, len(monitor.readings), monitor.should_stop)
+distributed.destroy_process_group()
+"""
+
+
+def test_one_of_several_processes_looks_and_all_stop(tmp_path) -> None:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", RANKS, str(rank), str(tmp_path)], env=environment, text=True, stdout=-1, stderr=-1
+        )
+        for rank in range(2)
+    ]
+    said = [process.communicate(timeout=120) for process in processes]
+    assert [out.split() for out, _ in said] == [["0", "4", "2", "True"], ["1", "4", "0", "True"]], said
+    assert len(lyapunov.Run.read(tmp_path / "run").readings) == 2
