@@ -53,7 +53,7 @@ def core() -> nn.LSTM:
 
 
 def monitor(system, probe=CORE_PROBE, *, directory, **kwargs) -> lyapunov.Monitor:
-    return lyapunov.Monitor(system, probe, directory=directory, **{"every": 1, "k": 3, **kwargs})
+    return lyapunov.Monitor(system, probe, directory=directory, **{"every": 1, "k": 3, "dtype": torch.float64, **kwargs})
 
 
 def nudge(module: nn.Module, size: float = 0.01) -> None:
@@ -146,7 +146,7 @@ def test_the_first_reading_is_the_spectrum(tmp_path) -> None:
 
 def test_a_model_is_read_along_what_its_core_really_receives(tmp_path) -> None:
     model = built().eval()
-    reading = lyapunov.Monitor(model, PROBE, every=1, k=2, directory=tmp_path).observe(0)
+    reading = lyapunov.Monitor(model, PROBE, every=1, k=2, dtype=torch.float64, directory=tmp_path).observe(0)
     with torch.no_grad():
         received = model.embedding(PROBE)
     assert reading.exponents == tuple(lyapunov.spectrum(model.lstm, received, k=2).exponents.tolist())
@@ -155,7 +155,7 @@ def test_a_model_is_read_along_what_its_core_really_receives(tmp_path) -> None:
 def test_the_next_batch_is_what_the_core_gets_in_training(tmp_path) -> None:
     model = built()
     model.dropout.p = 0.0
-    watching = lyapunov.Monitor(model, every=1, k=2, sequences=5, directory=tmp_path)
+    watching = lyapunov.Monitor(model, every=1, k=2, sequences=5, dtype=torch.float64, directory=tmp_path)
     assert watching.observe(0) is None
     assert len(model.lstm._forward_pre_hooks) == 1
     with torch.random.fork_rng():
@@ -184,6 +184,15 @@ def test_losses_are_means_since_the_last_reading(tmp_path) -> None:
     assert losses == [{"train": 0.0}, {"train": 2.0, "every_other": 2.0}, {"train": 5.0, "every_other": 5.0, "held_out": 9.0}]
     with pytest.raises(lyapunov.InvalidInput, match=r"loss `train` to be one number, got a tensor of shape \(2,\)"):
         watching.observe(8, train=torch.zeros(2))
+
+
+def test_single_precision_is_enough_for_the_leading_exponents(tmp_path) -> None:
+    module = core()
+    single = lyapunov.Monitor(module, CORE_PROBE, every=1, k=3, directory=tmp_path)
+    reading, found = single.observe(0), lyapunov.spectrum(module, CORE_PROBE, k=3)
+    assert reading.spectrum.settings.dtype == "float32"
+    assert reading.exponents == pytest.approx(found.exponents.tolist(), abs=1e-5)
+    assert single.read(1, whole=True).spectrum.settings.dtype == "float64"
 
 
 def test_small_systems_have_all_their_exponents_taken(tmp_path) -> None:

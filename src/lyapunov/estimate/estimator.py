@@ -90,13 +90,15 @@ class Ending(NamedTuple):
     """What a run leaves to a later one of the same system on the same inputs, whose weights have moved a little since.
 
     `frames`: those after the last step, None where there were none. `apart`, `disagreement`, `tolerated`: what the transients
-    left, as in `Growth`. `saturated`: the share of units that sit where nothing moves them, None where that is not known.
+    left, as in `Growth`; `qr_every`: the usual interval. `saturated`: the share of units that sit where nothing moves them,
+    None where that is not known.
     """
 
     frames: Frames | None
     apart: float | None
     disagreement: float | None
     tolerated: float
+    qr_every: int
     saturated: float | None
 
 
@@ -117,6 +119,7 @@ def estimated(
     with torch.inference_mode(False), torch.no_grad():
         problem = recognize(system, request)
         settings, schedule = choose(problem, request, wishes)
+        schedule = schedule if after is None else replace(schedule, first=after.qr_every)
         threads = Workers.suited_to(problem.system, problem.sequences.batch * settings.chunks)
         with problem.system.running(), torch.autocast(problem.system.device.type, enabled=False), threads as workers:
             if check:
@@ -140,7 +143,7 @@ def _with_transients(growth: Growth, after: Ending) -> Growth:
 def _ending(growth: Growth, problem: Problem) -> Ending:
     flat = None if growth.state is None else problem.system.saturated(growth.state)
     share = None if flat is None else float(flat.double().mean())
-    return Ending(growth.frames, growth.apart, growth.disagreement, growth.tolerated, share)
+    return Ending(growth.frames, growth.apart, growth.disagreement, growth.tolerated, growth.qr_every, share)
 
 
 def _grow(

@@ -9,10 +9,12 @@ from lyapunov import _checks
 from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.intake import Problem, Request, digest
 from lyapunov.systems import total_size
-from lyapunov.tangent import FIXED, Growth, Schedule
+from lyapunov.tangent import FIXED, STRETCHES, Growth, Schedule
 
 LEAST_SAMPLES = 4
 """Steps at which a costly ln |det J| is taken, at the least."""
+SEVERAL, COARSE = 5, 4
+"""Sequences whose differences tell errors by themselves; then growth is resolved into so few stretches of time."""
 CERTIFICATE_EVERY, SMALL = 50, 128
 """Steps in which a full run takes ln |det J| over one interval, where it is costly; smaller systems take it at every step."""
 
@@ -63,7 +65,11 @@ class Settings:
 
 @dataclass(frozen=True)
 class Wishes:
-    """Settings as the caller gave them. `fewer`: `k` is the most, and a smaller system has all its exponents taken."""
+    """Settings as the caller gave them.
+
+    `fewer`: `k` is the most, and a smaller system has all its exponents taken. `coarse`: where there are SEVERAL sequences,
+    whose differences tell the errors, growth need not be resolved in time.
+    """
 
     k: int | None
     settle: int | None
@@ -75,6 +81,7 @@ class Wishes:
     chunks: int = 1
     method: Method | None = None
     fewer: bool = False
+    coarse: bool = False
 
 
 def choose(problem: Problem, request: Request, wishes: Wishes) -> tuple[Settings, Schedule]:
@@ -141,6 +148,7 @@ def _schedule(problem: Problem, wishes: Wishes, k: int, size: int) -> Schedule:
         longest_align=min(limit, FIXED),
         autonomous=autonomous,
         volume_every=_volume_every(problem, k, size, longest),
+        stretches=COARSE if wishes.coarse and drive.batch >= SEVERAL else STRETCHES,
         whole_intervals=problem.system.volume_cost == "cubic" and k == size and size >= SMALL,
     )
 

@@ -30,6 +30,8 @@ class Sequences:
 
     def at(self, t: int) -> Input:
         """The input of step t, batch first."""
+        if isinstance(self.values, Tensor):  # most often; going through a pytree costs as much as a small step
+            return self.values[t]
         return None if self.values is None else tree_map(lambda leaf: leaf[t], self.values)
 
 

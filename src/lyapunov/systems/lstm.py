@@ -117,9 +117,9 @@ class LSTM(Layer):
     ) -> tuple[list[tuple[Units, Units]], "LSTMTangent"]:
         """The states, and the Jacobians from the preactivations that led to them: the weights are read once."""
         states, preactivations, cells = [state], [], []
-        for at, x in enumerate(inputs):
+        for at, driven in enumerate(self._driven(torch.cat(tuple(inputs))).chunk(len(inputs))):
             h, c = states[-1]
-            preactivations.append(self._preactivations(h, x))
+            preactivations.append(torch.addmm(driven, h, self.weight_hh.mT))
             new = self._next(_gates(preactivations[-1]), c)
             cells.append(new[1])
             states.append(keep(new, states[-1], at))
@@ -150,8 +150,13 @@ class LSTM(Layer):
 
     def _preactivations(self, h: Units, x: Tensor) -> Units:
         """(batch, 4N), gates in PyTorch's order i, f, g, o."""
-        driven = x @ self.weight_ih.mT + self.bias
-        return torch.addmm(driven, h, self.weight_hh.mT)
+        return torch.addmm(self._driven(x), h, self.weight_hh.mT)
+
+    def _driven(self, x: Tensor) -> Units:
+        """What the inputs add to them."""
+        if isinstance(self.bias, Tensor):
+            return torch.addmm(self.bias, x, self.weight_ih.mT)
+        return x @ self.weight_ih.mT
 
     def _next(self, gates: _Gates, c: Units) -> tuple[Units, Units]:
         c_new = torch.addcmul(gates.i * gates.g, gates.f, c)

@@ -5,7 +5,7 @@ from lyapunov.tangent.chunks import split
 from lyapunov.tangent.drive import Drive
 from lyapunov.tangent.factors import rollout_factors
 from lyapunov.tangent.growth import Growth, Schedule
-from lyapunov.tangent.interval import TOLERANCE
+from lyapunov.tangent.interval import STRETCHES, TOLERANCE
 from lyapunov.tangent.loss import Window
 from lyapunov.tangent.orthonormal import orthonormalise, random_frame
 from lyapunov.tangent.rank import LARGEST
@@ -22,6 +22,7 @@ __all__ = [
     "FOR_GOOD",
     "LARGEST",
     "MAX_BINS",
+    "STRETCHES",
     "TOGETHER",
     "TOLERANCE",
     "Drive",

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from lyapunov._shapes import Frames, State
+from lyapunov.tangent.interval import STRETCHES
 from lyapunov.tangent.loss import Window
 from lyapunov.tangent.orthonormal import Method
 from lyapunov.tangent.transients import AGREED, FIXED
@@ -18,7 +19,8 @@ class Schedule:
     `steps`: all there are, or, `autonomous`, those to count, besides the transients. `longest_settle`, `longest_align`: the
     most that these two take where they are left open. `volume_every`: ln |det J| is taken at every so many counted steps
     (0: never); with `whole_intervals` at all steps of one interval in that time. `method`: how frames are factored, where
-    it is not to be the usual way.
+    it is not to be the usual way. Of an open `qr_every`, `first`: what is tried first; `stretches`: into how many stretches of
+    time growth is resolved at the least.
     """
 
     steps: int
@@ -31,6 +33,8 @@ class Schedule:
     volume_every: int = 0
     whole_intervals: bool = False
     method: Method | None = None
+    first: int = 1
+    stretches: int = STRETCHES
 
     @property
     def most(self) -> int:

@@ -8,8 +8,9 @@ from torch import Tensor
 TOLERANCE = 2e-5
 """Rounding that an interval left open may leave in a column, relative to what remains of it."""
 LONGEST = 16
-"""The longest interval that is chosen, and of a short run the share: longer ones gain nothing, and errors need growth resolved
-in time."""
+"""The longest interval that is chosen: longer ones gain nothing."""
+STRETCHES = 16
+"""Of a short run an interval is at most this part: errors need growth resolved in time."""
 _MARGIN, _PATIENCE = 0.8, 8
 _SAFE = 2.0
 """How far, as a logarithm, a condition number that is going to be squared stays from where it breaks down."""
@@ -25,16 +26,27 @@ class Interval:
 
     Over s steps a column falls behind the longest before it by a factor e^d; rounding, which is u of the longest, is then
     u e^d of what remains. Beyond TOLERANCE the interval was too long: it is taken back and halved; well below, it lengthens.
-    `squared`: frames are factored in a way that squares their condition (Cholesky), which breaks down earlier.
+    `first` is tried first, and none is more than one in so many `stretches` of `steps`. `squared`: frames are factored in a
+    way that squares their condition (Cholesky), which breaks down earlier.
     """
 
-    def __init__(self, fixed: int | None, dtype: torch.dtype, steps: int = LONGEST**2, *, squared: bool = False) -> None:
-        self.fixed, self.steps = fixed is not None, fixed or 1
+    def __init__(
+        self,
+        fixed: int | None,
+        dtype: torch.dtype,
+        steps: int = LONGEST * STRETCHES,
+        *,
+        stretches: int = STRETCHES,
+        first: int = 1,
+        squared: bool = False,
+    ) -> None:
+        self.fixed = fixed is not None
         self._limit = math.log(TOLERANCE) - log_unit(dtype)
         if squared:
             self._limit = min(self._limit, -log_unit(dtype) / 2 - _SAFE)
         self._range = math.log(torch.finfo(dtype).max) / 2
-        self._longest = max(1, min(LONGEST, steps // LONGEST))
+        self._longest = max(1, min(LONGEST, steps // stretches))
+        self.steps = fixed or min(first, self._longest)
         self._patience = 0
         self._used: dict[int, int] = {}
 

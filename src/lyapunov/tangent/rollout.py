@@ -84,7 +84,8 @@ class _Run:
         self.log_unit = log_unit(parts[0].dtype)
         methods = [self._method(part) for part in parts]
         squared = "cholesky" in methods
-        self.interval = Interval(schedule.qr_every, parts[0].dtype, schedule.steps, squared=squared)
+        resolved = {"stretches": schedule.stretches, "first": schedule.first, "squared": squared}
+        self.interval = Interval(schedule.qr_every, parts[0].dtype, schedule.steps, **resolved)
         self.tolerated = FORCED if self.interval.fixed else ADAPTED
         self.noise = torch.zeros(sum(columns), dtype=torch.float64)
         self.judged = 0

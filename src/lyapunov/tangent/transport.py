@@ -17,7 +17,7 @@ from lyapunov.tangent.workers import Workers
 
 AT_ONCE = 16
 """Steps whose Jacobians are worked out at once."""
-WORTH_THREADS = 4e6
+WORTH_THREADS = 2.5e7
 """Multiplications in a step, over all sequences, from which on dealing them out to threads costs less than it gains."""
 
 
@@ -112,11 +112,12 @@ class Transport:
         self, system: ClosedForm, state: State, frames: Frames, when: tuple[int, int], group: slice, *, volumes: bool
     ) -> _Part:
         t, steps = when
-        mine = (lambda leaf: leaf) if group == self._everyone else (lambda leaf: leaf if leaf is None else leaf[group])
-        own: Any = tree_map(mine, frames)
-        inputs = [tree_map(mine, self._drive.at(at)) for at in range(t, t + steps)]
+        own: Any = frames
+        inputs = [self._drive.at(at) for at in range(t, t + steps)]
+        if group != self._everyone:
+            own, inputs, state = tree_map(lambda leaf: leaf if leaf is None else leaf[group], (frames, inputs, state))
         keep = partial(self._alive_after, first=t, group=group)
-        states, tangent = system.trace(tree_map(mine, state), inputs, keep)
+        states, tangent = system.trace(state, inputs, keep)
         moved = self._alive(tangent.through(own, steps), own, t, group)
         found = tangent.log_volume() if volumes else None
         return _Part(states, moved, tangent, None if found is None else found.unflatten(0, (steps, -1)))

@@ -33,9 +33,9 @@ class Continued:
     The frames that a run ends with lie close to where the next one's belong: an equal part of random directions is mixed in
     (alone they would be too pure: a direction that has meanwhile become a leading one would grow out of rounding only), and
     half as many steps align them as well as random frames in all (measured: docs/while-it-trains.md). The state settles for
-    as long as was found; the steps that are counted stay the same. After 1, 3, 7, 15, ... looks, and when the memory has
+    as long as was found; the steps that are counted stay the same. After 1, 3, 9, 27, ... looks, and when the memory has
     outgrown the settling, transients are found anew from random frames, and the carried run is made beside it: where they
-    disagree by more than twice what frames may, nothing is carried until the next time.
+    disagree by more than random frames do, and than twice what they may, the next look is from random frames again.
     """
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ class Continued:
             settings = found[0].settings
             self._settle, self._align = settings.settle, settings.align
             apart = None if carried is None else _distance(found[0], carried[0])
-            self._trusted = apart is None or apart <= 2 * found[1].tolerated
+            self._trusted = apart is None or apart <= max(2 * found[1].tolerated, found[1].disagreement or 0.0)
         else:
             found, apart = carried, None
         self._count += 1
@@ -101,7 +101,7 @@ class Continued:
         """Whether transients are to be found anew."""
         settled = self._ending is not None and self._ending.apart is not None and self._ending.apart <= TOGETHER
         outgrown = settled and _FORGOTTEN * self._memory > _OUTGROWN * max(self._settle, 1)
-        return self._count & (self._count + 1) == 0 or outgrown
+        return _is_power_of_three(self._count) or outgrown
 
     def _carried(self, target: Any, request: Request, wishes: Wishes) -> tuple[Spectrum, Ending]:
         """From the frames of the last run; what the shorter alignment saves goes to the settling."""
@@ -112,6 +112,13 @@ class Continued:
         frames: Any = ending.frames
         after = ending._replace(frames=_refreshed(frames, wishes.seed + self._count))
         return estimated(target, request, shorter, check=False, after=after)
+
+
+def _is_power_of_three(count: int) -> bool:
+    """0 counts as one."""
+    while count > 1 and count % 3 == 0:
+        count //= 3
+    return count in (0, 1)
 
 
 def _refreshed(frames: Frames, seed: int) -> Frames:

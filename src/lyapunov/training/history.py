@@ -1,7 +1,6 @@
 """What happened in a run, on disk: an append-only history.jsonl and one safetensors file per spectrum."""
 
 import json
-import os
 import re
 import warnings
 from collections.abc import Mapping
@@ -34,11 +33,10 @@ class History:
         self._drop_torn_line()
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """One line, on disk when this returns."""
+        """One line, in the system's hands when this returns: killing the process does not undo it."""
         line = json.dumps(plain(dict(record)), allow_nan=False) + "\n"
         with self.file.open("ab", buffering=0) as file:
             file.write(line.encode())
-            os.fsync(file.fileno())
 
     def _drop_torn_line(self) -> None:
         """What a kill in the middle of writing left at the end, so that the next record starts a line of its own."""

@@ -52,6 +52,7 @@ class Monitor:
     sinks: called as sink(step, numbers) at every reading; one that fails warns once, and training goes on.
     limits: when alarms are raised. stop_on: the kinds of alarms at which `should_stop` becomes true.
     name, about: what reports call the run, and what they say of it (hyperparameters, say).
+    dtype: of the leading exponents, whose errors are far above what float32 rounds off; all of them are taken in float64.
     The rest is as in `lyapunov.spectrum`; settle and align left open are found at the first look and now and then again.
 
     Parameters, buffers, gradients, training flags, random states and autocast are as they were after every call. In distributed
@@ -87,7 +88,7 @@ class Monitor:
         qr_every: int | None = None,
         sequences: int = 10,
         dt: float = 1.0,
-        dtype: torch.dtype = torch.float64,
+        dtype: torch.dtype = torch.float32,
         seed: int = 0,
     ) -> None:
         _checks.one_of(linearization, ("full", "hidden"), "linearization")
@@ -104,7 +105,7 @@ class Monitor:
         self._at_most = None if at_most is None else _checks.positive(at_most, "at_most")
         self._stop_on, self._name, self._about = tuple(stop_on), name, dict(about or {})
         self._probe = Probe(system, probe, request, core=core, sequences=sequences)
-        self._wishes = Wishes(k, settle, align, from_reset, qr_every, dt, seed, fewer=True)
+        self._wishes = Wishes(k, settle, align, from_reset, qr_every, dt, seed, fewer=True, coarse=True)
         self._continued, self._losses = Continued(), Losses()
         self._readings: list[Reading] = []
         self._clock, self._complained = Clock(), set()
@@ -183,6 +184,7 @@ class Monitor:
 
     def _found(self, now: Moment, k: int | None) -> Reading:
         system, request = self._probe.take()
+        request = request if k is not None else replace(request, dtype=torch.float64)
         look = self._continued.look(system, request, replace(self._wishes, k=k))
         earlier = [reading for reading in self._readings if reading.failure is None and reading.step < now.step]
         reading = _reading(now, look, self.k)
