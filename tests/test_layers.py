@@ -96,10 +96,10 @@ ORDER = {
         "probe",
         "monitor",
     ),
-    "report": ("series", "plots", "terminal"),
+    "report": ("series", "words", "figures", "plots", "page", "terminal"),
     "tasks": ("text", "characters", "demo"),
     "integrations": ("lightning", "transformers"),
-    "cli": ("__init__", "demo", "spectrum"),
+    "cli": ("__init__", "demo", "spectrum", "report", "watch"),
 }
 """Files (and folders) of a folder: each may build on those before it."""
 FILES = sorted(ROOT.rglob("*.py"))

@@ -101,6 +101,12 @@ def writable(path: Path, name: str, suffixes: tuple[str, ...]) -> None:
         raise InvalidInput(f"Expected `{name}` in a folder that exists, got {path}. Make the folder {path.parent} first.")
 
 
+def given(values: tuple[Any, ...], what: str, example: str) -> None:
+    """At least one of something."""
+    if not values:
+        raise InvalidInput(f"Expected {what}, got none. Pass one or more: {example}.")
+
+
 def one_of(value: Any, choices: tuple[Any, ...], name: str) -> None:
     """One of some named choices."""
     if value not in choices:

@@ -13,6 +13,8 @@ app = App(
 )
 app.command("lyapunov.cli.demo:demo", name="demo")
 app.command("lyapunov.cli.spectrum:spectrum", name="spectrum")
+app.command("lyapunov.cli.report:report", name="report")
+app.command("lyapunov.cli.watch:watch", name="watch")
 
 INTERRUPTED = 130
 """The exit code of a run that Ctrl-C ended."""

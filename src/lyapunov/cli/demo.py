@@ -1,5 +1,6 @@
 """`lyapunov demo`."""
 
+import logging
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -42,6 +43,7 @@ def demo(
     seed
         Of the weights and of the first frame.
     """
+    logging.getLogger("lyapunov").setLevel(logging.ERROR)  # the table says what the alarms are
     data = demo_corpus() if text is None else corpus(text.name, read_text(text))
     require_enough(data)
     moved = start_directory(directory)

@@ -1,6 +1,6 @@
 """A table in the terminal that grows while a network trains."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from types import TracebackType
 
 from rich.console import Console, Group
@@ -53,7 +53,8 @@ class ReadingTable:
                 self._print("  ".join(self._columns))
             cells = zip(self._cells(reading), self._columns, strict=True)
             self._print("  ".join(cell.rjust(len(column)) for cell, column in cells))
-            for line in alarm_lines(reading):
+            before = self._readings[-2].alarms if len(self._readings) > 1 else ()
+            for line in alarm_lines(reading, {alarm.kind for alarm in before}):
                 self._print(line)
 
     def status(self, text: str) -> None:
@@ -98,7 +99,7 @@ class ReadingTable:
         self._console.print(text, highlight=False, soft_wrap=True)
 
 
-def alarm_lines(reading: Reading) -> list[str]:
-    """What a reading raised, in words."""
-    lines = [f"      {alarm.kind}: {alarm.message}" for alarm in reading.alarms]
+def alarm_lines(reading: Reading, known: Collection[str] = ()) -> list[str]:
+    """What a reading raised, in words, but for kinds that are `known`."""
+    lines = [f"      {alarm.kind}: {alarm.message}" for alarm in reading.alarms if alarm.kind not in known]
     return lines if reading.failure is None or lines else [f"      failed: {reading.failure}"]

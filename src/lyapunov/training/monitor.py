@@ -242,8 +242,7 @@ class Monitor:
         if reading.spectrum is None:
             return about
         settings = asdict(reading.spectrum.settings)
-        names = ("system", "size", "batch", "settle", "align", "count", "dt", "dtype", "device", "linearization", "seed")
-        return about | {name: settings[name] for name in names}
+        return about | {name: settings[name] for name in ("system", "size", "dt")} | {"settings": settings}
 
     def _tell(self, reading: Reading) -> None:
         for at, sink in enumerate(self.sinks):

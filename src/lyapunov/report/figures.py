@@ -1,0 +1,146 @@
+"""The report's interactive figures, as Plotly takes them: dictionaries of numbers, drawn in the page."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from lyapunov.report import series
+from lyapunov.report.series import Association, Band, Distances
+from lyapunov.training import Run
+
+COLOURS = ("#2f7ed8", "#e07b00", "#149c74", "#c2418f", "#7a5cd6", "#a08000", "#0095a3", "#d64545")
+"""One per run, the same in every figure; apart for most eyes, on light and on dark."""
+_DASHES = ("solid", "dash", "dot", "dashdot")
+_BAND = 0.18
+_DIGITS = 6
+
+Figure = dict[str, Any]
+
+
+def course(runs: Sequence[Run]) -> Figure:
+    """Largest and mean exponent with their bands, and the losses, one below the other by training step."""
+    named = [(run.name, COLOURS[at % len(COLOURS)]) for at, run in enumerate(runs)]
+    data: list[dict[str, Any]] = []
+    for (name, colour), run in zip(named, runs, strict=True):
+        data += _band(series.largest(run), name, colour, axis="", legend=len(runs) > 1)
+        data += _band(series.mean(run), name, colour, axis="2", legend=False)
+    data += _losses(runs)
+    rows = (
+        (0.70, 1.0, f"largest exponent<br>({runs[0].unit})"),
+        (0.36, 0.64, "mean exponent<br>(of all)"),
+        (0.0, 0.30, "loss"),
+    )
+    layout: dict[str, Any] = {"height": 720}
+    for at, (low, high, title) in enumerate(rows, start=1):
+        number = "" if at == 1 else str(at)
+        layout[f"yaxis{number}"] = {"domain": [low, high], "title": {"text": title}, "zeroline": at == 1}
+        layout[f"xaxis{number}"] = {"anchor": f"y{number}", "showticklabels": at == 3} | ({"matches": "x"} if at > 1 else {})
+    layout["xaxis3"]["title"] = {"text": "training step"}
+    return {"data": data, "layout": layout}
+
+
+def spectrum_map(by_step: Mapping[int, Sequence[float]], unit: str) -> Figure:
+    """Exponents (colour) by training step and index."""
+    steps = sorted(by_step)
+    values = [[rounded(by_step[step][at]) for step in steps] for at in range(max(len(by_step[step]) for step in steps))]
+    bar = {"title": {"text": unit, "side": "right"}, "thickness": 12, "outlinewidth": 0}
+    trace = {"type": "heatmap", "x": steps, "y": list(range(1, len(values) + 1)), "z": values, "colorscale": "Viridis"}
+    trace |= {"colorbar": bar, "hovertemplate": "step %{x}, exponent %{y}: %{z}<extra></extra>"}
+    layout = {"height": 380, "xaxis": {"title": {"text": "training step"}}}
+    return {"data": [trace], "layout": layout | {"yaxis": {"title": {"text": "index"}, "autorange": "reversed"}}}
+
+
+def distances(found: Sequence[tuple[str, Distances]]) -> Figure:
+    """Both measures of how far the spectrum is from the last one, one below the other."""
+    data = []
+    for at, (name, each) in enumerate(found):
+        colour = COLOURS[at % len(COLOURS)]
+        for axis, values in (("", each.reduced), ("2", each.mean_difference)):
+            data.append(_line(each.steps, values, name, colour, axis=axis) | {"showlegend": axis == "" and len(found) > 1})
+    reduced = {"title": {"text": "squared, relative<br>to the first"}, "domain": [0.55, 1.0], "rangemode": "tozero"}
+    mean = {"title": {"text": "mean difference<br>(nats per step)"}, "domain": [0.0, 0.45], "zeroline": True}
+    below = {"anchor": "y2", "matches": "x", "title": {"text": "training step"}}
+    layout = {
+        "height": 460,
+        "yaxis": reduced,
+        "yaxis2": mean,
+        "xaxis": {"anchor": "y", "showticklabels": False},
+        "xaxis2": below,
+    }
+    return {"data": data, "layout": layout}
+
+
+def layers(found: Mapping[int, Band], unit: str) -> Figure:
+    """The largest exponent of each layer by training step."""
+    data = []
+    for at, (layer, band) in enumerate(found.items()):
+        data += _band(band, f"layer {layer}", COLOURS[at % len(COLOURS)], axis="", legend=True)
+    title = {"text": f"largest exponent of the layer ({unit})"}
+    layout = {"height": 380, "yaxis": {"title": title, "zeroline": True}, "xaxis": {"title": {"text": "training step"}}}
+    return {"data": data, "layout": layout}
+
+
+def association(found: Association, label: str) -> Figure:
+    """A number of each run against its least loss."""
+    text = [f"{name}<br>{label} {value:.4g}, loss {loss:.4g}" for name, value, loss in _points(found)]
+    trace = {"type": "scatter", "mode": "markers", "x": numbers(found.values), "y": numbers(found.losses), "text": text}
+    trace |= {"marker": {"size": 9, "color": COLOURS[0]}, "hovertemplate": "%{text}<extra></extra>"}
+    axes = {"xaxis": {"title": {"text": label}}, "yaxis": {"title": {"text": f"least {found.loss} loss"}}}
+    return {"data": [trace], "layout": {"height": 380, **axes}}
+
+
+def frames(by_step: Mapping[int, Sequence[float]], errors: Mapping[int, Sequence[float]]) -> list[dict[str, Any]]:
+    """What the slider goes through: exponents and their standard errors at each step."""
+    return [
+        {"step": step, "exponents": numbers(by_step[step]), "errors": numbers(errors.get(step, ()))} for step in sorted(by_step)
+    ]
+
+
+def numbers(values: Iterable[float | None]) -> list[float | None]:
+    """Short ones, as JSON has them: what is not finite is null, which leaves a gap."""
+    return [rounded(value) for value in values]
+
+
+def rounded(value: float | None) -> float | None:
+    """To so many digits as one may look at."""
+    return float(f"{value:.{_DIGITS}g}") if value is not None and math.isfinite(value) else None
+
+
+def _points(found: Association) -> Iterable[tuple[str, float, float]]:
+    return zip(found.names, found.values, found.losses, strict=True)
+
+
+def _line(steps: Sequence[int], values: Sequence[float], name: str, colour: str, *, axis: str) -> dict[str, Any]:
+    mode = "lines+markers" if len(steps) <= 60 else "lines"
+    trace: dict[str, Any] = {"type": "scatter", "mode": mode, "x": list(steps), "y": numbers(values), "name": name}
+    trace |= {"line": {"color": colour, "width": 2}, "marker": {"size": 5}, "xaxis": f"x{axis}", "yaxis": f"y{axis}"}
+    return trace | {"legendgroup": name, "hovertemplate": f"{_escaped(name)}, step %{{x}}: %{{y}}<extra></extra>"}
+
+
+def _band(band: Band, name: str, colour: str, *, axis: str, legend: bool) -> list[dict[str, Any]]:
+    """A line with what is around it; the edges come first, so that the line lies on top."""
+    edge: dict[str, Any] = {"type": "scatter", "mode": "lines", "x": list(band.steps), "xaxis": f"x{axis}", "yaxis": f"y{axis}"}
+    edge |= {"line": {"width": 0, "color": colour}, "hoverinfo": "skip", "showlegend": False, "legendgroup": name}
+    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
+    fill = {"fill": "tonexty", "fillcolor": f"rgba({red},{green},{blue},{_BAND})"}
+    line = _line(band.steps, band.values, name, colour, axis=axis) | {"showlegend": legend}
+    return [edge | {"y": numbers(band.low)}, edge | {"y": numbers(band.high)} | fill, line]
+
+
+def _losses(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    names = list(dict.fromkeys(name for run in runs for name in series.losses(run)))
+    data = []
+    for at, run in enumerate(runs):
+        for name, (steps, values) in series.losses(run).items():
+            label = name if len(runs) == 1 else f"{run.name}: {name}"
+            number = names.index(name)
+            colour = COLOURS[(number + 1 if len(runs) == 1 else at) % len(COLOURS)]
+            trace = _line(steps, values, label, colour, axis="3") | {"legendgroup": label}
+            trace["line"] = {"color": colour, "width": 2, "dash": _DASHES[number % len(_DASHES)]}
+            data.append(trace)
+    return data
+
+
+def _escaped(text: str) -> str:
+    """As Plotly's own markup takes it."""
+    return text.replace("%", "&#37;").replace("<", "&lt;").replace("{", "(").replace("}", ")")

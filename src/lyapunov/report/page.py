@@ -1,0 +1,210 @@
+"""One self-contained page about one or several runs: figures, tables and words, without a network."""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from lyapunov._optional import needed
+from lyapunov.errors import InvalidInput
+from lyapunov.estimate import Spectrum
+from lyapunov.report import figures, series, words
+from lyapunov.training import Run
+
+_FEWEST = 2
+"""Whole spectra from which on they are a figure of their own."""
+
+
+def write_report(runs: Sequence[Run], path: Path) -> None:
+    """The page, written whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(page(runs), encoding="utf-8")
+    partial.replace(path)
+
+
+def page(runs: Sequence[Run]) -> str:
+    """HTML. Raises InvalidInput where no run has a reading, and Unsupported without plotly."""
+    if not any(series.sound(run) for run in runs):
+        raise InvalidInput("Expected at least one run with a reading, got none. Let the training go on, and try again.")
+    runs = distinct([run for run in runs if run.readings])
+    jinja2 = needed("jinja2", "plot")
+    environment = jinja2.Environment(loader=jinja2.FunctionLoader(_asset), autoescape=True)
+    shown = [_Shown(run) for run in runs]
+    drawn = _figures(runs, shown)
+    return environment.get_template("page.html.j2").render(
+        title=runs[0].name if len(runs) == 1 else f"{len(runs)} runs",
+        runs=shown,
+        sections=[section for section in _SECTIONS if any(name.startswith(section.name) for name in drawn)],
+        settings=words.settings(runs),
+        colours=figures.COLOURS,
+        associations=_associations(runs),
+        common_loss=series.common_loss(runs),
+        data={
+            "colours": figures.COLOURS,
+            "figures": drawn,
+            "runs": [one.data for one in shown],
+            "tables": [one.table for one in shown],
+        },
+        plotly=needed("plotly.offline", "plot").get_plotlyjs(),
+        style=_asset("page.css"),
+        script=_asset("page.js"),
+    )
+
+
+def distinct(runs: Sequence[Run]) -> list[Run]:
+    """Runs with names that differ: equal ones get the place of their folders, or a number."""
+    found: list[Run] = []
+    for run in runs:
+        taken = {other.name for other in found}
+        places = (run.name, f"{run.name} ({run.directory.resolve().parent.name}/{run.directory.resolve().name})")
+        names = itertools.chain(places, (f"{places[1]} {number}" for number in itertools.count(2)))
+        name = next(name for name in names if name not in taken)
+        found.append(run if name == run.name else replace(run, about={**run.about, "name": name}))
+    return found
+
+
+@dataclass(frozen=True)
+class _Section:
+    name: str
+    title: str
+    about: str
+
+
+_SECTIONS = (
+    _Section(
+        "course",
+        "Stability, volume and loss",
+        "Above 0 small changes grow (chaos); below, they fade within -1 / exponent steps. Bands: 95 %; of the mean, two "
+        "standard errors.",
+    ),
+    _Section(
+        "distances",
+        "Distance to the final spectrum",
+        "The two measures of Vogt et al. 2020 over the leading exponents: where they stay near 0, the spectrum has settled.",
+    ),
+    _Section(
+        "layers",
+        "By layer",
+        "The largest exponent of each layer by itself, with 95 %: which of them remembers.",
+    ),
+    _Section(
+        "association",
+        "Exponents against loss over runs",
+        "One dot per run: a number at its last reading, and its least loss. A correlation over runs that differ in many things "
+        "does not say why.",
+    ),
+)
+
+
+class _Shown:
+    """A run as the page has it."""
+
+    def __init__(self, run: Run) -> None:
+        self.run, self.name = run, run.name
+        self.summary, self.raised, self.verdicts = words.summary(run), words.raised(run), words.verdicts(run)
+
+    @cached_property
+    def spectra(self) -> dict[int, Spectrum]:
+        """What is on disk."""
+        return self.run.spectra()
+
+    @property
+    def kinds(self) -> Mapping[str, Mapping[int, Sequence[float]]]:
+        """Exponents by step: of all readings the leading ones, and where all were taken, all."""
+        found = {"leading": series.leading(self.run)}
+        whole = series.whole(self.spectra)
+        if len(whole) >= _FEWEST:
+            found["whole"] = whole
+        return found
+
+    @cached_property
+    def data(self) -> dict[str, Any]:
+        """For the slider: frames and a heat map of each kind; epochs by step."""
+        leading = {reading.step: reading.standard_errors for reading in series.sound(self.run)}
+        whole = {step: found.standard_errors.tolist() for step, found in self.spectra.items()}
+        errors = {"leading": leading, "whole": whole}
+        return {
+            "name": self.name,
+            "unit": self.run.unit,
+            "epochs": {reading.step: reading.epoch for reading in self.run.readings if reading.epoch is not None},
+            "kinds": {
+                kind: {
+                    "frames": figures.frames(by_step, errors[kind]),
+                    "map": figures.spectrum_map(by_step, self.run.unit),
+                }
+                for kind, by_step in self.kinds.items()
+                if by_step
+            },
+        }
+
+    @cached_property
+    def table(self) -> dict[str, Any]:
+        """Every reading: the columns, and a row each."""
+        losses = list(series.losses(self.run))
+        most = max((len(reading.exponents) for reading in self.run.readings), default=0)
+        columns = ["step", "epoch", *(f"{name}_loss" for name in losses), "largest", "standard_error", "low_95", "high_95"]
+        columns += ["mean", "mean_error", "memory", "drift", "saturated", "seconds", "alarms", "verdict"]
+        columns += [f"exponent_{at}" for at in range(1, most + 1)] + [f"error_{at}" for at in range(1, most + 1)]
+        rows = []
+        for one in self.run.readings:
+            told = [one.step, one.epoch, *(one.losses.get(name) for name in losses), one.max, one.max_error, *one.max_interval]
+            told += [one.mean, one.mean_error, one.memory, one.drift, one.saturated, one.seconds]
+            told += ["; ".join(alarm.kind for alarm in one.alarms), one.failure or one.verdict]
+            told += [*_padded(one.exponents, most), *_padded(one.standard_errors, most)]
+            rows.append([_cell(value) for value in told])
+        return {"name": self.name, "file": self.run.slug, "columns": columns, "rows": rows}
+
+    @property
+    def look(self) -> list[dict[str, str]]:
+        """The columns of the table that fit a page, as text."""
+        return [
+            {
+                "step": str(one.step),
+                "losses": ", ".join(f"{name} {value:.4g}" for name, value in one.losses.items()),
+                "largest": "failed" if one.failure else f"{one.max:.4f} ± {one.max_error:.4f}",
+                "mean": "-" if one.mean is None else f"{one.mean:.4f}",
+                "memory": "-" if one.failure else f"{one.memory:.3g}",
+                "alarms": ", ".join(alarm.kind for alarm in one.alarms),
+                "verdict": one.failure or one.verdict,
+            }
+            for one in self.run.readings
+        ]
+
+
+def _figures(runs: Sequence[Run], shown: Sequence[_Shown]) -> dict[str, figures.Figure]:
+    drawn = {"course": figures.course(runs)}
+    found = [(run.name, series.distances(series.leading(run))) for run in runs]
+    away = [(name, each) for name, each in found if each is not None]
+    if away:
+        drawn["distances"] = figures.distances(away)
+    for at, one in enumerate(shown):
+        by_layer = series.layers(one.spectra)
+        if by_layer:
+            drawn[f"layers-{at}"] = figures.layers(by_layer, one.run.unit)
+    for name, label, value in series.READOUTS:
+        against = series.association(runs, value)
+        if against is not None:
+            drawn[f"association-{name}"] = figures.association(against, label)
+    return drawn
+
+
+def _associations(runs: Sequence[Run]) -> dict[str, str]:
+    found = {f"association-{name}": (label, series.association(runs, value)) for name, label, value in series.READOUTS}
+    return {name: f"{label}: {each.in_words()}" for name, (label, each) in found.items() if each is not None}
+
+
+def _padded(values: Sequence[float], count: int) -> list[float | None]:
+    return [*values, *[None] * (count - len(values))]
+
+
+def _cell(value: Any) -> Any:
+    """As JSON has it; what is not finite in words."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _asset(name: str) -> str:
+    return (files("lyapunov.report") / "assets" / name).read_text(encoding="utf-8")

@@ -1,0 +1,102 @@
+"""What a run says, in sentences."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lyapunov.report import series
+from lyapunov.training import Run
+
+
+@dataclass(frozen=True)
+class Raised:
+    """A kind of alarm: the first and the last step at which it was raised, whether it still is, and its latest sentence."""
+
+    kind: str
+    first: int
+    last: int
+    still: bool
+    message: str
+
+
+def summary(run: Run) -> list[str]:
+    """A few sentences: where the largest exponent began and ended, what that means, and the losses."""
+    found = series.sound(run)
+    if not found:
+        return [f"{len(run.readings)} readings, none of them with numbers."]
+    first, last = found[0], found[-1]
+    sentences = [
+        f"At step {last.step} the largest exponent is {last.max:.4f} ± {last.max_error:.4f} {run.unit}: {fate(last.max)}."
+    ]
+    if len(found) > 1:
+        sentences.append(f"At step {first.step} it was {first.max:.4f} ± {first.max_error:.4f}: {fate(first.max)}.")
+    for name, (steps, values) in series.losses(run).items():
+        least = min(values)
+        best = f" (least {least:.4g}, at step {steps[values.index(least)]})" if least < values[-1] else ""
+        sentences.append(f"The {name.replace('_', '-')} loss went from {values[0]:.4g} to {values[-1]:.4g}{best}.")
+    looking, all_time = sum(r.seconds for r in run.readings), sum(r.seconds + r.training_seconds for r in run.readings)
+    if all_time > 0:
+        sentences.append(f"{len(run.readings)} readings took {looking:.3g} s, {looking / all_time:.2%} of the time.")
+    return sentences
+
+
+def fate(exponent: float) -> str:
+    """What becomes of a small change."""
+    if math.isnan(exponent):
+        return "not a number"
+    if exponent == 0:
+        return "small changes neither grow nor fade"
+    word = "grows" if exponent > 0 else "fades"
+    return f"a small change of the state {word} e-fold in {1 / abs(exponent):.3g} steps"
+
+
+def raised(run: Run) -> list[Raised]:
+    """The alarms of a run, each kind once, in the order of their first time."""
+    found: dict[str, Raised] = {}
+    for reading in run.readings:
+        for alarm in reading.alarms:
+            first = found[alarm.kind].first if alarm.kind in found else reading.step
+            still = reading is run.readings[-1]
+            found[alarm.kind] = Raised(alarm.kind, first, reading.step, still, alarm.message)
+    return sorted(found.values(), key=lambda one: one.first)
+
+
+def verdicts(run: Run) -> list[str]:
+    """What the last reading's verdict says; and how many of all had something against them."""
+    found = series.sound(run)
+    if not found:
+        return []
+    against = sum(reading.verdict not in ("", "converged") for reading in found)
+    return [f"Last reading: {found[-1].verdict or 'no verdict'}", f"{len(found) - against} of {len(found)} readings converged."]
+
+
+def settings(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
+    """Rows of a table: a setting, and what it is in each run; what is different first."""
+    columns = [_flat(run) for run in runs]
+    names = list(dict.fromkeys(name for column in columns for name in column))
+    rows = [(name, [column.get(name, "-") for column in columns]) for name in names]
+    return sorted(rows, key=lambda row: len(set(row[1])) == 1)
+
+
+_CHOSEN = {
+    "linearization": "linearization",
+    "batch": "sequences",
+    "settle": "steps to settle",
+    "align": "steps to align",
+    "count": "steps counted",
+    "qr_every": "steps between orthonormalisations",
+    "dt": "dt",
+    "dtype": "precision",
+    "device": "device",
+    "seed": "seed of the frame",
+}
+"""Settings that a report shows, as it calls them."""
+
+
+def _flat(run: Run) -> dict[str, str]:
+    """What the user noted, what the monitor was told, and what the first reading chose, by names of one kind each."""
+    told = {str(name): str(value) for name, value in dict(run.about.get("about") or {}).items()}
+    monitor = {f"monitor: {name}": run.about.get(name) for name in ("system", "size", "k", "every", "lag", "time")}
+    chosen = dict(run.about.get("settings") or {})
+    first = {f"first reading: {label}": chosen.get(name) for name, label in _CHOSEN.items()}
+    return told | {name: str(value) for name, value in (monitor | first).items() if value is not None}

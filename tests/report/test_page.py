@@ -1,0 +1,243 @@
+"""The page: what is in it, and that a real browser draws it, lets it be used, and complains of nothing."""
+
+import csv
+import io
+import json
+import re
+import shutil
+
+import pytest
+
+import lyapunov
+from lyapunov.report import write_report
+from lyapunov.report.page import distinct, page
+from lyapunov.training import History, Reading, Run
+from runs import made
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> list[Run]:
+    place = tmp_path_factory.mktemp("page")
+    hostile = "</script><script>document.title='taken'</script>{{ 7 * 7 }} %{x} 'quoted\""
+    return [
+        made(place / "first", name=hostile, lag=30),
+        *(made(place / f"run-{at}", layers=1, scale=0.6 + 0.4 * at, readings=4) for at in range(5)),
+    ]
+
+
+def data_of(html: str) -> dict:
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.DOTALL)[1])
+
+
+def test_the_page_holds_every_number_and_asks_no_network(runs) -> None:
+    html = page(runs)
+    data = data_of(html)
+    first = runs[0]
+    frames = data["runs"][0]["kinds"]["whole"]["frames"]
+    assert [frame["step"] for frame in frames] == [0, 20, 40]
+    assert frames[1]["exponents"] == pytest.approx(first.spectra()[20].exponents.tolist(), rel=1e-5)
+    rows = data["tables"][0]["rows"]
+    columns = data["tables"][0]["columns"]
+    assert [row[columns.index("largest")] for row in rows] == [reading.max for reading in first.readings]
+    assert set(data["figures"]) == {"course", "distances", "layers-0", "association-largest", "association-mean"}
+    without_plotly = html.replace(html[html.index("plotly.js v") - 20 : html.rindex('"use strict"')], "")
+    assert "https://" not in without_plotly
+    assert "http://" not in without_plotly
+    assert "rank correlation" in html
+
+
+def test_names_cannot_break_out_of_the_page(runs) -> None:
+    html = page(runs[:1])
+    assert "document.title='taken'</script>" not in html
+    assert "&lt;/script&gt;" in html
+    assert "{{ 7 * 7 }}" in html
+
+
+def test_figures_are_what_plotly_takes(runs) -> None:
+    graph_objects = pytest.importorskip("plotly.graph_objects")
+    for figure in data_of(page(runs))["figures"].values():
+        assert len(graph_objects.Figure(figure).data) > 0
+
+
+def test_what_is_not_finite_is_left_out(tmp_path) -> None:
+    history = History(tmp_path / "run")
+    for step in range(3):
+        lost = Reading(step, None, {}, exponents=(-0.5, float("-inf")), standard_errors=(float("nan"), 0.0))
+        history.append(lost.record())
+    history.append(Reading(3, None, {}, failure="Diverged: of course").record())
+    data = data_of(page([Run.read(history.directory)]))
+    assert data["runs"][0]["kinds"]["leading"]["frames"][0]["exponents"] == [-0.5, None]
+    assert len(data["tables"][0]["rows"]) == 4
+
+
+def test_equal_names_are_told_apart(tmp_path) -> None:
+    runs = [made(tmp_path / name / "run", layers=1, readings=2) for name in "ab"]
+    assert [run.name for run in distinct([*runs, runs[0]])] == ["run", "run (b/run)", "run (a/run)"]
+    assert [run.name for run in distinct([runs[0]] * 3)] == ["run", "run (a/run)", "run (a/run) 2"]
+
+
+def test_nothing_to_show_is_one_sentence(tmp_path, monkeypatch) -> None:
+    history = History(tmp_path / "run")
+    history.append({"kind": "run"})
+    with pytest.raises(lyapunov.InvalidInput, match="at least one run with a reading, got none"):
+        page([Run.read(history.directory)])
+    monkeypatch.setitem(__import__("sys").modules, "plotly.offline", None)
+    with pytest.raises(lyapunov.Unsupported, match=r"Expected plotly.*lyapunov\[plot\]"):
+        page([made(tmp_path / "other", layers=1, readings=2)])
+
+
+def test_a_report_after_a_kill_in_the_middle_of_a_line(tmp_path) -> None:
+    run = made(tmp_path / "run", layers=1, readings=3)
+    with (run.directory / "history.jsonl").open("a") as file:
+        file.write('{"kind": "reading", "step": 30, "los')
+    write_report([Run.read(run.directory)], tmp_path / "report.html")
+    assert "3 readings" in (tmp_path / "report.html").read_text()
+    assert [file.name for file in tmp_path.glob("*.html*")] == ["report.html"]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Debian's Chromium, driven by Playwright; where there is none, the tests that need one are skipped."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install 'lyapunov[test]'")
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium: apt-get install chromium")
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+class Shown:
+    """The report in a window; everything that the console or the network was told."""
+
+    def __init__(self, browser, path, *, width: int = 1280, scheme: str = "light") -> None:
+        context = browser.new_context(
+            viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True, accept_downloads=True
+        )
+        self.page, self.said, self.asked = context.new_page(), [], []
+        self.page.on("console", lambda message: self.said.append(f"{message.type}: {message.text}"))
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.goto(path.as_uri())
+        self.page.wait_for_selector("html[data-ready=yes]")
+
+    def wait(self, script: str) -> None:
+        self.page.wait_for_function(script)
+
+    def table(self, selector: str) -> list[list[str]]:
+        with self.page.expect_download() as download:
+            self.page.click(selector)
+        text = download.value.path().read_text()
+        return list(csv.reader(io.StringIO(text)))
+
+
+@pytest.fixture(scope="module")
+def report(runs, tmp_path_factory):
+    path = tmp_path_factory.mktemp("browser") / "report.html"
+    write_report(runs, path)
+    return path
+
+
+@pytest.fixture
+def shown(browser, report):
+    window = Shown(browser, report)
+    yield window
+    assert window.said == []
+    assert all(url.startswith(("file:", "data:", "blob:")) for url in window.asked), window.asked
+    window.page.context.close()
+
+
+def test_every_figure_is_drawn(shown) -> None:
+    drawn = shown.page.eval_on_selector_all(
+        ".figure", "all => all.map(one => [one.querySelectorAll('.main-svg').length, one.clientHeight])"
+    )
+    assert len(drawn) == 7
+    assert all(svgs > 0 and height >= 300 for svgs, height in drawn)
+    traces = shown.page.eval_on_selector_all("[data-figure]", "all => all.map(one => one.data.length)")
+    assert all(count > 0 for count in traces)
+    assert shown.page.title() != "taken"
+
+
+def test_the_slider_moves_the_spectrum_by_mouse_and_by_keyboard(shown, runs) -> None:
+    spectra = runs[0].spectra()
+    shown.page.focus("#time")
+    assert "step 40, epoch 4" in shown.page.inner_text("#when")
+    shown.page.keyboard.press("ArrowLeft")
+    assert "step 20, epoch 2" in shown.page.inner_text("#when")
+    values = shown.page.evaluate("document.getElementById('lines').data[2].y")
+    assert values == pytest.approx(spectra[20].exponents.tolist(), rel=1e-5)
+    shown.page.keyboard.press("Home")
+    assert "step 0" in shown.page.inner_text("#when")
+    shown.page.fill("#time", "1")
+    assert "step 20" in shown.page.inner_text("#when")
+
+
+def test_runs_kinds_and_play(shown) -> None:
+    shown.page.check("input[value=leading]")
+    assert shown.page.get_attribute("#time", "max") == "5"
+    shown.page.select_option("#run", "1")
+    assert shown.page.get_attribute("#time", "max") == "3"
+    shown.page.click("#play")
+    assert shown.page.inner_text("#play") == "pause"
+    shown.wait("document.getElementById('time').value === '2'")
+    shown.page.click("#play")
+    assert shown.page.get_attribute("#play", "aria-pressed") == "false"
+
+
+def test_light_dark_and_logarithmic(shown) -> None:
+    paper = "getComputedStyle(document.body).backgroundColor"
+    light = shown.page.evaluate(paper)
+    shown.page.click("#theme")
+    assert shown.page.evaluate(paper) != light
+    text = "document.querySelector('[data-figure=course]').layout.font.color"
+    assert shown.page.evaluate(text) == "#e7eaef"
+    shown.page.check("#logarithmic")
+    axis = "document.querySelector('[data-figure={}]').layout.xaxis.type"
+    assert shown.page.evaluate(axis.format("course")) == "log"
+    assert shown.page.evaluate(axis.format("association-mean")) != "log"
+    heights = shown.page.eval_on_selector_all(".figure", "all => all.map(one => one.querySelector('.main-svg').clientHeight)")
+    assert min(heights) >= 300
+    shown.page.uncheck("#logarithmic")
+    assert shown.page.evaluate(axis.format("course")) == "linear"
+
+
+def test_every_table_is_exported(shown, runs) -> None:
+    readings = shown.table("[data-table=readings-0]") if shown.page.click("details summary") is None else []
+    assert readings[0][:4] == ["step", "epoch", "train_loss", "held_out_loss"]
+    largest = readings[0].index("largest")
+    assert [float(row[largest]) for row in readings[1:]] == [reading.max for reading in runs[0].readings]
+    course = shown.table("[data-table=course]")
+    assert course[0] == ["figure", "axis", "series", "x", "y"]
+    assert len({(row[1], row[2]) for row in course[1:]}) == 6 * (3 + 3 + 2)
+    spectrum = shown.table("[data-table=spectrum]")
+    assert spectrum[0][:2] == ["step", "exponent_1"]
+    assert [row[0] for row in spectrum[1:]] == ["0", "20", "40"]
+    assert len(shown.table("[data-table=association]")) == 1 + 2 * 6
+
+
+def test_it_can_be_used_by_keyboard_alone(shown) -> None:
+    reached = []
+    for _ in range(60):
+        shown.page.keyboard.press("Tab")
+        reached.append(shown.page.evaluate("document.activeElement.id || document.activeElement.className"))
+    assert [name for name in reached if name in ("logarithmic", "theme", "run", "play", "time")] == [
+        "logarithmic",
+        "theme",
+        "run",
+        "play",
+        "time",
+    ]
+    shown.page.focus("#theme")
+    shown.page.keyboard.press("Enter")
+    assert shown.page.evaluate("document.documentElement.dataset.theme") == "dark"
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_it_fits_a_phone_and_the_dark(browser, report, width: int) -> None:
+    window = Shown(browser, report, width=width, scheme="dark")
+    assert window.page.evaluate("document.documentElement.scrollWidth") <= width
+    assert window.page.evaluate("document.documentElement.dataset.theme") == "dark"
+    assert window.said == []
+    window.page.context.close()

@@ -1,0 +1,58 @@
+"""Sentences say what the numbers say."""
+
+import math
+
+from lyapunov.report import words
+from lyapunov.training import Alarm, History, Reading, Run
+
+
+def run_of(directory, readings: list[Reading], **about) -> Run:
+    history = History(directory)
+    history.append({"kind": "run", **about})
+    for reading in readings:
+        history.append(reading.record())
+    return Run.read(directory)
+
+
+def reading(step: int, largest: float, **changes) -> Reading:
+    return Reading(step, None, changes.pop("losses", {}), exponents=(largest,), standard_errors=(0.01,), **changes)
+
+
+def test_a_summary_has_the_ends_and_the_losses(tmp_path) -> None:
+    losses = [{"val": 3.0}, {"val": 1.5}, {"val": 2.0}]
+    readings = [reading(at, -0.5 + 0.2 * at, losses=loss, seconds=1.0, training_seconds=9.0) for at, loss in enumerate(losses)]
+    said = words.summary(run_of(tmp_path, readings))
+    meaning = "a small change of the state fades e-fold in 10 steps"
+    assert said[0] == f"At step 2 the largest exponent is -0.1000 ± 0.0100 nats per step: {meaning}."
+    assert "At step 0 it was -0.5000" in said[1]
+    assert said[2] == "The val loss went from 3 to 2 (least 1.5, at step 1)."
+    assert said[3] == "3 readings took 3 s, 10.00% of the time."
+
+
+def test_fates() -> None:
+    assert words.fate(0.5) == "a small change of the state grows e-fold in 2 steps"
+    assert words.fate(0.0) == "small changes neither grow nor fade"
+    assert words.fate(math.nan) == "not a number"
+    assert words.fate(-math.inf) == "a small change of the state fades e-fold in 0 steps"
+
+
+def test_alarms_have_their_times(tmp_path) -> None:
+    chaos, short = Alarm("chaos", "first"), Alarm("short memory", "it is")
+    readings = [reading(0, 0.1, alarms=(short,)), reading(1, 0.1, alarms=(chaos, short)), reading(2, 0.1, alarms=(short,))]
+    one, two = words.raised(run_of(tmp_path, readings))
+    assert (one.kind, one.first, one.last, one.still) == ("short memory", 0, 2, True)
+    assert (two.kind, two.first, two.last, two.still, two.message) == ("chaos", 1, 1, False, "first")
+
+
+def test_a_run_that_always_failed_says_so(tmp_path) -> None:
+    run = run_of(tmp_path, [Reading(0, None, {}, failure="Diverged: so it is")])
+    assert words.summary(run) == ["1 readings, none of them with numbers."]
+    assert words.verdicts(run) == []
+
+
+def test_settings_that_differ_come_first(tmp_path) -> None:
+    runs = [run_of(tmp_path / str(lr), [reading(0, 0.1)], k=8, about={"lr": lr, "depth": 2}) for lr in (0.1, 0.2)]
+    rows = words.settings(runs)
+    assert rows[0] == ("lr", ["0.1", "0.2"])
+    assert ("depth", ["2", "2"]) in rows
+    assert ("monitor: k", ["8", "8"]) in rows
