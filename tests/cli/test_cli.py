@@ -17,6 +17,7 @@ import lyapunov
 from cases import drawn, seeded
 from lyapunov.cli import main
 from lyapunov.tasks import demo as demo_module
+from runs import made
 
 GRU = seeded(nn.GRU, 3, 5, batch_first=True)
 INPUTS = drawn(4, 80, 3, seed=97)
@@ -80,9 +81,9 @@ class Malicious:
         return (os.getcwd, ())
 
 
-@pytest.mark.parametrize("command", [["--help"], ["demo", "--help"], ["spectrum", "--help"]])
+@pytest.mark.parametrize("command", [[], ["demo"], ["spectrum"], ["report"], ["watch"]])
 def test_help_is_for_people(command: list[str], capsys) -> None:
-    assert run(*command) == 0
+    assert run(*command, "--help") == 0
     out = capsys.readouterr().out
     assert "Usage: lyapunov" in out
     assert len(out) > 300
@@ -150,3 +151,59 @@ def test_ctrl_c_elsewhere_is_a_word_not_a_traceback(monkeypatch, capsys, files) 
     monkeypatch.setattr("lyapunov.cli.spectrum.estimate", interrupted)
     assert run("spectrum", files / "gru.safetensors", "--inputs", files / "inputs.npy") == 130
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_report_writes_a_page_and_figures(tmp_path, capsys) -> None:
+    for name in ("a", "b"):
+        made(tmp_path / name, layers=1, readings=3)
+    figures = ["--figures", tmp_path / "figures", "--format", "svg"]
+    assert run("report", tmp_path / "a", tmp_path / "b", "-o", tmp_path / "page.html", *figures) == 0
+    out = capsys.readouterr().out
+    assert f"{tmp_path / 'page.html'}: 6 readings of 2 runs" in out
+    assert (tmp_path / "page.html").stat().st_size > 1_000_000
+    files = {file.name for file in (tmp_path / "figures").iterdir()}
+    assert {"largest.svg", "spectrum-a.svg", "spectrum-b.svg", "largest-against-loss.svg"} <= files
+    assert all(name in out for name in files)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], "Expected the folder of a run, got none"),
+        (["nowhere"], "with a history.jsonl in it, got nowhere"),
+        (["a", "-o", "page.txt"], "to end in .html or .htm"),
+        (["a", "-o", "missing/page.html"], "Make the folder missing first"),
+    ],
+)
+def test_reports_that_cannot_be_made_are_one_sentence(arguments, expected: str, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    made(tmp_path / "a", layers=1, readings=2)
+    assert run("report", *arguments) == 2
+    captured = capsys.readouterr()
+    assert expected in captured.err
+    assert len(captured.err.strip().splitlines()) == 1
+
+
+def test_watch_once_shows_what_there_is(tmp_path, capsys) -> None:
+    found = made(tmp_path / "a", layers=1, readings=3)
+    assert run("watch", tmp_path / "a", "--once") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "a: RNN (tanh)"
+    assert [line.split()[0] for line in lines if line.split()[0].isdigit()] == ["0", "10", "20"]
+    assert f"{found.readings[2].max:.4f}" in lines[-1]
+    assert run("watch", tmp_path / "b", "--once") == 2
+
+
+def test_watch_follows_a_run_from_before_its_first_line(tmp_path) -> None:
+    place = tmp_path / "later"
+    command = [sys.executable, "-u", "-c", "from lyapunov.cli import main; main()", "watch", str(place), "--every", "0.05"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline().startswith("Waiting for")
+    made(place, layers=1, readings=3)
+    lines = []
+    while not lines or lines[-1].split()[0] != "20":
+        lines.append(process.stdout.readline())
+    process.send_signal(signal.SIGINT)
+    rest, err = process.communicate(timeout=60)
+    assert (process.returncode, rest, err) == (0, "", "")
+    assert [line.split()[0] for line in lines if line.split()[0].isdigit()] == ["0", "10", "20"]

@@ -388,7 +388,8 @@ def test_finish_is_a_last_reading_where_something_is_new(tmp_path) -> None:
     assert watching.finish(0) is None
     assert watching.finish(7).step == 7
     watching.note(val=1.0)
-    assert watching.finish(7).losses == {"val": 1.0}
+    assert watching.finish(7, late=2.0).losses == {"val": 1.0, "late": 2.0}
+    assert watching.readings[-1].losses == {"val": 1.0, "late": 2.0}
     assert [reading.step for reading in lyapunov.Run.read(tmp_path).readings] == [0, 7]
 
 

@@ -110,7 +110,7 @@ class Continued:
         align = math.ceil(self._align / 2)
         shorter = replace(wishes, settle=self._settle + self._align - align, align=align)
         frames: Any = ending.frames
-        after = ending._replace(frames=_refreshed(frames, wishes.seed + self._count))
+        after = ending._replace(frames=_refreshed(frames, wishes.seed + 1))
         return estimated(target, request, shorter, check=False, after=after)
 
 

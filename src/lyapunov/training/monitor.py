@@ -151,10 +151,13 @@ class Monitor:
         self._losses.add(losses)
 
     def finish(self, step: int, *, epoch: int | None = None, **losses: Any) -> Reading | None:
-        """The last reading: of the last step, where it has none yet, or losses came after it."""
+        """The last reading: of the last step, where it has none yet; losses that came after it are added to one that it has."""
         self._losses.add(losses)
-        read = bool(self._readings) and self._readings[-1].step >= step and not self._losses.any
-        return None if read or not is_leader() or not self._probe.ready() else self.read(step, epoch=epoch)
+        if not is_leader():
+            return None
+        if self._readings and self._readings[-1].step == step:
+            return self._completed(self._readings[-1]) if self._losses.any else None
+        return self.read(step, epoch=epoch) if self._probe.ready() else None
 
     def _is_due(self, now: Moment) -> bool:
         if not self._readings:
@@ -192,6 +195,11 @@ class Monitor:
             reading = replace(reading, drift=distance(reading.exponents, earlier[-1].exponents))
         found = alarms(reading, earlier[0] if earlier else None, earlier, self.limits)
         return replace(reading, alarms=found)
+
+    def _completed(self, reading: Reading) -> Reading:
+        """The same reading with losses that came after it; its line is written again, and readers take the later one."""
+        self._readings[-1] = replace(reading, losses={**reading.losses, **self._losses.take()})
+        return self._keep(self._readings[-1])
 
     def _raise_alarms(self, reading: Reading) -> None:
         before = {alarm.kind for alarm in self._readings[-1].alarms} if self._readings else set()
