@@ -9,7 +9,7 @@ TORCH_INDEX ?=
 BENCH ?=
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test bench check format clean help
+.PHONY: demo test trackers bench check format clean help
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -19,6 +19,9 @@ demo: $(VENV)/.demo  ## train an LSTM on real text and watch its Lyapunov spectr
 
 test: $(VENV)/.dev  ## prove the numbers against known answers
 	$(BIN)/python -m pytest -n auto --cov --cov-report=term:skip-covered
+
+trackers: $(VENV)/.dev  ## read back what run trackers were told, each in an environment of its own
+	tests/trackers/run.sh
 
 bench: $(VENV)/.bench  ## measure speed against training, the plain way and other packages (long; see BENCH)
 	$(BIN)/python benchmarks/spectrum_speed.py $(BENCH)
@@ -33,7 +36,7 @@ format: $(VENV)/.dev  ## put the code into its form
 	$(BIN)/ruff check --fix .
 
 clean:  ## remove what make made
-	rm -rf $(VENV) .coverage .pytest_cache .ruff_cache
+	rm -rf $(VENV) .trackers .coverage .pytest_cache .ruff_cache
 
 $(VENV)/.torch: constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

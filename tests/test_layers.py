@@ -98,7 +98,7 @@ ORDER = {
     ),
     "report": ("series", "words", "figures", "plots", "page", "terminal"),
     "tasks": ("text", "characters", "demo"),
-    "integrations": ("lightning", "transformers"),
+    "integrations": ("loggers", "lightning", "transformers"),
     "cli": ("__init__", "demo", "spectrum", "report", "watch"),
 }
 """Files (and folders) of a folder: each may build on those before it."""

@@ -2,6 +2,7 @@
 
 from importlib.metadata import version
 
+from lyapunov import integrations
 from lyapunov.analysis import Plan, plan
 from lyapunov.errors import BadSystem, Diverged, InvalidInput, LyapunovError, LyapunovWarning, Unsupported
 from lyapunov.estimate import Difference, Settings, Spectrum, Verdict, spectrum
@@ -34,6 +35,7 @@ __all__ = [
     "__version__",
     "capture",
     "every",
+    "integrations",
     "plan",
     "plots",
     "spectrum",

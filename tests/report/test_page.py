@@ -88,6 +88,14 @@ def test_nothing_to_show_is_one_sentence(tmp_path, monkeypatch) -> None:
         page([made(tmp_path / "other", layers=1, readings=2)])
 
 
+def test_runs_without_numbers_are_named(tmp_path) -> None:
+    history = History(tmp_path / "broken")
+    history.append(Reading(0, None, {}, failure="Diverged: from the start").record())
+    html = page([Run.read(history.directory), made(tmp_path / "fine", layers=1, readings=2)])
+    assert "Left out, for want of a reading with numbers: broken." in html
+    assert len(data_of(html)["runs"]) == 1
+
+
 def test_a_report_after_a_kill_in_the_middle_of_a_line(tmp_path) -> None:
     run = made(tmp_path / "run", layers=1, readings=3)
     with (run.directory / "history.jsonl").open("a") as file:

@@ -5,6 +5,7 @@ import io
 from rich.console import Console
 
 from lyapunov.report import ReadingTable
+from lyapunov.report.terminal import bars
 from lyapunov.training import Alarm, Reading
 
 
@@ -59,3 +60,13 @@ def test_a_failed_look_and_a_step_made_again() -> None:
     final = final[final.rindex("A title") :]
     assert " 10 " in final
     assert " 20 " not in final
+
+
+def test_bars_go_from_the_least_to_the_largest() -> None:
+    assert bars([0.0, 1.0, 2.0, 7.0]) == "▁▂▃█"
+    assert bars([1.0, float("nan"), 1.0]) == "▁ ▁"
+    assert bars([float("inf")]) == " "
+    assert len(bars(list(range(1000)))) == 60
+    assert bars(list(range(1000)))[0] + bars(list(range(1000)))[-1] == "▁█"
+    text = shown(terminal=True, rows=[reading(at, exponents=(float(at),)) for at in range(4)])
+    assert "largest exponent  ▁▃▆█" in text

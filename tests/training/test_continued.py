@@ -115,6 +115,16 @@ def test_layers_apart_carry_a_frame_each_and_the_state_is_plain() -> None:
     assert torch.equal(one, two)
 
 
+def test_a_carried_verdict_says_what_was_found_when_it_was_looked_at() -> None:
+    short, continued = INPUTS[:, :40], Continued()
+    fresh = continued.look(network(), asked(short), wishes()).spectrum
+    continued.look(network(), asked(short), wishes())
+    carried = continued.look(network(), asked(short), wishes()).spectrum
+    assert carried.settings.align < fresh.settings.align
+    assert "two random frames still differed" in str(fresh.verdict)
+    assert carried.verdict.findings[0].message == fresh.verdict.findings[0].message
+
+
 def test_an_interval_that_was_found_is_tried_first() -> None:
     ending = estimated(network(), asked(), wishes())[1]
     assert ending.qr_every > 1

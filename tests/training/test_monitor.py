@@ -244,10 +244,13 @@ def test_a_run_started_again_in_its_directory_goes_on_there(tmp_path) -> None:
         monitor(core(), directory=tmp_path).observe(step)
     kept = lyapunov.Run.read(tmp_path).readings
     assert [reading.step for reading in kept] == [0, 1, 2]
-    assert kept[2].drift is None  # the first look of a process knows no earlier one: what it says holds by itself
+    assert [reading.drift is None for reading in kept] == [True, False, False]
+    assert repr(monitor(core(), directory=tmp_path).read(1).drift) == repr(kept[1].drift)  # back to step 1: beside step 0
     with pytest.raises(lyapunov.InvalidInput, match=r"same size as the run in .*, 24, got 8. Choose another"):
         monitor(seeded(nn.LSTM, 3, 4, batch_first=True), directory=tmp_path).observe(3)
-    assert len(lyapunov.Run.read(tmp_path).readings) == 3
+    assert len(lyapunov.Run.read(tmp_path).readings) == 2
+    with pytest.raises(lyapunov.InvalidInput, match=r"\(batch, time, 3\)"):
+        monitor(core(), drawn(4, 60, 5, seed=1), directory=tmp_path).observe(3)
 
 
 def test_without_a_directory_a_new_one_is_made_in_runs(tmp_path, monkeypatch) -> None:
@@ -338,6 +341,7 @@ def test_alarms_are_logged_when_they_begin_and_may_stop_training(tmp_path, caplo
     assert all(reading.alarms[0].kind == "chaos" for reading in readings)
     assert watching.should_stop
     assert sum("chaos" in record.message for record in caplog.records) == 1
+    assert monitor(module, directory=tmp_path, limits=Limits(settled=3), lag=7).limits == Limits(settled=3, lag=7)
     quiet = monitor(module, directory=tmp_path / "b", limits=Limits())
     quiet.observe(0)
     assert not quiet.should_stop

@@ -15,7 +15,7 @@ from lyapunov.errors import Diverged, LyapunovWarning
 from lyapunov.estimate.result import Spectrum
 from lyapunov.estimate.settings import Method, Settings, Wishes, choose
 from lyapunov.estimate.statistics import estimates, without_empty
-from lyapunov.estimate.verdict import judge, unreliable_tail
+from lyapunov.estimate.verdict import Finding, Verdict, judge, transients, unreliable_tail
 from lyapunov.intake import Problem, Request, recognize
 from lyapunov.systems import Label, Linearization, check_contract
 from lyapunov.tangent import ADAPTED, FORCED, Growth, Schedule, Workers, random_frame, rollout, rollout_factors, split
@@ -90,14 +90,16 @@ class Ending(NamedTuple):
     """What a run leaves to a later one of the same system on the same inputs, whose weights have moved a little since.
 
     `frames`: those after the last step, None where there were none. `apart`, `disagreement`, `tolerated`: what the transients
-    left, as in `Growth`; `qr_every`: the usual interval. `saturated`: the share of units that sit where nothing moves them,
-    None where that is not known.
+    left, as in `Growth`, and `findings`: what the verdict had to say of that; both are of the last run that looked at it.
+    `qr_every`: the usual interval. `saturated`: the share of units that sit where nothing moves them, None where that is not
+    known.
     """
 
     frames: Frames | None
     apart: float | None
     disagreement: float | None
     tolerated: float
+    findings: tuple[Finding, ...]
     qr_every: int
     saturated: float | None
 
@@ -113,8 +115,9 @@ def estimated(
 ) -> tuple[Spectrum, Ending]:
     """The spectrum that `spectrum` returns, without warnings, and what the run leaves to the next.
 
-    `after`: an earlier run's ending. Its frames, aligned to these inputs once, are where this one's start, and what was found
-    of its transients holds for those that are not looked at here (`settle` and `align` given).
+    `after`: an earlier run's ending. Its frames, aligned to these inputs once, are where this one's start, with its interval
+    tried first, and what was found of its transients is what is found of this one's, which are not looked at again (`settle`
+    and `align` given). Without frames, only the interval is taken over.
     """
     with torch.inference_mode(False), torch.no_grad():
         problem = recognize(system, request)
@@ -129,21 +132,19 @@ def estimated(
             except Diverged as error:
                 error.partial = None if error.partial is None else _result(error.partial, problem, settings)
                 raise
-        growth = growth if after is None else _with_transients(growth, after)
-        return _result(growth, problem, settings), _ending(growth, problem)
+        result = _result(growth, problem, settings)
+        ending = _ending(growth, result, problem)
+    if after is None or after.frames is None:
+        return result, ending
+    known = after._replace(frames=ending.frames, qr_every=ending.qr_every, saturated=ending.saturated)
+    return replace(result, verdict=Verdict((*after.findings, *result.verdict.findings))), known
 
 
-def _with_transients(growth: Growth, after: Ending) -> Growth:
-    apart = after.apart if growth.apart is None else growth.apart
-    if growth.disagreement is not None:
-        return replace(growth, apart=apart)
-    return replace(growth, apart=apart, disagreement=after.disagreement, tolerated=after.tolerated)
-
-
-def _ending(growth: Growth, problem: Problem) -> Ending:
+def _ending(growth: Growth, result: Spectrum, problem: Problem) -> Ending:
     flat = None if growth.state is None else problem.system.saturated(growth.state)
     share = None if flat is None else float(flat.double().mean())
-    return Ending(growth.frames, growth.apart, growth.disagreement, growth.tolerated, growth.qr_every, share)
+    found = transients(result, result.settings, growth)
+    return Ending(growth.frames, growth.apart, growth.disagreement, growth.tolerated, found, result.settings.qr_every, share)
 
 
 def _grow(
@@ -161,9 +162,8 @@ def _grow(
     if settings.method == "closed":
         with progress_bar(title, schedule.most, enabled=progress) as advance:
             return rollout_factors(problem.system, sequences, state, schedule, workers=workers, on_step=advance)
-    frames = _frames(problem, settings, settings.seed)
-    if aligned is not None:
-        frames = tree_map(lambda own, given: given.to(own), frames, aligned)
+    like = _like(problem, settings)
+    frames = _frames(problem, settings, settings.seed) if aligned is None else tree_map(lambda part: part.to(like), aligned)
     if settings.chunks > 1:
         pieces = split(problem.system, sequences, state, schedule, settings.chunks, workers)
         with progress_bar(title, pieces.schedule.most, enabled=progress, faster=faster) as advance:
@@ -185,9 +185,13 @@ def _diverged_in_chunk(error: Diverged, chunks: int) -> Diverged:
     )
 
 
+def _like(problem: Problem, settings: Settings) -> torch.Tensor:
+    """Of the dtype and on the device that a run computes with."""
+    return torch.empty(0, dtype=getattr(torch, settings.dtype), device=problem.system.device)
+
+
 def _frames(problem: Problem, settings: Settings, seed: int) -> Frames:
-    like = torch.empty(0, dtype=getattr(torch, settings.dtype), device=problem.system.device)
-    sizes = problem.system.tangent_size
+    like, sizes = _like(problem, settings), problem.system.tangent_size
 
     def first(size: int, block: int) -> torch.Tensor:
         columns = min(settings.k, size)

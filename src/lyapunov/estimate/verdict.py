@@ -57,9 +57,15 @@ def judge(estimates: Estimates, settings: Settings, growth: Growth, labels: tupl
         message = f"from the initial state over {settings.count} steps, nothing discarded; another length gives other numbers."
         findings.append(Finding("finite-time", message))
     else:
-        findings += [_state(estimates, settings, growth), _frame(settings, growth), _drift(growth, labels)]
+        findings += [*transients(estimates, settings, growth), _drift(growth, labels)]
     findings += [_errors(estimates, settings), unreliable_tail(estimates, settings)]
     return Verdict(tuple(finding for finding in findings if finding is not None))
+
+
+def transients(estimates: Estimates, settings: Settings, growth: Growth) -> tuple[Finding, ...]:
+    """What settling and aligning left, where a run looked at it."""
+    found = (_state(estimates, settings, growth), _frame(settings, growth))
+    return tuple(finding for finding in found if finding is not None)
 
 
 def unreliable_tail(estimates: Estimates, settings: Settings) -> Finding | None:

@@ -1,6 +1,7 @@
 """Adapters of at most about 40 lines each to training loops and run trackers."""
 
 from lyapunov.integrations.lightning import lightning_callback
+from lyapunov.integrations.loggers import mlflow, tensorboard, trackio, wandb
 from lyapunov.integrations.transformers import transformers_callback
 
-__all__ = ["lightning_callback", "transformers_callback"]
+__all__ = ["lightning_callback", "mlflow", "tensorboard", "trackio", "transformers_callback", "wandb"]

@@ -28,9 +28,10 @@ def write_report(runs: Sequence[Run], path: Path) -> None:
 
 def page(runs: Sequence[Run]) -> str:
     """HTML. Raises InvalidInput where no run has a reading, and Unsupported without plotly."""
-    if not any(series.sound(run) for run in runs):
+    empty = [run.name for run in runs if not series.sound(run)]
+    runs = distinct([run for run in runs if series.sound(run)])
+    if not runs:
         raise InvalidInput("Expected at least one run with a reading, got none. Let the training go on, and try again.")
-    runs = distinct([run for run in runs if run.readings])
     jinja2 = needed("jinja2", "plot")
     environment = jinja2.Environment(loader=jinja2.FunctionLoader(_asset), autoescape=True)
     shown = [_Shown(run) for run in runs]
@@ -38,6 +39,7 @@ def page(runs: Sequence[Run]) -> str:
     return environment.get_template("page.html.j2").render(
         title=runs[0].name if len(runs) == 1 else f"{len(runs)} runs",
         runs=shown,
+        empty=empty,
         sections=[section for section in _SECTIONS if any(name.startswith(section.name) for name in drawn)],
         settings=words.settings(runs),
         colours=figures.COLOURS,

@@ -1,5 +1,6 @@
 """A table in the terminal that grows while a network trains."""
 
+import math
 from collections.abc import Collection, Iterable, Sequence
 from types import TracebackType
 
@@ -12,6 +13,8 @@ from lyapunov.training import Reading
 
 _AROUND = 8
 """Lines of the screen that are not rows: title, frame, caption, status."""
+_BARS, _FEWEST = "▁▂▃▄▅▆▇█", 3
+"""Heights, and the readings from which on they say anything."""
 _NUMBERS = ("largest exponent", "mean exponent", "memory (steps)", "s training", "s exponents (of them)")
 
 
@@ -42,6 +45,8 @@ class ReadingTable:
         if self._console.is_terminal:
             self._live.stop()
             self._console.print(self._table(self._readings))
+            for line in self._trends():
+                self._print(line)
 
     def add(self, reading: Reading) -> None:
         """A new reading; one that was made again (a run went back) takes the place of those from its step on."""
@@ -67,12 +72,22 @@ class ReadingTable:
 
     def _render(self) -> Group:
         alarms = alarm_lines(self._readings[-1]) if self._readings else []
-        fitting = max(self._console.height - _AROUND - len(alarms), 3)
+        fitting = max(self._console.height - _AROUND - len(alarms) - len(self._trends()), 3)
         return Group(
             self._table(self._readings[-fitting:]),
+            *(Text(line) for line in self._trends()),
             *(Text(line.strip(), style="yellow") for line in alarms),
             Text(self._status, style="dim"),
         )
+
+    def _trends(self) -> list[str]:
+        """A line of little bars for the largest exponent and for each loss, over all readings."""
+        if len(self._readings) < _FEWEST:
+            return []
+        named = {"largest exponent": [reading.max for reading in self._readings]}
+        named |= {f"{name} loss": [one.losses[name] for one in self._readings if name in one.losses] for name in self._losses}
+        width = max(map(len, named))
+        return [f"{name.rjust(width)}  {bars(values)}" for name, values in named.items() if values]
 
     def _table(self, readings: Sequence[Reading]) -> Table:
         table = Table(title=self._title, title_justify="left", caption=f"exponents in {self._unit}, ± one standard error")
@@ -97,6 +112,16 @@ class ReadingTable:
 
     def _print(self, text: str) -> None:
         self._console.print(text, highlight=False, soft_wrap=True)
+
+
+def bars(values: Sequence[float], width: int = 60) -> str:
+    """One character per value, as high as it is between the least and the largest; of more than `width`, evenly spaced ones."""
+    finite = [value for value in values if math.isfinite(value)]
+    if len(values) > width:
+        values = [values[round(at * (len(values) - 1) / (width - 1))] for at in range(width)]
+    low, high = min(finite, default=0.0), max(finite, default=0.0)
+    scale = (len(_BARS) - 1) / (high - low) if high > low else 0.0
+    return "".join(_BARS[round((value - low) * scale)] if math.isfinite(value) else " " for value in values)
 
 
 def alarm_lines(reading: Reading, known: Collection[str] = ()) -> list[str]:

@@ -8,7 +8,7 @@ import torch
 from torch.utils._pytree import tree_map
 
 from lyapunov._shapes import Frames, blocks
-from lyapunov.estimate import Ending, Spectrum, Wishes, estimated
+from lyapunov.estimate import Ending, Finding, Spectrum, Wishes, estimated
 from lyapunov.intake import Request
 from lyapunov.tangent import TOGETHER, orthonormalise, random_frame
 
@@ -52,7 +52,8 @@ class Continued:
         if not first and not whole and self._can_be_carried(wishes):
             carried = self._carried(target, request, wishes)
         if carried is None or self._is_fresh():
-            found = estimated(target, request, wishes, check=first)
+            after = None if self._ending is None or whole else self._ending._replace(frames=None)
+            found = estimated(target, request, wishes, check=first, after=after)
             settings = found[0].settings
             self._settle, self._align = settings.settle, settings.align
             apart = None if carried is None else _distance(found[0], carried[0])
@@ -73,9 +74,10 @@ class Continued:
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers and tensors on the CPU."""
         ending = self._ending
-        kept = None if ending is None else tuple(ending._replace(frames=tree_map(lambda part: part.cpu(), ending.frames)))
+        frames = None if ending is None else tree_map(lambda part: part.cpu(), ending.frames)
+        findings = None if ending is None else tuple((one.kind, one.message) for one in ending.findings)
         return {
-            "ending": kept,
+            "ending": None if ending is None else {**ending._asdict(), "frames": frames, "findings": findings},
             "settle": self._settle,
             "align": self._align,
             "count": self._count,
@@ -85,7 +87,9 @@ class Continued:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on where `state_dict` was taken."""
-        self._ending = None if state["ending"] is None else Ending(*state["ending"])
+        kept = state["ending"]
+        findings = None if kept is None else tuple(Finding(*one) for one in kept["findings"])
+        self._ending = None if kept is None else Ending(**{**kept, "findings": findings})
         self._settle, self._align, self._count = state["settle"], state["align"], state["count"]
         self._trusted, self._memory = state["trusted"], state["memory"]
 

@@ -98,7 +98,7 @@ class Monitor:
         request = Request(None, state, steps, lengths, linearization, coupled, dtype, carried)
         k = _checks.whole_number(k, "k", least=1)
         self.k, self.sinks = k, list(sinks)
-        self.limits = limits or Limits(lag=lag)
+        self.limits = Limits(lag=lag) if limits is None else limits if lag is None else replace(limits, lag=lag)
         self.directory = None if directory is None else Path(directory)
         self.should_stop = False
         self._every = Logarithmic() if every is None else as_schedule(every)
@@ -110,6 +110,7 @@ class Monitor:
         self._readings: list[Reading] = []
         self._clock, self._complained = Clock(), set()
         self._history: History | None = None
+        self._looked = False
 
     @property
     def readings(self) -> tuple[Reading, ...]:
@@ -169,18 +170,21 @@ class Monitor:
 
     def _look(self, now: Moment, k: int | None) -> Reading:
         trained = self._clock.start()
+        if not self._looked and not self._readings:
+            self._readings = self._recalled()
+        self._readings = [earlier for earlier in self._readings if earlier.step < now.step]
         try:
             reading = self._found(now, k)
         except (LyapunovError, RuntimeError) as error:
-            if not self._readings and not isinstance(error, Diverged):
+            if not self._looked and not isinstance(error, Diverged):
                 raise
             self._continued.forget()
             reading = _failure(now, error)
         reading = replace(reading, losses=self._losses.take(), training_seconds=trained, seconds=self._clock.running)
         self._raise_alarms(reading)
         reading = self._keep(reading)
-        self._readings = [earlier for earlier in self._readings if earlier.step < now.step]
         self._readings.append(replace(reading, spectrum=None))
+        self._looked = True
         self._tell(reading)
         self._clock.stop()
         return reading
@@ -189,7 +193,7 @@ class Monitor:
         system, request = self._probe.take()
         request = request if k is not None else replace(request, dtype=torch.float64)
         look = self._continued.look(system, request, replace(self._wishes, k=k))
-        earlier = [reading for reading in self._readings if reading.failure is None and reading.step < now.step]
+        earlier = [reading for reading in self._readings if reading.failure is None]
         reading = _reading(now, look, self.k)
         if earlier:
             reading = replace(reading, drift=distance(reading.exponents, earlier[-1].exponents))
@@ -216,7 +220,7 @@ class Monitor:
                 reading = replace(reading, file=history.save_spectrum(reading.spectrum, reading.step))
             history.append(reading.record())
         except (OSError, SafetensorError) as error:
-            if not self._readings:
+            if not self._looked:
                 raise
             self._complain("history", f"Expected to write the history in {self.directory}, got: {error}. Training goes on.")
         return reading
@@ -224,25 +228,18 @@ class Monitor:
     def _opened(self, reading: Reading) -> History:
         if self._history is not None:
             return self._history
-        earlier = self._earlier(reading)
+        about = self._description(reading)
+        if self.directory is not None and (self.directory / NAME).exists():
+            _require_same(Run.read(self.directory), about)
         self.directory = _new_directory() if self.directory is None else self.directory
         history = self._history = History(self.directory)
-        history.append(self._description(reading))
-        self._readings = [*earlier, *self._readings]
+        history.append(about)
         return history
 
-    def _earlier(self, reading: Reading) -> list[Reading]:
-        """What an earlier process left in the directory, up to this step; refuses another run's."""
-        if self.directory is None or not (self.directory / NAME).exists() or self._readings:
-            return []
-        run, mine = Run.read(self.directory), self._description(reading)
-        for key in ("system", "size", "k"):
-            if run.about.get(key, mine.get(key)) != mine.get(key) and mine.get(key) is not None:
-                raise InvalidInput(
-                    f"Expected the same {key} as the run in {self.directory}, {run.about[key]}, got {mine[key]}. Choose "
-                    "another directory for another run."
-                )
-        return [kept for kept in run.readings if kept.step < reading.step]
+    def _recalled(self) -> list[Reading]:
+        """What an earlier process left in the directory."""
+        known = self.directory is not None and (self.directory / NAME).exists()
+        return list(Run.read(self.directory).readings) if known and self.directory is not None else []
 
     def _description(self, reading: Reading) -> dict[str, Any]:
         about = {"kind": "run", "format": FORMAT, "time": datetime.now(UTC).isoformat(timespec="seconds"), "name": self._name}
@@ -292,6 +289,16 @@ class Monitor:
     def __repr__(self) -> str:
         latest = f"; {self._readings[-1]}" if self._readings else ""
         return f"Monitor: {len(self._readings)} readings, {self.share:.1%} of the time{latest}"
+
+
+def _require_same(run: Run, about: Mapping[str, Any]) -> None:
+    """Readings of one run only in one directory."""
+    for key in ("system", "size", "k"):
+        if key in about and run.about.get(key, about[key]) != about[key]:
+            raise InvalidInput(
+                f"Expected the same {key} as the run in {run.directory}, {run.about[key]}, got {about[key]}. Choose another "
+                "directory for another run."
+            )
 
 
 def _reading(now: Moment, look: Look, k: int) -> Reading:

@@ -1,0 +1,39 @@
+"""The examples run as they are, and leave a run that can be reported."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import lyapunov
+from lyapunov.report import write_report
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+LOOPS = {
+    "plain_loop": (["--steps", "120"], ("train", "held_out")),
+    "lightning_loop": (["--epochs", "2"], ("train", "val_loss")),
+    "transformers_loop": (["--steps", "80"], ("loss", "eval_loss")),
+}
+
+
+def test_every_loop_is_run_here() -> None:
+    assert {path.stem for path in EXAMPLES.glob("*_loop.py")} == set(LOOPS)
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_a_loop_is_watched_to_its_end(name: str, tmp_path) -> None:
+    arguments, losses = LOOPS[name]
+    command = [sys.executable, "-W", "ignore", str(EXAMPLES / f"{name}.py"), *arguments, "--directory", str(tmp_path / "run")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=300)
+    assert done.returncode == 0, done.stderr
+    run = lyapunov.Run.read(tmp_path / "run")
+    assert len(run.readings) >= 3
+    assert run.readings[0].step == 0
+    assert set(run.readings[-1].losses) == set(losses)
+    told = [reading.losses[losses[0]] for reading in run.readings if losses[0] in reading.losses]
+    assert told[-1] < told[0]
+    write_report([run], tmp_path / "report.html")
+    assert f"largest exponent {run.readings[-1].max:.4f}" in done.stdout

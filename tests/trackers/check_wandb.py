@@ -1,0 +1,61 @@
+"""The file that Weights & Biases writes offline has every reading."""
+
+import json
+import struct
+from collections.abc import Iterator
+
+import pytest
+
+from lyapunov.integrations import wandb as sink_of
+from trackers.watched import told
+
+pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning"), pytest.mark.filterwarnings("ignore::ResourceWarning")]
+
+
+def test_an_offline_run_is_read_back(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path))
+    import wandb
+
+    run = wandb.init(project="lyapunov", dir=str(tmp_path))
+    run.log({"mine": 1.0})  # the user's own logs have their own count
+    expected = told(tmp_path / "run", sink_of(run))
+    run.finish()
+    (file,) = tmp_path.rglob("*.wandb")
+    logged = [row for row in rows(file) if "lyapunov/step" in row]
+    for name, pairs in expected.items():
+        assert [(row["lyapunov/step"], row[name]) for row in logged if name in row] == pairs
+
+
+def rows(file) -> list[dict]:
+    """The history records of an offline file."""
+    from wandb.proto import wandb_internal_pb2
+
+    found = []
+    for data in chunks(file.read_bytes()):
+        record = wandb_internal_pb2.Record()
+        record.ParseFromString(data)
+        if record.WhichOneof("record_type") == "history":
+            found.append({item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in record.history.item})
+    return found
+
+
+BLOCK, FILE_HEADER, HEADER = 32768, 7, 7
+FULL, FIRST, LAST = 1, 2, 4
+
+
+def chunks(content: bytes) -> Iterator[bytes]:
+    """The records of LevelDB's log format: blocks of fragments, each with checksum (4 bytes), length (2) and type (1)."""
+    assert content[:4] == b":W&B"
+    at, parts = FILE_HEADER, b""
+    while at + HEADER <= len(content):
+        if BLOCK - at % BLOCK < HEADER:
+            at += BLOCK - at % BLOCK
+            continue
+        length, kind = struct.unpack_from("<HB", content, at + 4)
+        data = content[at + HEADER : at + HEADER + length]
+        parts = data if kind in (FULL, FIRST) else parts + data
+        at += HEADER + length
+        if kind in (FULL, LAST):
+            yield parts
