@@ -87,9 +87,11 @@ class Continued:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on where `state_dict` was taken."""
-        kept = state["ending"]
-        findings = None if kept is None else tuple(Finding(*one) for one in kept["findings"])
-        self._ending = None if kept is None else Ending(**{**kept, "findings": findings})
+        self._ending = None
+        if state["ending"] is not None:
+            kept: dict[str, Any] = {**state["ending"]}
+            kept["findings"] = tuple(Finding(*one) for one in kept["findings"])
+            self._ending = Ending(**kept)
         self._settle, self._align, self._count = state["settle"], state["align"], state["count"]
         self._trusted, self._memory = state["trusted"], state["memory"]
 
