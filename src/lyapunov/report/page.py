@@ -80,7 +80,7 @@ _SECTIONS = (
     _Section(
         "course",
         "Stability, volume and loss",
-        "Above 0 small changes grow (chaos); below, they fade within -1 / exponent steps. Bands: 95 %; of the mean, two "
+        "Above 0 small changes grow (chaos); below, they fade within -1 / exponent steps. Bands: 95\u00a0%; of the mean, two "
         "standard errors.",
     ),
     _Section(

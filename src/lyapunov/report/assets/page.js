@@ -17,7 +17,7 @@
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", hovermode: "closest",
       font: { color: colour("--text"), size: phone.matches ? 11 : 13, family: getComputedStyle(document.body).fontFamily },
       legend: { orientation: "h", y: 1.02, yanchor: "bottom" },
-      margin: { l: phone.matches ? 48 : 64, r: 18, t: 26, b: 44 }, ...layout,
+      margin: { l: phone.matches ? 48 : 64, r: 18, t: 26, b: 54 }, ...layout,
       hoverlabel: { bgcolor: colour("--card"), bordercolor: colour("--line"), font: { color: colour("--text") } },
     };
     for (const name of new Set(["xaxis", "yaxis", ...Object.keys(layout).filter((key) => /^[xy]axis\d*$/.test(key))])) {
