@@ -88,7 +88,7 @@ def test_where_carrying_fails_the_next_look_is_from_random_frames(monkeypatch) -
 
 def test_other_numbers_of_exponents_carry_nothing_over() -> None:
     module, continued = network(), Continued()
-    for _ in range(3):
+    for _ in range(4):
         continued.look(module, asked(), wishes())
     whole = continued.look(module, asked(), wishes(k=None)).spectrum
     assert torch.equal(whole.exponents, lyapunov.spectrum(module, INPUTS).exponents)
@@ -123,6 +123,17 @@ def test_a_carried_verdict_says_what_was_found_when_it_was_looked_at() -> None:
     assert carried.settings.align < fresh.settings.align
     assert "two random frames still differed" in str(fresh.verdict)
     assert carried.verdict.findings[0].message == fresh.verdict.findings[0].message
+
+
+def test_other_inputs_have_frames_and_transients_of_their_own() -> None:
+    module, continued = network(), Continued()
+    for _ in range(3):
+        continued.look(module, asked(), wishes())
+    short = INPUTS[:4, :60]
+    found = continued.look(module, asked(short), wishes()).spectrum
+    expected = lyapunov.spectrum(module, short, k=4)
+    assert (found.settings.settle, found.settings.align) == (expected.settings.settle, expected.settings.align)
+    torch.testing.assert_close(found.exponents, expected.exponents, rtol=0, atol=1e-6)
 
 
 def test_an_interval_that_was_found_is_tried_first() -> None:

@@ -58,9 +58,21 @@ def test_what_is_not_a_history_is_told_in_one_sentence(tmp_path) -> None:
     (tmp_path / "history.jsonl").write_text('{"kind": "run"}\nnot json\n')
     with pytest.raises(lyapunov.InvalidInput, match="line 2"):
         Run.read(tmp_path)
-    (tmp_path / "history.jsonl").write_text('{"kind": "run", "format": 99}\n')
-    with pytest.raises(lyapunov.InvalidInput, match="line 1"):
-        Run.read(tmp_path)
+    wrong = [
+        '{"kind": "run", "format": 99}',
+        '{"kind": "run", "about": "a word"}',
+        '{"kind": "reading"}',
+        '{"kind": "reading", "step": "three"}',
+        '{"kind": "reading", "step": 3, "exponents": ["x"]}',
+        '{"kind": "reading", "step": 3, "losses": 7}',
+        '{"kind": "reading", "step": 3, "alarms": [{"sort": "chaos"}]}',
+        "[1, 2]",
+        "7",
+    ]
+    for line in wrong:
+        (tmp_path / "history.jsonl").write_text(line + "\n")
+        with pytest.raises(lyapunov.InvalidInput, match="line 1"):
+            Run.read(tmp_path)
 
 
 def test_fields_of_later_versions_are_passed_over(tmp_path) -> None:

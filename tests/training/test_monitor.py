@@ -167,6 +167,34 @@ def test_the_next_batch_is_what_the_core_gets_in_training(tmp_path) -> None:
     assert reading.exponents == tuple(lyapunov.spectrum(model.lstm, received, k=2).exponents.tolist())
 
 
+def test_the_batch_of_the_step_that_is_due_is_caught_and_no_validation(tmp_path) -> None:
+    module = core().train()
+    watching = lyapunov.Monitor(module, every=5, k=2, directory=tmp_path)
+    for step in range(12):
+        module.eval()
+        module(drawn(2, 30, 3, seed=99))
+        module.train()
+        module(drawn(4, 30, 3, seed=step))
+        watching.observe(step)
+    spectra = lyapunov.Run.read(tmp_path).spectra()
+    assert list(spectra) == [1, 5, 10]
+    assert all(found.settings.batch == 4 for found in spectra.values())
+    single = lyapunov.spectrum(module, drawn(4, 30, 3, seed=1), k=2, dtype=torch.float32)
+    assert spectra[1].exponents == pytest.approx(single.exponents, abs=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:.*left out")
+def test_batches_of_another_length_are_looked_at_anew(tmp_path) -> None:
+    module = core().train()
+    watching = lyapunov.Monitor(module, every=1, k=2, directory=tmp_path)
+    watching.observe(0)
+    packed = nn.utils.rnn.pack_padded_sequence(drawn(3, 30, 3, seed=9), torch.tensor([30, 20, 9]), batch_first=True)
+    shapes = [(4, 60), (4, 60), (4, 60), (4, 20), (3, 20), (4, 60)]
+    for step, batch in enumerate([*(drawn(*shape, 3, seed=0) for shape in shapes), packed, packed], start=1):
+        module(batch)
+        assert watching.observe(step).failure is None
+
+
 def test_a_core_that_is_never_called_is_told_once(tmp_path) -> None:
     watching = lyapunov.Monitor(built(), every=1, directory=tmp_path)
     with pytest.warns(lyapunov.LyapunovWarning, match=r"no call of it in 20 steps") as told:
@@ -251,6 +279,17 @@ def test_a_run_started_again_in_its_directory_goes_on_there(tmp_path) -> None:
     assert len(lyapunov.Run.read(tmp_path).readings) == 2
     with pytest.raises(lyapunov.InvalidInput, match=r"\(batch, time, 3\)"):
         monitor(core(), drawn(4, 60, 5, seed=1), directory=tmp_path).observe(3)
+
+
+def test_steps_that_go_back_are_told_once_and_made_again(tmp_path) -> None:
+    watching = monitor(core(), directory=tmp_path, every=2)
+    for step in range(5):
+        watching.observe(step)
+    with pytest.warns(lyapunov.LyapunovWarning, match=r"a step after 4, got 1.*how many were made in all") as told:
+        found = [watching.observe(step) for step in (1, 2, 3, 1, 2)]
+    assert len(told) == 1
+    assert [reading is not None for reading in found] == [False, True, False, False, True]
+    assert [reading.step for reading in lyapunov.Run.read(tmp_path).readings] == [0, 2]
 
 
 def test_without_a_directory_a_new_one_is_made_in_runs(tmp_path, monkeypatch) -> None:

@@ -5,6 +5,7 @@ from lyapunov.intake.checkpoint import Checkpoint, Nonlinearity, load_checkpoint
 from lyapunov.intake.files import encode, existing, one_hot_sequences, read_inputs, read_text
 from lyapunov.intake.foreign import require_whole, unwrapped
 from lyapunov.intake.inputs import Sequences, digest
+from lyapunov.intake.layers import only_watches
 from lyapunov.intake.problem import Problem, Request, compute_device
 from lyapunov.intake.recognize import recognize
 
@@ -24,6 +25,7 @@ __all__ = [
     "holds_cores",
     "load_checkpoint",
     "one_hot_sequences",
+    "only_watches",
     "read_inputs",
     "read_text",
     "recognize",

@@ -1,6 +1,7 @@
 """PyTorch's own recurrent layers and cells as closed forms, with their inputs and state."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from lyapunov.intake.inputs import Sequences, cast, unpack
 from lyapunov.intake.problem import Problem, Request, compute_device, same_device, sequences_of, state_batch
 from lyapunov.systems import GRU, LSTM, RNN, CoupledStack, Layer, Stack, System, evaluating
 
+Hook = TypeVar("Hook", bound=Callable[..., Any])
 LAYERS = (nn.RNN, nn.GRU, nn.LSTM)
 CELLS = (nn.RNNCell, nn.GRUCell, nn.LSTMCell)
 
@@ -85,6 +87,12 @@ def has_own_forward(module: nn.Module) -> bool:
     return type(module).forward is not kind_of(module).forward or "forward" in vars(module)
 
 
+def only_watches(hook: Hook) -> Hook:
+    """Marks a forward pre-hook of ours that changes neither inputs nor weights."""
+    hook.only_watches = True  # type: ignore[attr-defined]
+    return hook
+
+
 def require_plain(module: nn.Module) -> None:
     """The closed forms hold for PyTorch's own forward."""
     kind = kind_of(module)
@@ -93,9 +101,10 @@ def require_plain(module: nn.Module) -> None:
             f"Expected the forward of nn.{kind.__name__} itself, got {type(module).__name__} with one of its own. Pass it "
             "as a step: a function step(state, x) that calls it."
         )
-    if module._forward_pre_hooks:
+    hooks = [hook for hook in module._forward_pre_hooks.values() if not getattr(hook, "only_watches", False)]
+    if hooks:
         raise Unsupported(
-            f"Expected a {kind.__name__} without forward pre-hooks, got {len(module._forward_pre_hooks)}: they can change "
+            f"Expected a {kind.__name__} without forward pre-hooks, got {len(hooks)}: they can change "
             "inputs or weights. Remove them (weight norms: use torch.nn.utils.parametrizations)."
         )
 

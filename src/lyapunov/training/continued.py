@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch.utils._pytree import tree_map
+from torch.nn.utils.rnn import PackedSequence
+from torch.utils._pytree import tree_flatten, tree_map
 
 from lyapunov._shapes import Frames, blocks
 from lyapunov.estimate import Ending, Finding, Spectrum, Wishes, estimated
@@ -44,28 +45,32 @@ class Continued:
         self._count = 0
         self._trusted = True
         self._memory = 0.0
+        self._shape: Any = None
+        self._looked = False
 
     def look(self, target: Any, request: Request, wishes: Wishes) -> Look:
-        """The next spectrum. `wishes`: as the user has them; `k` None for all exponents, which carry nothing over."""
-        first, whole = self._count == 0, wishes.k is None
-        carried = None
-        if not first and not whole and self._can_be_carried(wishes):
-            carried = self._carried(target, request, wishes)
-        if carried is None or self._is_fresh():
-            after = None if self._ending is None or whole else self._ending._replace(frames=None)
-            found = estimated(target, request, wishes, check=first, after=after)
-            settings = found[0].settings
-            self._settle, self._align = settings.settle, settings.align
+        """The next spectrum. `wishes`: as the user has them; `k` None for all exponents: a look beside the others."""
+        check = not self._looked
+        self._looked = True
+        if wishes.k is None:
+            spectrum, ending = estimated(target, request, wishes, check=check)
+            return Look(spectrum, ending.saturated, None)
+        shape = _shape(request.inputs)
+        if shape != self._shape:
+            self._ending, self._shape = None, shape
+        carried = self._carried(target, request, wishes) if self._can_be_carried(wishes) else None
+        if carried is not None and not self._is_fresh():
+            found, apart = carried, None
+        else:
+            after = None if self._ending is None else self._ending._replace(frames=None)
+            found = estimated(target, request, wishes, check=check, after=after)
+            self._settle, self._align = found[0].settings.settle, found[0].settings.align
             apart = None if carried is None else _distance(found[0], carried[0])
             self._trusted = apart is None or apart <= max(2 * found[1].tolerated, found[1].disagreement or 0.0)
-        else:
-            found, apart = carried, None
         self._count += 1
-        spectrum, ending = found
+        spectrum, self._ending = found
         self._memory = float(spectrum.memory_times[0])
-        if not whole or self._ending is None:
-            self._ending = ending
-        return Look(spectrum, ending.saturated, apart)
+        return Look(spectrum, self._ending.saturated, apart)
 
     def forget(self) -> None:
         """Starts anew with the next look: the inputs are others, or the last run failed."""
@@ -83,6 +88,7 @@ class Continued:
             "count": self._count,
             "trusted": self._trusted,
             "memory": self._memory,
+            "shape": self._shape,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -93,7 +99,7 @@ class Continued:
             kept["findings"] = tuple(Finding(*one) for one in kept["findings"])
             self._ending = Ending(**kept)
         self._settle, self._align, self._count = state["settle"], state["align"], state["count"]
-        self._trusted, self._memory = state["trusted"], state["memory"]
+        self._trusted, self._memory, self._shape = state["trusted"], state["memory"], state["shape"]
 
     def _can_be_carried(self, wishes: Wishes) -> bool:
         ending = self._ending
@@ -118,6 +124,13 @@ class Continued:
         frames: Any = ending.frames
         after = ending._replace(frames=_refreshed(frames, wishes.seed + 1))
         return estimated(target, request, shorter, check=False, after=after)
+
+
+def _shape(inputs: Any) -> Any:
+    """What must be the same for frames, and for numbers of steps, to fit: plain values."""
+    if isinstance(inputs, PackedSequence):
+        return (tuple(inputs.data.shape), tuple(inputs.batch_sizes.tolist()))
+    return tuple(tuple(leaf.shape) for leaf in tree_flatten(inputs)[0] if hasattr(leaf, "shape"))
 
 
 def _is_power_of_three(count: int) -> bool:

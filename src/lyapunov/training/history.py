@@ -78,12 +78,12 @@ class Run:
         about: dict[str, Any] = {}
         readings: list[Reading] = []
         for record in _records(file):
-            if record["kind"] == "run":
+            if isinstance(record, dict):
                 about |= record
-            elif record["kind"] == "reading":
-                reading = Reading.from_record(record)
-                readings = [earlier for earlier in readings if earlier.step < reading.step]  # it went back, and on from there
-                readings.append(reading)
+            else:
+                while readings and readings[-1].step >= record.step:  # it went back, and on from there
+                    readings.pop()
+                readings.append(record)
         return cls(place, about, tuple(readings))
 
     @property
@@ -123,27 +123,30 @@ class Run:
         return needed("pandas", "pandas").DataFrame(rows, columns=None if rows else ["step"]).set_index("step")
 
 
-def _records(file: Path) -> list[dict[str, Any]]:
-    """The records of a history; a last line that a kill cut short is passed over."""
+def _records(file: Path) -> list[dict[str, Any] | Reading]:
+    """Descriptions of the run, and readings; other kinds, and a last line that a kill cut short, are passed over."""
     records = []
     for number, line in enumerate(file.read_bytes().splitlines(keepends=True), start=1):
         if not line.endswith(b"\n"):
             continue
-        record = _record(line)
-        if record is None:
+        try:
+            record = _record(json.loads(line))
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
             raise InvalidInput(
                 f"Expected a history of the form {FORMAT} in {file}, got something else in line {number}. Pass the folder of a "
                 "run that this version of lyapunov wrote."
-            )
-        records.append(record)
+            ) from error
+        if record is not None:
+            records.append(record)
     return records
 
 
-def _record(line: bytes) -> dict[str, Any] | None:
-    """What a line says; None where it is of another form."""
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return None
-    known = isinstance(record, dict) and isinstance(record.get("kind"), str) and record.get("format", FORMAT) <= FORMAT
-    return record if known else None
+def _record(line: dict[str, Any]) -> dict[str, Any] | Reading | None:
+    """What a line says."""
+    if line.get("format", FORMAT) > FORMAT:
+        raise ValueError(line["format"])
+    if line["kind"] == "reading":
+        return Reading.from_record(line)
+    if not all(isinstance(line.get(name) or {}, dict) for name in ("about", "settings")):
+        raise TypeError(line)
+    return line if line["kind"] == "run" else None

@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError
 
 from lyapunov import _checks
-from lyapunov.errors import Diverged, InvalidInput, LyapunovError, LyapunovWarning
+from lyapunov.errors import Diverged, InvalidInput, LyapunovWarning
 from lyapunov.estimate import Wishes
 from lyapunov.intake import Request
 from lyapunov.systems import Linearization
@@ -111,6 +111,7 @@ class Monitor:
         self._clock, self._complained = Clock(), set()
         self._history: History | None = None
         self._looked = False
+        self._told = 0
 
     @property
     def readings(self) -> tuple[Reading, ...]:
@@ -124,7 +125,7 @@ class Monitor:
 
     @property
     def share(self) -> float:
-        """`seconds` over all the time since the first call, or the one of a run that is continued."""
+        """`seconds` over all the time since the monitor was made; of a run that is continued, over both parts."""
         return self._clock.share
 
     def observe(self, step: int, *, epoch: int | None = None, **losses: Any) -> Reading | None:
@@ -133,9 +134,11 @@ class Monitor:
         `losses`: numbers, or tensors with one (which are not waited for); their means go into the next reading.
         """
         self._losses.add(losses)
-        now, found = Moment(_checks.whole_number(step, "step", least=0), epoch), None
+        now, found = self._moment(step, epoch), None
         if is_leader() and self._is_due(now) and self._probe.ready():
             found = self._look(now, self._wishes.k)
+        if self._probe.waits and is_leader() and self._is_due(now._replace(step=step + 1)):
+            self._probe.ready()  # so that the next step's batch is caught
         if self._stop_on:
             self.should_stop = agreed(self.should_stop)
         return found
@@ -145,7 +148,7 @@ class Monitor:
         if not self._probe.ready():
             raise InvalidInput("Expected a `probe` to read along, got none yet. Pass one to Monitor, or call observe(...).")
         self._losses.add(losses)
-        return self._look(Moment(_checks.whole_number(step, "step", least=0), epoch), None if whole else self._wishes.k)
+        return self._look(self._moment(step, epoch), None if whole else self._wishes.k)
 
     def note(self, **losses: Any) -> None:
         """Losses that come when no step ends (of a validation, say): they go into the next reading."""
@@ -159,6 +162,18 @@ class Monitor:
         if self._readings and self._readings[-1].step == step:
             return self._completed(self._readings[-1]) if self._losses.any else None
         return self.read(step, epoch=epoch) if self._probe.ready() else None
+
+    def _moment(self, step: int, epoch: int | None) -> Moment:
+        """Checked; a step before the last one is a run that went back."""
+        if _checks.whole_number(step, "step", least=0) < self._told:
+            self._complain(
+                "step",
+                f"Expected a step after {self._told}, got {step}: the run is taken to have gone back, and its readings from "
+                "there on to be made again. Where steps are counted anew in each epoch, pass how many were made in all.",
+            )
+            self._readings = [earlier for earlier in self._readings if earlier.step < step]
+        self._told = step
+        return Moment(step, epoch)
 
     def _is_due(self, now: Moment) -> bool:
         if not self._readings:
@@ -175,7 +190,7 @@ class Monitor:
         self._readings = [earlier for earlier in self._readings if earlier.step < now.step]
         try:
             reading = self._found(now, k)
-        except (LyapunovError, RuntimeError) as error:
+        except Exception as error:  # whatever a model raises by now, training goes on
             if not self._looked and not isinstance(error, Diverged):
                 raise
             self._continued.forget()

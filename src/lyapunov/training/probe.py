@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_map
 
 from lyapunov import _checks
 from lyapunov.errors import InvalidInput, LyapunovWarning, Unsupported
-from lyapunov.intake import Captured, Request, capture, cores_of, holds_cores, require_whole, unwrapped
+from lyapunov.intake import Captured, Request, capture, cores_of, holds_cores, only_watches, require_whole, unwrapped
 
 _PATIENCE = 20
 """Training steps without a call of the core, after which a word is said."""
@@ -96,7 +96,10 @@ class Probe:
             )
         return cores[self._core]
 
+    @only_watches
     def _catch(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if not module.training:  # a validation in between is not a training batch
+            return
         self._hook.remove()
         self._hook = None
         inputs, state = (*args, *kwargs.values(), None)[:2]

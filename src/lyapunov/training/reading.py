@@ -84,6 +84,8 @@ class Reading:
         names = {each.name for each in dataclasses.fields(cls)} - {"alarms", "losses"}
         values = {name: _numbers(value) for name, value in record.items() if name in names}
         alarms = tuple(Alarm(**alarm) for alarm in record.get("alarms", ()))
+        if not isinstance(values["step"], int) or not all(isinstance(one, int | float) for one in values.get("exponents", ())):
+            raise TypeError(f"Expected a whole step and exponents that are numbers, got {record}.")
         return cls(**values, alarms=alarms, losses={name: float(value) for name, value in record.get("losses", {}).items()})
 
     def __str__(self) -> str:
