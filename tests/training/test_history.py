@@ -24,6 +24,7 @@ def test_readings_are_read_back_as_they_were(tmp_path) -> None:
         history.append(each.record())
     run = Run.read(history.directory)
     assert run.name == "first"
+    assert repr(run).startswith(f"Run 'first' in {history.directory}: 2 readings; step 3: no")
     assert repr(run.readings) == repr((reading(0), full))
     assert Run.read(history.file).readings[1].alarms == full.alarms
 

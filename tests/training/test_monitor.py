@@ -351,6 +351,9 @@ def test_what_is_wrong_from_the_start_is_an_error(tmp_path) -> None:
         monitor(core(), directory=tmp_path, core="lstm")
     with pytest.raises(lyapunov.InvalidInput, match="`probe` to read along"):
         monitor(built(), None, directory=tmp_path).read(0)
+    with pytest.raises(RuntimeError, match="scalar types") as caught:
+        monitor(built(), PROBE.float(), directory=tmp_path).observe(0)
+    assert "while Model was called with the `probe`" in caught.value.__notes__[0]
     with pytest.raises(lyapunov.InvalidInput, match="`step` to be a whole number"):
         monitor(core(), directory=tmp_path).observe(-1)
 
@@ -381,6 +384,7 @@ def test_alarms_are_logged_when_they_begin_and_may_stop_training(tmp_path, caplo
     assert watching.should_stop
     assert sum("chaos" in record.message for record in caplog.records) == 1
     assert monitor(module, directory=tmp_path, limits=Limits(settled=3), lag=7).limits == Limits(settled=3, lag=7)
+    assert monitor(module, directory=tmp_path, stop_on="chaos", sinks=print)._stop_on == ("chaos",)
     quiet = monitor(module, directory=tmp_path / "b", limits=Limits())
     quiet.observe(0)
     assert not quiet.should_stop

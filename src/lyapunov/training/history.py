@@ -56,7 +56,7 @@ class History:
         return name
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """What a history says: `about` the run (name, system, k, lag, and what the user noted), and its readings by step."""
 
@@ -100,6 +100,10 @@ class Run:
     def unit(self) -> str:
         """Of the exponents."""
         return "nats per step" if self.about.get("dt", 1.0) == 1 else "nats per unit of time"
+
+    def __repr__(self) -> str:
+        latest = f"; {self.readings[-1]}" if self.readings else ""
+        return f"Run {self.name!r} in {self.directory}: {len(self.readings)} readings{latest}"
 
     def spectra(self) -> dict[int, Spectrum]:
         """Every kept spectrum, by step. A file that is gone or damaged is passed over: the reading has its leading numbers."""

@@ -49,8 +49,8 @@ class Monitor:
     k: how many leading exponents (of a smaller system, all).
     core: which core, where a model has several. lag: how many steps back the task needs the network to remember.
     directory: where the history is kept; None: a new folder in `runs`. A run that is started again goes on there.
-    sinks: called as sink(step, numbers) at every reading; one that fails warns once, and training goes on.
-    limits: when alarms are raised. stop_on: the kinds of alarms at which `should_stop` becomes true.
+    sinks: one or several, called as sink(step, numbers) at every reading; one that fails warns once, and training goes on.
+    limits: when alarms are raised. stop_on: the kind or kinds of alarms at which `should_stop` becomes true.
     name, about: what reports call the run, and what they say of it (hyperparameters, say).
     dtype: of the leading exponents, whose errors are far above what float32 rounds off; all of them are taken in float64.
     The rest is as in `lyapunov.spectrum`; settle and align left open are found at the first look and now and then again.
@@ -71,9 +71,9 @@ class Monitor:
         core: str | None = None,
         lag: float | None = None,
         directory: str | Path | None = None,
-        sinks: Sequence[Sink] = (),
+        sinks: Sink | Sequence[Sink] = (),
         limits: Limits | None = None,
-        stop_on: Collection[Kind] = (),
+        stop_on: Kind | Collection[Kind] = (),
         name: str | None = None,
         about: Mapping[str, Any] | None = None,
         linearization: Linearization = "full",
@@ -93,17 +93,18 @@ class Monitor:
     ) -> None:
         _checks.one_of(linearization, ("full", "hidden"), "linearization")
         _checks.one_of(dtype, (torch.float64, torch.float32), "dtype")
-        for kind in stop_on:
+        stopping = (stop_on,) if isinstance(stop_on, str) else tuple(stop_on)
+        for kind in stopping:
             _checks.one_of(kind, get_args(Kind), "stop_on")
         request = Request(None, state, steps, lengths, linearization, coupled, dtype, carried)
         k = _checks.whole_number(k, "k", least=1)
-        self.k, self.sinks = k, list(sinks)
+        self.k, self.sinks = k, [sinks] if callable(sinks) else list(sinks)
         self.limits = Limits(lag=lag) if limits is None else limits if lag is None else replace(limits, lag=lag)
         self.directory = None if directory is None else Path(directory)
         self.should_stop = False
         self._every = Logarithmic() if every is None else as_schedule(every)
         self._at_most = None if at_most is None else _checks.positive(at_most, "at_most")
-        self._stop_on, self._name, self._about = tuple(stop_on), name, dict(about or {})
+        self._stop_on, self._name, self._about = stopping, name, dict(about or {})
         self._probe = Probe(system, probe, request, core=core, sequences=sequences)
         self._wishes = Wishes(k, settle, align, from_reset, qr_every, dt, seed, fewer=True, coarse=True)
         self._continued, self._losses = Continued(), Losses()

@@ -73,7 +73,11 @@ class Probe:
         if not self._inside:
             return self._system, self._request
         args, kwargs = _arguments(self._given)
-        captured = capture(self._system, *args, **kwargs)
+        try:
+            captured = capture(self._system, *args, **kwargs)
+        except Exception as error:
+            error.add_note(f"This was while {type(self._system).__name__} was called with the `probe` of a lyapunov.Monitor.")
+            raise
         return (captured if self._core is None else captured.core(self._core)), self._request
 
     def _layer(self) -> nn.Module:
