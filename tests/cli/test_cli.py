@@ -1,6 +1,7 @@
 """The command line: what it prints, what it leaves, how it fails."""
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -101,6 +102,7 @@ def test_demo_leaves_everything_and_says_where(text, tmp_path, monkeypatch, caps
     for _ in range(2):
         assert run("demo", "--epochs", 1, "--hidden", 4, "--text", text, "--directory", place) == 0
     out = capsys.readouterr().out
+    assert logging.getLogger("lyapunov").level == logging.NOTSET
     left = {file.name for file in place.iterdir()}
     assert left == {"history.jsonl", "spectra", "checkpoint.safetensors", "held_out.txt", "figure.png"}
     assert f"In {place}: " in out

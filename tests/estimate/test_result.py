@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import json
 import math
+import sys
 
 import pytest
 import torch
@@ -161,3 +162,15 @@ def test_the_settings_say_what_was_chosen(spectrum) -> None:
     assert autonomous.settle == 100  # Henon is chaotic: a fixed number
     assert autonomous.align <= 100
     assert autonomous.count == 50
+
+
+def test_a_data_frame_has_a_row_per_exponent(monkeypatch) -> None:
+    result = lyapunov.spectrum(seeded(nn.GRU, 3, 5, batch_first=True), drawn(4, 60, 3, seed=1), k=3)
+    table = result.to_pandas()
+    assert table.index.tolist() == [1, 2, 3]
+    assert table["exponent"].tolist() == result.exponents.tolist()
+    assert table[["low_95", "high_95"]].to_numpy().tolist() == result.interval().tolist()
+    assert table["reliable"].tolist() == result.reliable.tolist()
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(lyapunov.Unsupported, match=r"Expected pandas.*lyapunov\[pandas\]"):
+        result.to_pandas()

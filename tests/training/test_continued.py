@@ -81,7 +81,7 @@ def test_transients_are_found_anew_when_the_memory_has_outgrown_them() -> None:
 
 def test_where_carrying_fails_the_next_look_is_from_random_frames(monkeypatch) -> None:
     module, continued = network(), Continued()
-    monkeypatch.setattr("lyapunov.training.continued._distance", lambda *_: 1.0)
+    monkeypatch.setattr("lyapunov.training.continued.distance", lambda *_: 1.0)
     aligned = [continued.look(module, asked(), wishes()).spectrum.settings.align for _ in range(3)]
     assert aligned[2] == aligned[0]
 

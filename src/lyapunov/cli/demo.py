@@ -2,6 +2,8 @@
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -43,7 +45,6 @@ def demo(
     seed
         Of the weights and of the first frame.
     """
-    logging.getLogger("lyapunov").setLevel(logging.ERROR)  # the table says what the alarms are
     data = demo_corpus() if text is None else corpus(text.name, read_text(text))
     require_enough(data)
     moved = start_directory(directory)
@@ -52,7 +53,7 @@ def demo(
     training = Training(hidden=hidden, epochs=epochs, seed=seed)
     finished = False
     title = f"LSTM with {hidden} units learning {data.name} ({len(data.train):,} characters); losses in nats per character"
-    with ReadingTable(title, losses=("train", "held_out")) as table:
+    with ReadingTable(title, losses=("train", "held_out")) as table, _alarms_in_the_table():
         try:
             for reading in run_demo(data, training, directory, say=table.status):
                 table.add(reading)
@@ -63,6 +64,18 @@ def demo(
     if not finished:
         print("Stopped by Ctrl-C; what was finished is kept.", file=sys.stderr)
         sys.exit(INTERRUPTED)
+
+
+@contextmanager
+def _alarms_in_the_table() -> Iterator[None]:
+    """Not on standard error as well, where they would tear it."""
+    log = logging.getLogger("lyapunov")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def _leave(directory: Path) -> None:

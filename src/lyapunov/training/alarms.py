@@ -91,7 +91,7 @@ def _settled(now: Reading, first: Reading | None, recent: Sequence[Reading], lim
     window = recent[-limits.settled :]
     way = distance(now.exponents, first.exponents)
     moved = max(distance(now.exponents, earlier.exponents) for earlier in window)
-    if not way > 2 * root_mean_square(list(now.standard_errors)) or not moved <= limits.still * way:
+    if not way > 2 * root_mean_square(now.standard_errors) or not moved <= limits.still * way:
         return None
     return Alarm(
         "settled",

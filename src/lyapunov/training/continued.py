@@ -12,6 +12,7 @@ from lyapunov._shapes import Frames, blocks
 from lyapunov.estimate import Ending, Finding, Spectrum, Wishes, estimated
 from lyapunov.intake import Request
 from lyapunov.tangent import TOGETHER, orthonormalise, random_frame
+from lyapunov.training.reading import distance
 
 _FORGOTTEN = -math.log(TOGETHER)
 """Memory times in which a difference of states shrinks to TOGETHER of what it was."""
@@ -65,8 +66,8 @@ class Continued:
             after = None if self._ending is None else self._ending._replace(frames=None)
             found = estimated(target, request, wishes, check=check, after=after)
             self._settle, self._align = found[0].settings.settle, found[0].settings.align
-            apart = None if carried is None else _distance(found[0], carried[0])
-            self._trusted = apart is None or apart <= max(2 * found[1].tolerated, found[1].disagreement or 0.0)
+            apart = None if carried is None else distance(found[0].exponents.tolist(), carried[0].exponents.tolist())
+            self._trusted = apart is None or not apart > max(2 * found[1].tolerated, found[1].disagreement or 0.0)
         self._count += 1
         spectrum, self._ending = found
         self._memory = float(spectrum.memory_times[0])
@@ -150,10 +151,3 @@ def _refreshed(frames: Frames, seed: int) -> Frames:
     if isinstance(frames, tuple):
         return tuple(mixed(part, block) for block, part in enumerate(frames))
     return mixed(frames, 0)
-
-
-def _distance(one: Spectrum, other: Spectrum) -> float:
-    """Root mean square difference over the exponents that are finite in both."""
-    difference = one.exponents - other.exponents
-    known = difference[torch.isfinite(difference)]
-    return float(known.square().mean().sqrt()) if len(known) else 0.0

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -107,12 +107,12 @@ def _numbers(value: Any) -> Any:
     return _WORDS.get(value, value) if isinstance(value, str) else value
 
 
-def root_mean_square(values: "list[float]") -> float:
+def root_mean_square(values: Sequence[float]) -> float:
     """Of the finite ones; NaN where there is none."""
     finite = [value for value in values if math.isfinite(value)]
     return math.sqrt(sum(value * value for value in finite) / len(finite)) if finite else math.nan
 
 
-def distance(one: tuple[float, ...], other: tuple[float, ...]) -> float:
+def distance(one: Sequence[float], other: Sequence[float]) -> float:
     """Root mean square difference of exponents, in nats per step, over those that both have and that are finite."""
     return root_mean_square([a - b for a, b in zip(one, other, strict=False)])
