@@ -164,7 +164,7 @@ def test_report_writes_a_page_and_figures(tmp_path, capsys) -> None:
     assert f"{tmp_path / 'page.html'}: 6 readings of 2 runs" in out
     assert (tmp_path / "page.html").stat().st_size > 1_000_000
     files = {file.name for file in (tmp_path / "figures").iterdir()}
-    assert {"largest.svg", "spectrum-a.svg", "spectrum-b.svg", "largest-against-loss.svg"} <= files
+    assert {"largest.svg", "map-a.svg", "spectra-b.svg", "distances-mean.svg", "largest-against-loss.svg"} <= files
     assert all(name in out for name in files)
 
 

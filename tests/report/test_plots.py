@@ -1,5 +1,7 @@
 """Figures: axes in, axes out, and files that hold a picture."""
 
+import math
+
 import pytest
 import torch
 from matplotlib.figure import Figure
@@ -7,8 +9,9 @@ from torch import nn
 
 import lyapunov
 from cases import drawn, seeded
-from lyapunov.report import plots
+from lyapunov.report import plots, series
 from lyapunov.training import History, Reading, Run
+from runs import made
 
 LSTM = seeded(nn.LSTM, 4, 16, batch_first=True, scale=1.0)
 INPUTS = drawn(3, 60, 4, seed=95)
@@ -49,7 +52,9 @@ def test_figures_are_files(result, suffix: str, tmp_path) -> None:
     files = [tmp_path / f"a.{suffix}", tmp_path / f"b.{suffix}", *plots.save_report_figures([run], tmp_path / "all", suffix)]
     assert all(file.stat().st_size > 4000 for file in files)
     names = {file.stem for file in files[2:]}
-    assert names == {"largest", "mean", "losses", "distances", "spectrum-run"}
+    twice = {file.stem for file in plots.save_report_figures([run, run], tmp_path / "twice", suffix)}
+    assert {"map-run", "map-run-2", "spectra-run-2"} <= twice
+    assert names == {"largest", "mean", "losses", "map-run", "spectra-run"}
 
 
 def kept(directory, spectra: dict[int, lyapunov.Spectrum]) -> Run:
@@ -80,6 +85,12 @@ def test_lines_of_a_run_are_its_numbers(result, tmp_path) -> None:
     low, high = axes.collections[0].get_paths()[0].vertices[:, 1].min(), axes.collections[0].get_paths()[0].vertices[:, 1].max()
     assert (low, high) == pytest.approx(result.interval()[0].tolist())
     assert plots.mean_exponents([run], Figure().subplots()).lines[0].get_ydata().tolist() == [result.mean] * 2
+    steps = plots.spectra_by_step({0: [-1.0, -2.0], 5: [-0.5, -math.inf], 9: [-0.1, -0.2]}, Figure().subplots(), lines=2).lines
+    assert [line.get_label() for line in steps[:2]] == ["step 0", "step 9"]
+    assert steps[1].get_ydata().tolist() == [-0.1, -0.2]
+    measured = plots.distances([made(tmp_path / "made", layers=1)], Figure().subplots(), measure="mean").lines[0]
+    expected = series.distances(series.leading(Run.read(tmp_path / "made"))).mean_difference
+    assert tuple(measured.get_ydata().tolist()) == expected
     lines = plots.losses([run], Figure().subplots()).lines
     assert [line.get_ydata().tolist() for line in lines] == [[3.0, 2.0], [3.5, 2.5]]
 

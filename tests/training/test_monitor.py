@@ -191,8 +191,13 @@ def test_batches_of_another_length_are_looked_at_anew(tmp_path) -> None:
     packed = nn.utils.rnn.pack_padded_sequence(drawn(3, 30, 3, seed=9), torch.tensor([30, 20, 9]), batch_first=True)
     shapes = [(4, 60), (4, 60), (4, 60), (4, 20), (3, 20), (4, 60)]
     for step, batch in enumerate([*(drawn(*shape, 3, seed=0) for shape in shapes), packed, packed], start=1):
-        module(batch)
+        module(hx=None, input=batch)
         assert watching.observe(step).failure is None
+    state = (drawn(1, 12, UNITS, seed=1), drawn(1, 12, UNITS, seed=2))
+    module(drawn(12, 60, 3, seed=0), state)
+    found = watching.observe(20).spectrum
+    expected = lyapunov.spectrum(module, drawn(12, 60, 3, seed=0)[:10], state=tuple(part[:, :10] for part in state), k=2)
+    assert found.exponents == pytest.approx(expected.exponents, abs=1e-5)
 
 
 def test_a_core_that_is_never_called_is_told_once(tmp_path) -> None:
@@ -343,6 +348,8 @@ def test_what_is_wrong_from_the_start_is_an_error(tmp_path) -> None:
         monitor(core(), drawn(4, 60, 5, seed=1), directory=tmp_path).observe(0)
     with pytest.raises(lyapunov.InvalidInput, match="`probe` with function, got none"):
         monitor(lambda state, x: state, None, directory=tmp_path)
+    with pytest.raises(lyapunov.InvalidInput, match=r"`probe` with GRUCell, got none: a cell is called with one step"):
+        monitor(seeded(nn.GRUCell, 2, 2), None, directory=tmp_path)
     with pytest.raises(lyapunov.InvalidInput, match=r"`core` to be one of '0', '1', got None"):
         monitor(nn.ModuleList([core(), core()]), None, directory=tmp_path)
     with pytest.raises(lyapunov.Unsupported, match="in Linear to wait for, got none"):

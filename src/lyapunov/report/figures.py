@@ -50,7 +50,7 @@ def spectrum_map(by_step: Mapping[int, Sequence[float]], unit: str) -> Figure:
     return {"data": [trace], "layout": layout | {"yaxis": {"title": {"text": "index"}, "autorange": "reversed"}}}
 
 
-def distances(found: Sequence[tuple[str, Distances]]) -> Figure:
+def distances(found: Sequence[tuple[str, Distances]], unit: str) -> Figure:
     """Both measures of how far the spectrum is from the last one, one below the other."""
     data = []
     for at, (name, each) in enumerate(found):
@@ -58,7 +58,7 @@ def distances(found: Sequence[tuple[str, Distances]]) -> Figure:
         for axis, values in (("", each.reduced), ("2", each.mean_difference)):
             data.append(_line(each.steps, values, name, colour, axis=axis) | {"showlegend": axis == "" and len(found) > 1})
     reduced = {"title": {"text": "squared, relative<br>to the first"}, "domain": [0.55, 1.0], "rangemode": "tozero"}
-    mean = {"title": {"text": "mean difference<br>(nats per step)"}, "domain": [0.0, 0.45], "zeroline": True}
+    mean = {"title": {"text": f"mean difference<br>({unit})"}, "domain": [0.0, 0.45], "zeroline": True}
     below = {"anchor": "y2", "matches": "x", "title": {"text": "training step"}}
     layout = {
         "height": 460,

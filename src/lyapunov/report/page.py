@@ -182,7 +182,7 @@ def _figures(runs: Sequence[Run], shown: Sequence[_Shown]) -> dict[str, figures.
     found = [(run.name, series.distances(series.leading(run))) for run in runs]
     away = [(name, each) for name, each in found if each is not None]
     if away:
-        drawn["distances"] = figures.distances(away)
+        drawn["distances"] = figures.distances(away, runs[0].unit)
     for at, one in enumerate(shown):
         by_layer = series.layers(one.spectra)
         if by_layer:

@@ -1,8 +1,9 @@
 """Static figures: axes in, axes out. Needs matplotlib (`pip install lyapunov[plot]`)."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -134,15 +135,42 @@ def spectrum_map(by_step: Mapping[int, Sequence[float]], ax: "Axes", *, unit: st
     return ax
 
 
-def distances(runs: Sequence[Run], ax: "Axes") -> "Axes":
-    """How far the leading exponents at each step are from the last ones: the reduced measure of the 2020 paper."""
+def spectra_by_step(
+    by_step: Mapping[int, Sequence[float]], ax: "Axes", *, unit: str = "nats per step", lines: int = 8
+) -> "Axes":
+    """Exponents against their index at some training steps, spread over all, early to late from light to dark."""
+    from matplotlib import colormaps
+
+    steps = sorted(by_step)
+    count = min(lines, len(steps))
+    chosen = [steps[round(at * (len(steps) - 1) / max(count - 1, 1))] for at in range(count)]
+    shades = colormaps["viridis_r"](torch.linspace(0.1, 1.0, count).tolist())
+    for step, shade in zip(chosen, shades, strict=True):
+        values = [value if math.isfinite(value) else math.nan for value in by_step[step]]
+        ax.plot(range(1, len(values) + 1), values, color=shade, label=f"step {step}")
+    ax.axhline(0.0, color="black", linewidth=0.6)
+    ax.set_xlabel("index")
+    ax.set_ylabel(f"Lyapunov exponent ({unit})")
+    ax.legend(frameon=False, fontsize="small")
+    return ax
+
+
+def distances(runs: Sequence[Run], ax: "Axes", *, measure: Literal["reduced", "mean"] = "reduced") -> "Axes":
+    """How far the leading exponents at each step are from the last ones, by either measure of `series.Distances`."""
     for at, run in enumerate(runs):
         found = series.distances(series.leading(run))
         if found is not None:
-            ax.plot(found.steps, found.reduced, color=f"C{at}", marker="o", markersize=3, label=run.name)
+            values = found.reduced if measure == "reduced" else found.mean_difference
+            ax.plot(found.steps, values, color=f"C{at}", marker="o", markersize=3, label=run.name)
     ax.set_xlabel("training step")
-    ax.set_ylabel("squared distance to the final spectrum,\nrelative to the first")
-    ax.set_ylim(bottom=0.0)
+    if measure == "reduced":
+        ax.set_ylabel("squared distance to the final spectrum,\nrelative to the first")
+        ax.set_ylim(bottom=0.0)
+    else:
+        ax.set_ylabel(f"mean difference to the final spectrum\n({runs[0].unit})")
+        ax.axhline(0.0, color="black", linewidth=0.6)
+    if len(ax.get_legend_handles_labels()[0]) > 1:
+        ax.legend(frameon=False, fontsize="small")
     return ax
 
 
@@ -176,10 +204,14 @@ def save_report_figures(runs: Sequence[Run], directory: Path, suffix: str = "png
         "largest": lambda ax: largest_exponents(runs, ax),
         "mean": lambda ax: mean_exponents(runs, ax),
         "losses": lambda ax: losses(runs, ax),
-        "distances": lambda ax: distances(runs, ax),
     }
-    for run in runs:
-        drawn |= _of_run(run)
+    if any(series.distances(series.leading(run)) for run in runs):
+        drawn["distances"] = lambda ax: distances(runs, ax)
+        drawn["distances-mean"] = lambda ax: distances(runs, ax, measure="mean")
+    slugs = [run.slug for run in runs]
+    for at, run in enumerate(runs):
+        again = slugs[:at].count(run.slug)
+        drawn |= _of_run(run, f"{run.slug}-{again + 1}" if again else run.slug)
     for name, label, value in series.READOUTS:
         found = series.association(runs, value)
         if found is not None:
@@ -193,16 +225,17 @@ def save_report_figures(runs: Sequence[Run], directory: Path, suffix: str = "png
     return files
 
 
-def _of_run(run: Run) -> "dict[str, Callable[[Axes], Any]]":
+def _of_run(run: Run, slug: str) -> "dict[str, Callable[[Axes], Any]]":
     """Figures that are of one run by itself."""
     spectra = run.spectra()
     full = {step: result for step, result in spectra.items() if result.is_full}
     by_step = series.whole(spectra) if len(full) > 1 else series.leading(run)
     drawn: dict[str, Callable[[Axes], Any]] = {}
     if by_step:
-        drawn[f"spectrum-{run.slug}"] = lambda ax: spectrum_map(by_step, ax, unit=run.unit).set_title(run.name)
+        drawn[f"map-{slug}"] = lambda ax: spectrum_map(by_step, ax, unit=run.unit).set_title(run.name)
+        drawn[f"spectra-{slug}"] = lambda ax: spectra_by_step(by_step, ax, unit=run.unit).set_title(run.name)
     if series.layers(spectra):
-        drawn[f"layers-{run.slug}"] = lambda ax: layers(run, ax, spectra).set_title(run.name)
+        drawn[f"layers-{slug}"] = lambda ax: layers(run, ax, spectra).set_title(run.name)
     return drawn
 
 

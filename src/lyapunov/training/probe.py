@@ -42,11 +42,6 @@ class Probe:
                 f"Expected `core` with a model that has cores inside, got it with {type(system).__name__}. Drop it."
             )
 
-    @property
-    def fixed(self) -> bool:
-        """Whether every look is along the same inputs."""
-        return not self.waits
-
     def ready(self) -> bool:
         """Whether there are inputs; where they come with the next batch, from now on it is waited for."""
         if not self.waits or self._caught is not None:
@@ -92,13 +87,17 @@ class Probe:
             raise Unsupported(
                 f"Expected a recurrent layer or cell in {type(self._system).__name__} to wait for, got none. Pass a `probe`."
             )
-        if self._core is None and len(cores) == 1:
-            return next(iter(cores.values()))
-        if self._core not in cores:
+        core = next(iter(cores)) if self._core is None and len(cores) == 1 else self._core
+        if core not in cores:
             raise InvalidInput(
-                f"Expected `core` to be one of {', '.join(map(repr, cores))}, got {self._core!r}. Name one, or pass a `probe`."
+                f"Expected `core` to be one of {', '.join(map(repr, cores))}, got {core!r}. Name one, or pass a `probe`."
             )
-        return cores[self._core]
+        if not isinstance(cores[core], nn.RNNBase):
+            raise InvalidInput(
+                f"Expected a `probe` with {type(cores[core]).__name__}, got none: a cell is called with one step at a time. "
+                "Pass inputs (batch, time, features), or the arguments of the model around it."
+            )
+        return cores[core]
 
     @only_watches
     def _catch(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -106,24 +105,24 @@ class Probe:
             return
         self._hook.remove()
         self._hook = None
-        inputs, state = (*args, *kwargs.values(), None)[:2]
+        inputs = args[0] if args else kwargs["input"]
+        state = args[1] if len(args) > 1 else kwargs.get("hx")
+        packed = isinstance(inputs, PackedSequence)  # its sequences lie apart in no axis: all of them are taken
         self._caught = replace(
             self._request,
-            inputs=_first(inputs, self._sequences, axis=0 if getattr(module, "batch_first", True) else 1),
-            state=_first(state, self._sequences, axis=1 if isinstance(module, nn.RNNBase) else 0),
+            inputs=inputs if packed else _first(inputs, self._sequences, axis=0 if module.batch_first else 1),
+            state=_first(state, len(inputs.data) if packed else self._sequences, axis=1),
         )
 
 
 def _first(value: Any, sequences: int, *, axis: int) -> Any:
-    """Copies of the first sequences; packed and unbatched inputs as they are."""
+    """Copies of the first sequences; what is unbatched whole."""
 
-    def cut(leaf: Any) -> Any:
-        if not isinstance(leaf, Tensor):
-            return leaf
+    def cut(leaf: Tensor) -> Tensor:
         whole = leaf.detach()
         return (whole.narrow(axis, 0, min(sequences, whole.shape[axis])) if whole.dim() > 2 else whole).clone()
 
-    return value if isinstance(value, PackedSequence) else tree_map(cut, value)
+    return None if value is None else tree_map(cut, value)
 
 
 def _arguments(given: Any) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
