@@ -88,6 +88,9 @@ def test_lines_of_a_run_are_its_numbers(result, tmp_path) -> None:
     steps = plots.spectra_by_step({0: [-1.0, -2.0], 5: [-0.5, -math.inf], 9: [-0.1, -0.2]}, Figure().subplots(), lines=2).lines
     assert [line.get_label() for line in steps[:2]] == ["step 0", "step 9"]
     assert steps[1].get_ydata().tolist() == [-0.1, -0.2]
+    cells = plots.spectrum_map({0: [-1.0, -2.0], 10: [-0.5, -math.inf], 40: [-0.1, -0.2]}, Figure().subplots()).collections[0]
+    assert cells.get_coordinates()[0, :, 0].tolist() == [0, 5, 25, 40]
+    assert cells.get_array()[0].tolist() == [-1.0, -0.5, -0.1]
     measured = plots.distances([made(tmp_path / "made", layers=1)], Figure().subplots(), measure="mean").lines[0]
     expected = series.distances(series.leading(Run.read(tmp_path / "made"))).mean_difference
     assert tuple(measured.get_ydata().tolist()) == expected

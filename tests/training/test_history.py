@@ -8,6 +8,7 @@ import sys
 import pytest
 
 import lyapunov
+from lyapunov.report import write_report
 from lyapunov.systems import known
 from lyapunov.training import Alarm, History, Reading, Run
 
@@ -168,3 +169,7 @@ def test_fifty_kills_lose_nothing_but_what_was_in_flight(tmp_path) -> None:
     assert starts > KILLS / 2
     run = Run.read(tmp_path / "run")
     assert len(run.readings) == len(run.spectra()) == readings > KILLS
+    with (run.directory / "history.jsonl").open("a") as file:
+        file.write('{"kind": "reading", "step": ')
+    write_report([Run.read(run.directory)], tmp_path / "report.html")
+    assert f"{readings} readings" in (tmp_path / "report.html").read_text()

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -125,7 +126,7 @@ def spectrum_map(by_step: Mapping[int, Sequence[float]], ax: "Axes", *, unit: st
     """Exponents (colour) by training step and index: `series.leading(run)`, or `series.whole(spectra)`."""
     steps = sorted(by_step)
     values = torch.tensor([list(by_step[step]) for step in steps], dtype=torch.float64).mT
-    edges = [*steps, steps[-1] + max(1, steps[-1] - steps[-2] if len(steps) > 1 else 1)]
+    edges = [steps[0], *((one + two) / 2 for one, two in pairwise(steps)), steps[-1] + (len(steps) == 1)]
     index = [at + 0.5 for at in range(len(values) + 1)]
     mesh = ax.pcolormesh(edges, index, values.masked_fill(~torch.isfinite(values), torch.nan), cmap="viridis")
     ax.invert_yaxis()
