@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 import lyapunov
-from cases import drawn, seeded
+from cases import drawn, request, seeded
+from lyapunov.estimate import Wishes, estimated
 from lyapunov.systems import known
 
 LSTM = seeded(nn.LSTM, 4, 8, batch_first=True, scale=1.0)
@@ -117,3 +118,16 @@ def test_one_sequence_that_ends_early_does_not_keep_the_others_from_settling() -
         found = lyapunov.spectrum(LSTM, inputs, k=1, lengths=[300, 300, 5, 300, 300, 300])
     assert found.settings.settle <= whole + 5
     assert found.verdict.converged
+
+
+def test_growth_that_is_not_resolved_in_time_is_not_called_correlated() -> None:
+    """Five sequences of white-noise growth: read in four stretches, its correlation time cannot come out below half of one."""
+    system, inputs = known.gaussian_products(size=3).system, known.gaussian_products(size=3).inputs(batch=5, steps=64)
+    coarse = Wishes(2, 16, 16, False, None, 1.0, 0, coarse=True)
+    found = estimated(system, request(inputs, None, torch.float64), coarse)[0]
+    assert found.settings.qr_every == 16
+    assert float(found.correlation_times[0]) == pytest.approx(8, rel=0.2)
+    assert "correlated" not in str(found.verdict)
+    assert found.degrees.tolist() == [4.0, 4.0]
+    few = estimated(system, request(inputs[:4], None, torch.float64), coarse)[0]
+    assert few.settings.qr_every <= 4

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lyapunov.estimate.errors import INDEPENDENT, student_quantile
-from lyapunov.estimate.settings import Settings
+from lyapunov.estimate.settings import SEVERAL, Settings
 from lyapunov.estimate.statistics import CERTIFIED, Estimates
 from lyapunov.systems import Label
 from lyapunov.tangent import FOR_GOOD, TOGETHER, Growth
@@ -18,6 +18,8 @@ ENOUGH_BLOCKS = 6
 """Independent blocks, over all sequences, below which a standard error is a guess."""
 _SAME = 1e-9
 """Relative differences that are rounding: numbers that close are one."""
+_UNRESOLVED = 0.6
+"""A correlation time of less than so many intervals is that of the intervals: it cannot be read shorter than half of one."""
 _DRIFT, _DRIFT_ALONE, _LEVEL, _NAMED = 0.1, 0.5, 0.01, 5
 
 
@@ -127,6 +129,8 @@ def _errors(estimates: Estimates, settings: Settings) -> Finding | None:
     first = estimates.per_sequence[:, 0]
     copies = len(first) > 1 and float(first.std()) <= _SAME * float(first.abs().mean())
     sequences = 1 if copies else len(first)
+    if sequences >= SEVERAL and time <= _UNRESOLVED * settings.qr_every:
+        return None  # shorter than growth is resolved to: the sequences tell the error
     independent = sequences * settings.count / (INDEPENDENT * time)
     fits = len(estimates.per_sequence) > 1 or not bool(estimates.standard_errors[0].isnan())
     if independent >= ENOUGH_BLOCKS and fits:
