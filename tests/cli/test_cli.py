@@ -1,5 +1,6 @@
 """The command line: what it prints, what it leaves, how it fails."""
 
+import importlib
 import json
 import logging
 import os
@@ -16,7 +17,7 @@ from torch import nn
 
 import lyapunov
 from cases import drawn, seeded
-from lyapunov.cli import main
+from lyapunov.cli import COMMANDS, main
 from lyapunov.tasks import demo as demo_module
 from runs import made
 
@@ -88,6 +89,15 @@ def test_help_is_for_people(command: list[str], capsys) -> None:
     out = capsys.readouterr().out
     assert "Usage: lyapunov" in out
     assert len(out) > 300
+
+
+def test_the_overview_says_what_each_command_says_of_itself(capsys) -> None:
+    assert run("--help") == 0
+    overview = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    for name, about in COMMANDS.items():
+        function = getattr(importlib.import_module(f"lyapunov.cli.{name}"), name)
+        assert function.__doc__.splitlines()[0] == about
+        assert about in overview
 
 
 @pytest.fixture

@@ -194,6 +194,19 @@ def test_runs_kinds_and_play(shown) -> None:
     assert shown.page.get_attribute("#play", "aria-pressed") == "false"
 
 
+def test_a_choice_of_one_is_not_shown(browser, tmp_path) -> None:
+    history = History(tmp_path / "run")
+    for step in range(3):
+        history.append(Reading(step, None, {}, exponents=(-0.5, -0.6), standard_errors=(0.1, 0.1)).record())
+    write_report([Run.read(history.directory)], tmp_path / "report.html")
+    window = Shown(browser, tmp_path / "report.html")
+    assert not window.page.is_visible("#kind")
+    assert window.page.query_selector("#run") is None
+    assert window.page.get_attribute("#time", "max") == "2"
+    assert window.said == []
+    window.page.context.close()
+
+
 def test_light_dark_and_logarithmic(shown) -> None:
     paper = "getComputedStyle(document.body).backgroundColor"
     light = shown.page.evaluate(paper)

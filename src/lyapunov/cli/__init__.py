@@ -11,10 +11,15 @@ app = App(
     name="lyapunov",
     help="Lyapunov spectra of recurrent networks, driven by their real inputs. Exponents are in nats per step.",
 )
-app.command("lyapunov.cli.demo:demo", name="demo")
-app.command("lyapunov.cli.spectrum:spectrum", name="spectrum")
-app.command("lyapunov.cli.report:report", name="report")
-app.command("lyapunov.cli.watch:watch", name="watch")
+COMMANDS = {
+    "demo": "Train a character LSTM on real text and watch its Lyapunov spectrum move.",
+    "spectrum": "Print the Lyapunov spectrum of the RNN, GRU or LSTM in a checkpoint, driven by the inputs of a file.",
+    "report": "Write one page about one or several runs: figures, tables and words, in a file that needs no network.",
+    "watch": "Show the readings of a run while it goes on; Ctrl-C ends the watching, not the training.",
+}
+"""Each in a file of its own, which is imported when it is called; what is said here is the first sentence there."""
+for name, about in COMMANDS.items():
+    app.command(f"lyapunov.cli.{name}:{name}", name=name, help=about)
 
 INTERRUPTED = 130
 """The exit code of a run that Ctrl-C ended."""
