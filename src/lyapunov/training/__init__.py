@@ -4,6 +4,6 @@ from lyapunov.training import every
 from lyapunov.training.alarms import Limits
 from lyapunov.training.history import NAME, History, Run
 from lyapunov.training.monitor import Monitor, Sink
-from lyapunov.training.reading import Alarm, Reading, distance, root_mean_square
+from lyapunov.training.reading import Alarm, Reading
 
-__all__ = ["NAME", "Alarm", "History", "Limits", "Monitor", "Reading", "Run", "Sink", "distance", "every", "root_mean_square"]
+__all__ = ["NAME", "Alarm", "History", "Limits", "Monitor", "Reading", "Run", "Sink", "every"]
