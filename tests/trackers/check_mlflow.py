@@ -6,8 +6,8 @@ import lyapunov
 from lyapunov.integrations import mlflow as sink_of
 from trackers.watched import told
 
-pytestmark = pytest.mark.filterwarnings("ignore")
-"""MLflow's own imports warn of many things."""
+# MLflow's store uses what SQLAlchemy deprecates.
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
 
 
 @pytest.mark.parametrize("active", [True, False], ids=["active", "by id"])

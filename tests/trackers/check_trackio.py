@@ -1,12 +1,7 @@
 """Trackio's local store has every reading."""
 
-import pytest
-
 from lyapunov.integrations import trackio as sink_of
 from trackers.watched import told
-
-pytestmark = pytest.mark.filterwarnings("ignore")
-"""Trackio's own imports warn of many things."""
 
 
 def test_a_local_run_is_read_back(tmp_path, monkeypatch) -> None:

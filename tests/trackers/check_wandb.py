@@ -22,23 +22,29 @@ def test_an_offline_run_is_read_back(tmp_path, monkeypatch) -> None:
     run.log({"mine": 1.0})  # the user's own logs have their own count
     expected = told(tmp_path / "run", sink_of(run))
     run.finish()
+    wandb.teardown()  # offline, finish may return before the file is written; this waits for the process that writes it
     (file,) = tmp_path.rglob("*.wandb")
+    axes = {record.metric.name or record.metric.glob_name: record.metric.step_metric for record in records(file, "metric")}
+    assert axes == {"lyapunov/step": "", "lyapunov/*": "lyapunov/step"}
     logged = [row for row in rows(file) if "lyapunov/step" in row]
     for name, pairs in expected.items():
         assert [(row["lyapunov/step"], row[name]) for row in logged if name in row] == pairs
 
 
 def rows(file) -> list[dict]:
-    """The history records of an offline file."""
+    """What was logged, by name."""
+    return [
+        {item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in record.history.item}
+        for record in records(file, "history")
+    ]
+
+
+def records(file, kind: str) -> list:
+    """The records of one kind in an offline file. (The Python reader that W&B had is gone: its own is in Go.)"""
     from wandb.proto import wandb_internal_pb2
 
-    found = []
-    for data in chunks(file.read_bytes()):
-        record = wandb_internal_pb2.Record()
-        record.ParseFromString(data)
-        if record.WhichOneof("record_type") == "history":
-            found.append({item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in record.history.item})
-    return found
+    parsed = [wandb_internal_pb2.Record.FromString(data) for data in chunks(file.read_bytes())]
+    return [record for record in parsed if record.WhichOneof("record_type") == kind]
 
 
 BLOCK, FILE_HEADER, HEADER = 32768, 7, 7

@@ -13,10 +13,11 @@ for name in "$@"; do
   if ! cmp --silent "$pins" "$place/made-from.txt"; then
     echo "Setting up $place"
     rm -rf "$place"
-    .venv/bin/python -m venv "$place"
+    # Without pip, for with it would come an old setuptools that hides that of .venv.
+    .venv/bin/python -m venv --without-pip "$place"
+    .venv/bin/python -m pip --python "$place/bin/python" install --quiet --disable-pip-version-check --no-deps -r "$pins"
     own=$("$place/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
     echo "import site; site.addsitedir('$below')" >"$own/below.pth"
-    "$place/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -r "$pins"
     cp "$pins" "$place/made-from.txt"
   fi
   OMP_NUM_THREADS=1 "$place/bin/python" -m pytest -q -p no:cacheprovider -p no:xdist "tests/trackers/check_$name.py"
