@@ -189,12 +189,29 @@ def grown(problem: Problem, columns: int):
     return rollout(problem.system, problem.sequences, problem.state, frame, Schedule(steps=10, settle=2, align=2, qr_every=2))
 
 
-def test_pull_is_the_transpose_of_push(problem: Problem) -> None:
+@pytest.mark.parametrize("columns", [2, 70], ids=["narrow", "wide"])
+def test_pull_is_the_transpose_of_push(columns: int, problem: Problem) -> None:
     system, state, x = problem.system, problem.state, problem.sequences.at(0)
-    right, left = frames(system, 2), frames(system, 2, seed=50)
+    right, left = frames(system, columns), frames(system, columns, seed=50)
     pushed, pulled = blocks(system.push(state, x, right)[1]), blocks(system.pull(state, x, left))
     for u, j_v, v, jt_u in zip(blocks(left), pushed, blocks(right), pulled, strict=True):
-        torch.testing.assert_close((u * j_v).sum((1, 2)), (jt_u * v).sum((1, 2)), rtol=CLOSED_FORM, atol=CLOSED_FORM)
+        torch.testing.assert_close(u.mT @ j_v, jt_u.mT @ v, rtol=CLOSED_FORM, atol=CLOSED_FORM)
+
+
+def test_paths_add_up_to_the_push(problem: Problem) -> None:
+    """Each alone is less than the whole, where there are several."""
+    system, state, x = problem.system, problem.state, problem.sequences.at(0)
+    frame = frames(system, 2)
+    found, pushed = system.paths(state, x, frame), blocks(system.push(state, x, frame)[1])
+    for at, whole in enumerate(pushed):
+        torch.testing.assert_close(sum(blocks(part)[at] for part in found.values()), whole, rtol=0, atol=CLOSED_FORM)
+
+
+def test_an_output_is_made_of_the_states_coordinates(problem: Problem) -> None:
+    system, state = problem.system, problem.state
+    vector = torch.cat(blocks(system.vector(state)), dim=-1)
+    output = flat(system.output(state))
+    assert torch.isin(output, vector).all()
 
 
 def test_log_volume_is_the_log_determinant(problem: Problem) -> None:

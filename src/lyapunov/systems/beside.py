@@ -68,11 +68,6 @@ class Beside(ClosedForm):
         found = [part.linearize(own, given) for part, own, given in zip(self.parts, state, x, strict=True)]
         return tuple(new for new, _ in found), BesideTangent(self.parts, [tangent for _, tangent in found])
 
-    def pull(self, state: State, x: tuple[Any, ...], frame: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Every layer's J^T @ frame, each by its own layer alone."""
-        parts = zip(self.parts, state, x, _dealt(frame, self.parts), strict=True)
-        return tuple(moved for part, own, given, rows in parts for moved in blocks(part.pull(own, given, rows)))
-
 
 class BesideTangent(Tangent):
     """Diagonal blocks alone, part by part."""
@@ -84,6 +79,11 @@ class BesideTangent(Tangent):
         """Each frame by its own layer."""
         pairs = zip(self._tangents, _dealt(frame, self._parts), strict=True)
         return tuple(moved for tangent, rows in pairs for moved in blocks(tangent.push(rows)))
+
+    def pull(self, frame: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Each frame by its own layer."""
+        pairs = zip(self._tangents, _dealt(frame, self._parts), strict=True)
+        return tuple(moved for tangent, rows in pairs for moved in blocks(tangent.pull(rows)))
 
     def through(self, frame: tuple[Tensor, ...], steps: int) -> tuple[Tensor, ...]:
         """Each frame by its own layer, through all steps."""

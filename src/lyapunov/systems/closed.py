@@ -23,6 +23,14 @@ class Tangent(ABC):
         """J @ frame."""
 
     @abstractmethod
+    def pull(self, frame: Any) -> Any:
+        """J^T @ frame."""
+
+    def paths(self, frame: Any) -> dict[str, Any]:
+        """J @ frame as a sum: what each gate, or whatever else a change goes through, contributes."""
+        return {"recurrence": self.push(frame)}
+
+    @abstractmethod
     def part(self, entries: slice) -> "Tangent":
         """Of some entries of the batch."""
 
@@ -63,6 +71,14 @@ class ClosedForm(System):
         new, tangent = self.linearize(state, x)
         return new, tangent.push(frame)
 
+    def pull(self, state: State, x: Input, frame: Any) -> Any:
+        """J^T @ frame, from the weights."""
+        return self.linearize(state, x)[1].pull(frame)
+
+    def paths(self, state: State, x: Input, frame: Any) -> dict[str, Any]:
+        """J @ frame, gate by gate."""
+        return self.linearize(state, x)[1].paths(frame)
+
     def log_volume(self, state: State, x: Input) -> Tensor | None:
         """ln |det J| at `state`."""
         return self.linearize(state, x)[1].log_volume()
@@ -74,6 +90,10 @@ class LayerTangent(Tangent):
     @abstractmethod
     def push_driven(self, frame: Frame, input_frame: InputFrame | None) -> Frame:
         """J @ frame + X @ input_frame, with X = d s' / d x the input derivative."""
+
+    @abstractmethod
+    def pull_to_input(self, frame: Frame) -> InputFrame:
+        """X^T @ frame."""
 
     @abstractmethod
     def part(self, entries: slice) -> "LayerTangent":

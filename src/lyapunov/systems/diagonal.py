@@ -132,10 +132,18 @@ class DiagonalTangent(Tangent):
 
     def push(self, frame: Frame) -> Frame:
         """a * rows; the two rows of a complex entry turn into each other."""
-        if not self._decay.is_complex():
-            return self._decay.unsqueeze(-1) * frame
+        return self._scaled(self._decay, frame)
+
+    def pull(self, frame: Frame) -> Frame:
+        """a * rows; those of a complex entry turn the other way."""
+        return self._scaled(self._decay.conj(), frame)
+
+    @staticmethod
+    def _scaled(decay: Tensor, frame: Frame) -> Frame:
+        if not decay.is_complex():
+            return decay.unsqueeze(-1) * frame
         pairs = frame.unflatten(1, (-1, 2)).transpose(2, 3).contiguous()
-        moved = torch.view_as_real(self._decay.unsqueeze(-1) * torch.view_as_complex(pairs))
+        moved = torch.view_as_real(decay.unsqueeze(-1) * torch.view_as_complex(pairs))
         return moved.transpose(2, 3).flatten(1, 2)
 
     def log_factors(self) -> Rows:

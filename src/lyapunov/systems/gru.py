@@ -102,19 +102,47 @@ class GRUTangent(LayerTangent):
             moved = moved + move(self._layer.weight_ih, input_frame, (by_r, by_z, by_input))
         return moved
 
+    def pull(self, frame: Frame) -> Frame:
+        """J^T frame."""
+        z, by_z, _, by_r, by_n = self._terms
+        return add_scaled(self._pulled(self._layer.weight_hh, frame, (by_r, by_z, by_n)), z, frame)
+
+    def pull_to_input(self, frame: Frame) -> InputFrame:
+        """X^T frame."""
+        _, by_z, by_input, by_r, _ = self._terms
+        return self._pulled(self._layer.weight_ih, frame, (by_r, by_z, by_input))
+
+    def paths(self, frame: Frame) -> dict[str, Frame]:
+        """The state carried over, and each gate's part."""
+        z, by_z, _, by_r, by_n = self._terms
+        rows = product(self._layer.weight_hh, frame).chunk(3, dim=1)
+        names = ("reset gate", "update gate", "candidate")
+        gates = {name: scale_rows(by, row) for name, by, row in zip(names, (by_r, by_z, by_n), rows, strict=True)}
+        return {"carried over": scale_rows(z, frame), **gates}
+
+    def _pulled(self, weight: Tensor, frame: Frame, rows: Rowwise) -> InputFrame:
+        """(sum over gates of diag(rows) weight)^T frame."""
+        if is_wide(frame):
+            return (frame.mT @ self._jacobian(weight, rows)).mT
+        columns = frame.mT
+        return product(weight.mT, torch.cat([columns * by.unsqueeze(1) for by in rows], dim=-1).mT)
+
     @staticmethod
     def _apart(weight: Tensor, frame: InputFrame, rows: Rowwise) -> InputFrame:
         """One product serves all gates and all sequences."""
         r, z, n = product(weight, frame).chunk(3, dim=1)
         return add_scaled(add_scaled(scale_rows(rows[0], r), rows[1], z), rows[2], n)
 
-    @staticmethod
-    def _dense(weight: Tensor, frame: InputFrame, rows: Rowwise) -> InputFrame:
+    @classmethod
+    def _dense(cls, weight: Tensor, frame: InputFrame, rows: Rowwise) -> InputFrame:
         """The gates' weights combined first: one Jacobian per sequence."""
+        return (frame.mT @ cls._jacobian(weight, rows).mT).mT
+
+    @staticmethod
+    def _jacobian(weight: Tensor, rows: Rowwise) -> Tensor:
         r, z, n = weight.chunk(3)
         by_r, by_z, by_n = (row.unsqueeze(-1) for row in rows)
-        jacobian = (by_r * r).addcmul_(by_z, z).addcmul_(by_n, n)
-        return (frame.mT @ jacobian.mT).mT
+        return (by_r * r).addcmul_(by_z, z).addcmul_(by_n, n)
 
     def part(self, entries: slice) -> "GRUTangent":
         """Of some entries of the batch."""

@@ -188,9 +188,56 @@ class LSTMTangent(LayerTangent):
         if self._full:
             cells = scale_rows(self._slopes[3], frame[:, size:])
             d_h, d_c = add_scaled(d_h, self._slopes[4], cells), d_c + cells
-        if self._layer.weight_hr is not None:
-            d_h = product(self._layer.weight_hr, d_h)
+        return self._rows(d_h, d_c)
+
+    def pull(self, frame: Frame) -> Frame:
+        """J^T frame."""
+        d_h, d_c = self._cotangents(frame)
+        pulled = self._pulled(self._layer.weight_hh, d_h, d_c)
+        if not self._full:
+            return pulled
+        return torch.cat([pulled.mT, scale_rows(self._slopes[3], d_c).mT], dim=-1).mT
+
+    def pull_to_input(self, frame: Frame) -> InputFrame:
+        """X^T frame."""
+        return self._pulled(self._layer.weight_ih, *self._cotangents(frame))
+
+    def paths(self, frame: Frame) -> dict[str, Frame]:
+        """The cell carried over, and each gate's part; what moves the cell moves the output with it."""
+        by_i, by_f, by_g, f, by_c, by_o = self._slopes
+        size = self._layer.output_size
+        rows = product(self._layer.weight_hh, frame[:, :size]).chunk(4, dim=1)
+        names = ("input gate", "forget gate", "candidate")
+        cells = {name: scale_rows(by, row) for name, by, row in zip(names, (by_i, by_f, by_g), rows[:3], strict=True)}
+        if self._full:
+            cells = {"cell": scale_rows(f, frame[:, size:]), **cells}
+        found = {name: self._rows(scale_rows(by_c, cell), cell) for name, cell in cells.items()}
+        return {**found, "output gate": self._rows(scale_rows(by_o, rows[3]), torch.zeros_like(rows[3]))}
+
+    def _rows(self, d_h: Tensor, d_c: Tensor) -> Frame:
+        """dh' (before a projection) and dc' as rows of a frame."""
+        d_h = d_h if self._layer.weight_hr is None else product(self._layer.weight_hr, d_h)
         return torch.cat([d_h.mT, d_c.mT], dim=-1).mT if self._full else d_h
+
+    def _cotangents(self, frame: Frame) -> tuple[Tensor, Tensor]:
+        """What a cotangent of (h', c') is for h' before a projection, and for c' with what it does to h'."""
+        size, by_c = self._layer.output_size, self._slopes[4]
+        d_h = frame[:, :size]
+        if self._layer.weight_hr is not None:
+            d_h = product(self._layer.weight_hr.mT, d_h)
+        return d_h, add_scaled(frame[:, size:], by_c, d_h) if self._full else scale_rows(by_c, d_h)
+
+    def _pulled(self, weight: Tensor, d_h: Tensor, d_c: Tensor) -> InputFrame:
+        """Through the gates' weights, from cotangents of h' (its direct part alone) and c'."""
+        by_i, by_f, by_g, _, _, by_o = self._slopes
+        if is_wide(d_h):
+            i, f, g, o = weight.chunk(4)
+            by_i, by_f, by_g, by_o = (by.unsqueeze(-1) for by in (by_i, by_f, by_g, by_o))
+            cells = (by_i * i).addcmul_(by_f, f).addcmul_(by_g, g)
+            return (d_c.mT @ cells + d_h.mT @ (by_o * o)).mT
+        c, h = d_c.mT, d_h.mT
+        rows = [c * by_i.unsqueeze(1), c * by_f.unsqueeze(1), c * by_g.unsqueeze(1), h * by_o.unsqueeze(1)]
+        return product(weight.mT, torch.cat(rows, dim=-1).mT)
 
     def through(self, frame: Frame, steps: int) -> Frame:
         """J_steps ... J_1 @ frame; narrow frames without a graph in place, a fifth faster on one thread."""

@@ -78,6 +78,14 @@ class RNNTangent(LayerTangent):
             moved = moved + product(self._layer.weight_ih, input_frame)
         return scale_rows(self._slope, moved)
 
+    def pull(self, frame: Frame) -> Frame:
+        """W_hh^T diag(phi') frame."""
+        return product(self._layer.weight_hh.mT, scale_rows(self._slope, frame))
+
+    def pull_to_input(self, frame: Frame) -> InputFrame:
+        """W_ih^T diag(phi') frame."""
+        return product(self._layer.weight_ih.mT, scale_rows(self._slope, frame))
+
     def through(self, frame: Frame, steps: int) -> Frame:
         """J_steps ... J_1 @ frame: a product and a row scaling each."""
         columns, weight = frame.mT, self._layer.weight_hh.mT

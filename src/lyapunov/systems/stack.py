@@ -37,6 +37,10 @@ class _Stack(ClosedForm):
             x = layer.output(new[-1])
         return tuple(new)
 
+    def output(self, state: State) -> Tensor:
+        """The top layer's h."""
+        return self.layers[-1].output(state[-1])
+
     def saturated(self, state: State) -> Tensor | None:
         """All layers' units."""
         return saturated_together(self.layers, state)
@@ -91,14 +95,6 @@ class Stack(_Stack):
         new, tangents = self._linearized(state, x)
         return new, StackTangent(self.layers, tangents)
 
-    def pull(self, state: State, x: Tensor, frame: tuple[Frame, ...]) -> tuple[Frame, ...]:
-        """Every layer's J^T @ frame, each by its own layer alone."""
-        pulled = []
-        for layer, own, block in zip(self.layers, state, frame, strict=True):
-            pulled.append(layer.pull(own, x, block))
-            x = layer.output(layer.step(own, x))
-        return tuple(pulled)
-
 
 class StackTangent(_StackTangent):
     """Diagonal blocks alone."""
@@ -106,6 +102,10 @@ class StackTangent(_StackTangent):
     def push(self, frame: tuple[Frame, ...]) -> tuple[Frame, ...]:
         """Each frame by its own layer."""
         return tuple(tangent.push(block) for tangent, block in zip(self._tangents, frame, strict=True))
+
+    def pull(self, frame: tuple[Frame, ...]) -> tuple[Frame, ...]:
+        """Each frame by its own layer."""
+        return tuple(tangent.pull(block) for tangent, block in zip(self._tangents, frame, strict=True))
 
     def through(self, frame: tuple[Frame, ...], steps: int) -> tuple[Frame, ...]:
         """Each frame by its own layer, through all steps."""
@@ -155,9 +155,42 @@ class CoupledTangent(_StackTangent):
         for layer, tangent, rows in zip(self._layers, self._tangents, frame.split(sizes, dim=1), strict=True):
             moved.append(tangent.push_driven(rows, below))
             below = moved[-1][:, : layer.output_size]
-        return torch.cat([block.mT for block in moved], dim=-1).mT
+        return _stacked(moved)
+
+    def pull(self, frame: Frame) -> Frame:
+        """All layers' rows, from the top down: each layer's output also drives the one above."""
+        pulled: list[Tensor] = []
+        above: Tensor | None = None
+        sizes = [layer.tangent_size for layer in self._layers]
+        parts = list(zip(self._layers, self._tangents, frame.split(sizes, dim=1), strict=True))
+        for layer, tangent, rows in reversed(parts):
+            if above is not None:
+                rows = torch.cat([(rows[:, : layer.output_size] + above).mT, rows[:, layer.output_size :].mT], dim=-1).mT
+            pulled.insert(0, tangent.pull(rows))
+            above = tangent.pull_to_input(rows) if len(pulled) < len(parts) else None
+        return _stacked(pulled)
+
+    def paths(self, frame: Frame) -> dict[str, Frame]:
+        """Each layer's own paths, and what reaches it from the layer below."""
+        sizes = [layer.tangent_size for layer in self._layers]
+        below, found = None, {}
+        for at, (layer, tangent, rows) in enumerate(zip(self._layers, self._tangents, frame.split(sizes, dim=1), strict=True)):
+            own = tangent.paths(rows)
+            if below is not None:
+                own["from below"] = tangent.push_driven(torch.zeros_like(rows), below)
+            for name, moved in own.items():
+                placed = [torch.zeros_like(part) for part in frame.split(sizes, dim=1)]
+                placed[at] = moved
+                found[f"layer {at}: {name}"] = _stacked(placed)
+            below = torch.stack(list(own.values())).sum(0)[:, : layer.output_size]
+        return found
 
     def log_volume(self) -> PerSequence | None:
         """The layers' sum: the Jacobian is block-triangular."""
         volumes = self._volumes()
         return None if volumes is None else torch.stack(volumes).sum(0)
+
+
+def _stacked(rows: Sequence[Tensor]) -> Frame:
+    """Rows of several layers as one frame, stored column by column."""
+    return torch.cat([block.mT for block in rows], dim=-1).mT

@@ -92,6 +92,10 @@ class Step(System):
         new = tree_unflatten(leaves, self._structure)
         return (new, state[1]) if self._carries else new
 
+    def output(self, state: State) -> State:
+        """The user's own state, without what is carried."""
+        return state[0] if self._carries else state
+
     def running(self) -> AbstractContextManager[None]:
         """With the weights of the moment, in evaluation mode; the modules are as before afterwards."""
         return self._call.running()

@@ -76,6 +76,14 @@ class System(ABC):
         backward = vjp(lambda vector: self.vector(self.step(self.with_vector(state, vector), x)), self.vector(state))[1]
         return vmap(lambda column: backward(column)[0], in_dims=-1, out_dims=-1)(frame)
 
+    def paths(self, state: State, x: Input, frame: Any) -> dict[str, Any]:
+        """J @ frame as a sum of what each gate, or whatever else a change goes through, contributes; one term by default."""
+        return {"recurrence": self.push(state, x, frame)[1]}
+
+    def output(self, state: State) -> Any:
+        """What a readout sees of a state: all differentiated coordinates (batch, n) by default."""
+        return self.vector(state)
+
     def saturated(self, state: State) -> Tensor | None:  # noqa: ARG002
         """(batch, units): which units sit where their nonlinearity is flat; None where the system cannot tell."""
         return None

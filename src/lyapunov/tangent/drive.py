@@ -1,8 +1,10 @@
 """What a run is driven by."""
 
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from lyapunov._shapes import Input
 
@@ -16,3 +18,11 @@ class Drive(Protocol):
     @property
     def lengths(self) -> Tensor | None: ...  # noqa: D102
     def at(self, t: int) -> Input: ...  # noqa: D102
+
+
+def still_running(new: Any, old: Any, lengths: Tensor | None, t: int) -> Any:
+    """The new values of sequences that still run at step t, the old ones of those that have ended."""
+    if lengths is None:
+        return new
+    running = lengths > t
+    return tree_map(lambda a, b: torch.where(running.view(-1, *[1] * (a.dim() - 1)), a, b), new, old)

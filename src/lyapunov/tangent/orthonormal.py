@@ -58,10 +58,15 @@ def factored(frame: Frame, method: Method, workers: Workers, *, measured: bool =
 
 def orthonormalise(frame: Frame) -> tuple[Frame, PerColumn]:
     """Q and ln diag R of frame = Q R, batched, with diag R >= 0 (ln 0 = -inf for a column without a direction of its own)."""
+    q, r = triangularise(frame)
+    return q, r.diagonal(dim1=-2, dim2=-1).log()
+
+
+def triangularise(frame: Frame) -> tuple[Frame, Tensor]:
+    """Q and R (batch, k, k) of frame = Q R, batched, with diag R >= 0."""
     q, r = torch.linalg.qr(frame)
-    diagonal = r.diagonal(dim1=-2, dim2=-1)
-    signs = torch.where(diagonal < 0, -1.0, 1.0).to(diagonal.dtype)
-    return (q.mT * signs.unsqueeze(-1)).mT, diagonal.abs().log()
+    signs = torch.where(r.diagonal(dim1=-2, dim2=-1) < 0, -1.0, 1.0).to(r.dtype).unsqueeze(-1)
+    return (q.mT * signs).mT, r * signs
 
 
 def cholesky(frame: Frame) -> tuple[Frame, PerColumn]:

@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 from lyapunov._shapes import Frames, State, blocks
 from lyapunov.systems import ClosedForm, System, Tangent, joined
-from lyapunov.tangent.drive import Drive
+from lyapunov.tangent.drive import Drive, still_running
 from lyapunov.tangent.orthonormal import is_large
 from lyapunov.tangent.workers import Workers
 
@@ -148,8 +148,4 @@ class Transport:
         return self._alive(new, old, first + at, group)
 
     def _alive(self, new: State, old: State, t: int, group: slice) -> State:
-        """The new values of sequences that still run at step t, the old ones of those that have ended."""
-        if self._lengths is None:
-            return new
-        running = self._lengths[group] > t
-        return tree_map(lambda a, b: torch.where(running.view(-1, *[1] * (a.dim() - 1)), a, b), new, old)
+        return still_running(new, old, None if self._lengths is None else self._lengths[group], t)

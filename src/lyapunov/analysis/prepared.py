@@ -1,0 +1,86 @@
+"""What every analysis along a trajectory starts from: one system with one frame, its inputs, and its state once it has settled."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lyapunov import _checks
+from lyapunov._shapes import State
+from lyapunov.errors import InvalidInput, Unsupported
+from lyapunov.intake import Problem, Request, recognize
+from lyapunov.systems import System, check_contract
+from lyapunov.tangent import Workers, settled_state
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A system on its inputs. `state`: after `settle` steps; `stop`: the step after the last one."""
+
+    problem: Problem
+    state: State
+    settle: int
+    stop: int
+
+    @property
+    def system(self) -> System:
+        """What is stepped."""
+        return self.problem.system
+
+    @property
+    def size(self) -> int:
+        """Rows of the frame."""
+        return self.problem.system.tangent_size  # type: ignore[return-value]
+
+    @property
+    def like(self) -> Tensor:
+        """Of the dtype and on the device of the run."""
+        return self.system.vector(self.state).new_empty(0)
+
+    def counted(self, align: int | None, *, spare: int = 1) -> int:
+        """Steps for a frame to align in, checked; None: a quarter of the steps there are."""
+        there = self.stop - self.settle
+        found = there // 4 if align is None else _checks.whole_number(align, "align", least=0)
+        if found > there - spare:
+            raise InvalidInput(
+                f"Expected `inputs` longer than settle + align = {self.settle} + {found}, got {self.stop} steps: none is left to "
+                "count. Pass longer sequences, or smaller settle and align."
+            )
+        return found
+
+
+@contextmanager
+def prepared(
+    system: Any, request: Request, *, settle: int | None, check: bool, equal: bool = False, graph: bool = False
+) -> Generator[Prepared, None, None]:
+    """Within it, the system is running. `settle` None: found in the data, within a quarter of the inputs.
+
+    `equal`: sequences must be of one length. `graph`: weights keep their way to the user's parameters.
+    Raises InvalidInput, Unsupported, BadSystem.
+    """
+    _checks.one_of(request.dtype, (torch.float64, torch.float32), "dtype")
+    with torch.inference_mode(False), torch.set_grad_enabled(graph):
+        problem = recognize(system, request)
+        _one_frame(problem)
+        if equal and problem.sequences.lengths is not None:
+            raise InvalidInput("Expected sequences of one length here, got `lengths`. Pass those of one length, or cut them.")
+        running = problem.system.running()
+        threads = Workers.suited_to(problem.system, problem.sequences.batch)
+        with running, torch.autocast(problem.system.device.type, enabled=False), threads as workers:
+            with torch.no_grad():
+                if check:
+                    check_contract(problem.system, problem.state, problem.sequences.at(0), problem.sequences.at(1))
+                settled, state = settled_state(problem.system, problem.sequences, problem.state, settle, workers)
+            steps = problem.sequences.steps + (settled if problem.sequences.values is None else 0)
+            yield Prepared(problem, state, settled, steps)
+
+
+def _one_frame(problem: Problem) -> None:
+    if not isinstance(problem.system.tangent_size, int):
+        raise Unsupported(
+            "Expected one core whose layers drive each other as they are, got several with something between them. Pick one: "
+            "captured.core(name); or write a step of all of them as step(state, x), and pass that."
+        )
