@@ -1,5 +1,7 @@
 """What is asked of arguments. One check, one function, one form of message: expected, received, what to do."""
 
+from collections.abc import Sequence
+from itertools import pairwise
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -99,6 +101,13 @@ def writable(path: Path, name: str, suffixes: tuple[str, ...]) -> None:
         raise InvalidInput(f"Expected `{name}` to end in {' or '.join(suffixes)}, got {path}. Give the file such a name.")
     if not path.parent.is_dir():
         raise InvalidInput(f"Expected `{name}` in a folder that exists, got {path}. Make the folder {path.parent} first.")
+
+
+def ascending(values: Sequence[int], name: str) -> tuple[int, ...]:
+    """Numbers each larger than the one before."""
+    if all(one < two for one, two in pairwise(values)):
+        return tuple(values)
+    raise InvalidInput(f"Expected `{name}` in ascending order, each once, got {list(values)}. Sort them: {sorted(set(values))}.")
 
 
 def given(values: tuple[Any, ...], what: str, example: str) -> None:

@@ -24,6 +24,7 @@ class Prepared:
     state: State
     settle: int
     stop: int
+    workers: Workers
 
     @property
     def system(self) -> System:
@@ -75,7 +76,7 @@ def prepared(
                     check_contract(problem.system, problem.state, problem.sequences.at(0), problem.sequences.at(1))
                 settled, state = settled_state(problem.system, problem.sequences, problem.state, settle, workers)
             steps = problem.sequences.steps + (settled if problem.sequences.values is None else 0)
-            yield Prepared(problem, state, settled, steps)
+            yield Prepared(problem, state, settled, steps, workers)
 
 
 def _one_frame(problem: Problem) -> None:

@@ -1,5 +1,6 @@
 """From growth to numbers one can trust: the estimator, its settings, its result, its errors and its verdict."""
 
+from lyapunov.estimate._table import aligned, number
 from lyapunov.estimate.difference import Difference
 from lyapunov.estimate.errors import DIFFERENT, Errors, errors, half_widths
 from lyapunov.estimate.estimator import Ending, estimated, spectrum
@@ -17,8 +18,10 @@ __all__ = [
     "Spectrum",
     "Verdict",
     "Wishes",
+    "aligned",
     "errors",
     "estimated",
     "half_widths",
+    "number",
     "spectrum",
 ]

@@ -143,10 +143,18 @@ class LSTM(Layer):
             ]
         )
 
-    @cached_property
+    @property
     def log_det_u_o(self) -> Tensor:
         """ln |det U_o|."""
-        return torch.linalg.slogdet(self.weight_hh[3 * self.cell_size :]).logabsdet
+        return torch.linalg.slogdet(self._u_o).logabsdet if torch.is_grad_enabled() else self._known_log_det
+
+    @cached_property
+    def _known_log_det(self) -> Tensor:
+        return torch.linalg.slogdet(self._u_o).logabsdet
+
+    @property
+    def _u_o(self) -> Tensor:
+        return self.weight_hh[3 * self.cell_size :]
 
     def _preactivations(self, h: Units, x: Tensor) -> Units:
         """(batch, 4N), gates in PyTorch's order i, f, g, o."""

@@ -54,8 +54,12 @@ class RNN(Layer):
         """Sum of ln phi'(a) plus ln |det W_hh|; None for relu."""
         return None if self.nonlinearity == "relu" else log_tanh_slope(a).sum(-1) + self._log_det
 
-    @cached_property
+    @property
     def _log_det(self) -> Tensor:
+        return torch.linalg.slogdet(self.weight_hh).logabsdet if torch.is_grad_enabled() else self._known_log_det
+
+    @cached_property
+    def _known_log_det(self) -> Tensor:
         return torch.linalg.slogdet(self.weight_hh).logabsdet
 
     def _preactivation(self, h: Units, x: Tensor) -> Units:

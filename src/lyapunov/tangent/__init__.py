@@ -1,17 +1,19 @@
-"""A frame through time: the loop, how a frame is orthonormalised and how often, what is lost, when transients are over."""
+"""A frame through time: the loop, how a frame is orthonormalised and how often, what is lost, sweeps back in time."""
 
 from lyapunov.tangent.bins import MAX_BINS
 from lyapunov.tangent.chunks import split
-from lyapunov.tangent.drive import Drive
+from lyapunov.tangent.drive import Drive, still_running
 from lyapunov.tangent.factors import rollout_factors
 from lyapunov.tangent.growth import Growth, Schedule
 from lyapunov.tangent.interval import STRETCHES, TOLERANCE
 from lyapunov.tangent.loss import Window
-from lyapunov.tangent.orthonormal import orthonormalise, random_frame
+from lyapunov.tangent.orthonormal import orthonormalise, random_frame, triangularise
 from lyapunov.tangent.rank import LARGEST
 from lyapunov.tangent.rollout import ADAPTED, FORCED, rollout
+from lyapunov.tangent.segments import Course, Segment, settled_state
 from lyapunov.tangent.stationarity import Stretches
 from lyapunov.tangent.transients import AGREED, FIXED, FOR_GOOD, TOGETHER
+from lyapunov.tangent.transport import Transport
 from lyapunov.tangent.workers import Workers
 
 __all__ = [
@@ -25,15 +27,21 @@ __all__ = [
     "STRETCHES",
     "TOGETHER",
     "TOLERANCE",
+    "Course",
     "Drive",
     "Growth",
     "Schedule",
+    "Segment",
     "Stretches",
+    "Transport",
     "Window",
     "Workers",
     "orthonormalise",
     "random_frame",
     "rollout",
     "rollout_factors",
+    "settled_state",
     "split",
+    "still_running",
+    "triangularise",
 ]

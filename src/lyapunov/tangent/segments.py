@@ -9,11 +9,14 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten
 
 from lyapunov._checks import is_finite
-from lyapunov._shapes import Frame, State
+from lyapunov._shapes import Frame, Input, State
 from lyapunov.errors import Diverged
-from lyapunov.systems import ClosedForm, System, Tangent
+from lyapunov.systems import ClosedForm, System
 from lyapunov.tangent.drive import Drive, still_running
 from lyapunov.tangent.orthonormal import triangularise
+from lyapunov.tangent.transients import settled_after
+from lyapunov.tangent.transport import Transport
+from lyapunov.tangent.workers import Workers
 
 SHORTEST = 16
 """Steps that a segment has at the least; of a long sequence, the root of its length."""
@@ -21,13 +24,14 @@ SHORTEST = 16
 
 @dataclass(frozen=True)
 class Segment:
-    """Some steps in a row, from step `first` on.
+    """Some steps in a row, from step `first` on, with the `inputs` of each.
 
     `states`: before each step, and after the last. `frames`: orthonormal, likewise; `factors`: the R (batch, k, k) of each step,
     J Q_before = Q_after R. Both empty where only the state was followed.
     """
 
     first: int
+    inputs: list[Input]
     states: list[State]
     frames: list[Frame]
     factors: list[Tensor]
@@ -36,7 +40,12 @@ class Segment:
     @property
     def steps(self) -> int:
         """How many."""
-        return len(self.states) - 1
+        return len(self.inputs)
+
+    @property
+    def stop(self) -> int:
+        """The step after the last one."""
+        return self.first + self.steps
 
     def pull(self, at: int, frame: Frame) -> Frame:
         """J^T @ frame of its step number `at`; sequences that have ended keep theirs."""
@@ -63,7 +72,8 @@ class Course:
         self._kept, at = [], self._start
         for first in self._steps[:: self._size]:
             self._kept.append(at)
-            segment = self._segment(first, *at)
+            with torch.no_grad():
+                segment = self._segment(first, *at)
             at = segment.states[-1], (segment.frames[-1] if segment.frames else None)
             if not all(is_finite(leaf) for leaf in (*tree_flatten(at[0])[0], *segment.frames[-1:])):
                 raise _diverged(segment)
@@ -73,42 +83,72 @@ class Course:
         """The same segments, the last one first."""
         starts = self._steps[:: self._size]
         for first, at in zip(reversed(starts), reversed(self._kept), strict=True):
-            yield self._segment(first, *at)
+            with torch.no_grad():
+                segment = self._segment(first, *at)
+            yield segment
+
+    def running(self, t: int) -> Tensor:
+        """(batch,): which sequences make step t."""
+        if self._lengths is None:
+            return torch.ones(self._drive.batch, dtype=torch.bool, device=self._system.device)
+        return self._lengths > t
 
     def _segment(self, first: int, state: State, frame: Frame | None) -> Segment:
-        steps = range(first, min(first + self._size, self._steps.stop))
-        states, tangent, frames, factors = [state], None, [], []
+        inputs = [self._drive.at(t) for t in range(first, min(first + self._size, self._steps.stop))]
         if isinstance(self._system, ClosedForm):
-            inputs = [self._drive.at(t) for t in steps]
-            states, tangent = self._system.trace(state, inputs, lambda new, old, at: self._alive(new, old, first + at))
-        if frame is not None:
-            frames.append(frame)
-        for at, t in enumerate(steps):
-            if frame is None and tangent is None:
-                states.append(self._alive(self._system.step(states[-1], self._drive.at(t)), states[-1], t))
-            if frame is None:
-                continue
-            if tangent is None:
-                new, moved = self._system.push(states[-1], self._drive.at(t), frame)
-                states.append(self._alive(new, states[-1], t))
+            return self._traced(self._system, first, inputs, state, frame)
+        return self._stepped(first, inputs, state, frame)
+
+    def _traced(
+        self, system: ClosedForm, first: int, inputs: list[Input], state: State, frame: Frame | None
+    ) -> Segment:
+        """The Jacobians of all steps at once."""
+        states, tangent = system.trace(state, inputs, lambda new, old, at: self._alive(new, old, first + at))
+        jacobians = [tangent.part(slice(at * self._drive.batch, (at + 1) * self._drive.batch)) for at in range(len(inputs))]
+        frames, factors = ([], []) if frame is None else ([frame], [])
+        for at, jacobian in enumerate(jacobians if frames else ()):
+            moved = self._alive(jacobian.push(frames[-1]), frames[-1], first + at)
+            self._close(moved, frames, factors)
+        return Segment(first, inputs, states, frames, factors, self._pulled(first, lambda at, c: jacobians[at].pull(c)))
+
+    def _stepped(self, first: int, inputs: list[Input], state: State, frame: Frame | None) -> Segment:
+        """One step after the other."""
+        states = [state]
+        frames, factors = ([], []) if frame is None else ([frame], [])
+        for t, x in enumerate(inputs, first):
+            if frames:
+                new, moved = self._system.push(states[-1], x, frames[-1])
+                self._close(self._alive(moved, frames[-1], t), frames, factors)
             else:
-                moved = self._one(tangent, at).push(frame)
-            frame, factor = triangularise(self._alive(moved, frame, t))
-            frames.append(frame)
-            factors.append(factor)
+                new = self._system.step(states[-1], x)
+            states.append(self._alive(new, states[-1], t))
+        pull = self._pulled(first, lambda at, c: self._system.pull(states[at], inputs[at], c))
+        return Segment(first, inputs, states, frames, factors, pull)
 
-        def pull(at: int, frame: Frame) -> Frame:
-            x = None if tangent is not None else self._drive.at(first + at)
-            pulled = self._system.pull(states[at], x, frame) if tangent is None else self._one(tangent, at).pull(frame)
-            return self._alive(pulled, frame, first + at)
+    def _pulled(self, first: int, pull: Callable[[int, Frame], Frame]) -> Callable[[int, Frame], Frame]:
+        return lambda at, frame: self._alive(pull(at, frame), frame, first + at)
 
-        return Segment(first, states, frames, factors, pull)
-
-    def _one(self, tangent: Tangent, at: int) -> Tangent:
-        return tangent.part(slice(at * self._drive.batch, (at + 1) * self._drive.batch))
+    @staticmethod
+    def _close(moved: Frame, frames: list[Frame], factors: list[Tensor]) -> None:
+        frame, factor = triangularise(moved)
+        frames.append(frame)
+        factors.append(factor)
 
     def _alive(self, new: State, old: State, t: int) -> State:
         return still_running(new, old, self._lengths, t)
+
+
+def settled_state(
+    system: System, drive: Drive, state: State, settle: int | None, workers: Workers
+) -> tuple[int, State]:
+    """The steps that a state settles for, None: found in the data within a quarter of the inputs; and where it gets to."""
+    transport = Transport(system, drive, workers)
+    if settle is None:
+        steps = drive.steps if drive.lengths is None else int(drive.lengths.median())
+        settle, _ = settled_after(system, drive, transport.step, state, steps // 4)
+    for t in range(settle):
+        state = transport.step(state, t)
+    return settle, state
 
 
 def _diverged(segment: Segment) -> Diverged:

@@ -1,0 +1,121 @@
+"""What a volume's growth depends on, back in time: every Jacobian, and through them the weights and the states."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
+
+from lyapunov._shapes import Frame, State
+from lyapunov.systems import ClosedForm, System, joined
+from lyapunov.tangent import Drive, Segment, still_running, triangularise
+
+
+class Sensitivity:
+    """d Lambda / d (J_t Q_(t-1)), step by step backwards, of a weighted sum of volumes that the first columns span.
+
+    For the first j columns it is C_t (C_t^T J_t Q_(t-1))^-T, C being what a QR makes of `ended` = Q_T pulled back; the first j
+    columns of C depend on the first j of `ended` alone, so all sums share them.
+    """
+
+    def __init__(self, ended: Frame, sums: Sequence[int], shares: Tensor) -> None:
+        self._frame, self._sums, self._shares = ended, tuple(sums), shares
+
+    def through(self, segment: Segment, at: int) -> Frame:
+        """(batch, n, k) of step number `at` of a segment; the next call is for the step before."""
+        columns, factor = self._frame, segment.factors[at]
+        total = torch.zeros_like(columns)
+        across = columns.mT @ segment.frames[at + 1]
+        for share, count in zip(self._shares, self._sums, strict=True):
+            # C^T J Q = (C^T Q') R, so its inverse is that of R after that of C^T Q' = U S
+            turned, upper = torch.linalg.qr(across[:, :count, :count])
+            solved = torch.linalg.solve_triangular(upper, turned.mT @ columns[..., :count].mT, upper=True)
+            total[..., :count] += share * torch.linalg.solve_triangular(factor[:, :count, :count], solved, upper=True).mT
+        self._frame = triangularise(segment.pull(at, columns))[0]
+        return total
+
+
+class Adjoint:
+    """Gradients by the weights of what depends on the Jacobians along a course, gathered segment by segment, the last one first.
+
+    `fixed`: by way of the Jacobians at given states alone; else also by way of the states, in one ordinary backward pass per
+    segment, whose start hands on to the one before.
+    """
+
+    def __init__(self, system: System, drive: Drive, weights: Sequence[Tensor], *, fixed: bool) -> None:
+        self._system, self._drive, self._weights, self._fixed = system, drive, tuple(weights), fixed
+        self._lengths = None if drive.lengths is None else drive.lengths.to(system.device)
+        self._after: list[Tensor | None] = []
+        self.gradients = [torch.zeros_like(weight) for weight in self._weights]
+
+    def through(self, segment: Segment, sensitivity: Tensor | None, volumes: Tensor | None) -> None:
+        """`sensitivity` (steps x batch, n, k) to J Q at every step; `volumes` (steps x batch,) to ln |det J|."""
+        leaves, structure = tree_flatten(tree_map(self._followed, segment.states[0]))
+        end, total = self._value(segment, tree_unflatten(leaves, structure), sensitivity, volumes)
+        ends = tree_flatten(end)[0]
+        for leaf, after in zip(ends, self._after, strict=False):
+            if after is not None and leaf.requires_grad:
+                total = total + (leaf * after.conj()).real.sum()
+        if not isinstance(total, Tensor) or not total.requires_grad:
+            return
+        followed = [leaf for leaf in leaves if leaf.requires_grad]
+        # what the weights were made from has its graph once, for all segments
+        grads = torch.autograd.grad(total, [*followed, *self._weights], allow_unused=True, retain_graph=True)
+        by_state = iter(grads[: len(followed)])
+        self._after = [next(by_state) if leaf.requires_grad else None for leaf in leaves]
+        for mine, grad in zip(self.gradients, grads[len(followed) :], strict=True):
+            if grad is not None:
+                mine.add_(grad)
+
+    def _followed(self, leaf: Tensor) -> Tensor:
+        real = leaf.is_floating_point() or leaf.is_complex()
+        return leaf.detach().requires_grad_(real and not self._fixed)
+
+    def _value(
+        self, segment: Segment, start: State, sensitivity: Tensor | None, volumes: Tensor | None
+    ) -> tuple[State, Any]:
+        """The state after the segment, and the growth to first order in everything that it depends on."""
+        system, inputs = self._system, segment.inputs
+        if not isinstance(system, ClosedForm):
+            return self._step_by_step(segment, start, sensitivity)
+        states = segment.states
+        if self._fixed:
+            tangent = system.linearize(joined(states[:-1]), joined(inputs))[1]
+        else:
+            states, tangent = system.trace(start, inputs, lambda new, old, at: self._alive(new, old, segment.first + at))
+        value: Any = 0.0
+        if sensitivity is not None:
+            value = (tangent.push(joined(segment.frames[:-1])) * sensitivity).sum()
+        elif volumes is not None:
+            value = (torch.where(volumes != 0, tangent.log_volume(), 0.0) * volumes).sum()
+        return states[-1], value
+
+    def _step_by_step(self, segment: Segment, state: State, sensitivity: Tensor | None) -> tuple[State, Any]:
+        total: Any = 0.0
+        by_step = () if sensitivity is None else sensitivity.split(self._drive.batch)
+        for at, (x, by) in enumerate(zip(segment.inputs, by_step, strict=True)):
+            at_state = segment.states[at] if self._fixed else state
+            new, moved = self._system.push(at_state, x, segment.frames[at])
+            total = total + (moved * by).sum()
+            state = self._alive(new, at_state, segment.first + at)
+        return state, total
+
+    def _alive(self, new: State, old: State, t: int) -> State:
+        return still_running(new, old, self._lengths, t)
+
+
+def leaves_of(values: Any) -> list[Tensor]:
+    """The tensors that require a gradient and that values were made from, in the order in which they are met."""
+    found: dict[int, Tensor] = {}
+    seen: set[Any] = set()
+    waiting = [leaf.grad_fn for leaf in tree_flatten(values)[0] if isinstance(leaf, Tensor)]
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            found[id(node.variable)] = node.variable
+        waiting += [following for following, _ in node.next_functions]
+    return list(found.values())

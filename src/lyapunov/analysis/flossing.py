@@ -1,0 +1,80 @@
+"""Gradient flossing: leading exponents pulled towards zero, so that gradients neither vanish nor explode along them."""
+
+from itertools import takewhile
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lyapunov import _checks
+from lyapunov._progress import progress_bar
+from lyapunov.analysis.growth import growth
+from lyapunov.errors import InvalidInput
+
+USUAL = 8
+"""Leading exponents that are flossed where the caller does not say."""
+
+
+def flossing(system: Any, inputs: Any = None, k: int = USUAL, *, target: float = 0.0, **along: Any) -> Tensor:
+    """How far the k leading exponents are from `target`, as a regulariser: a scalar that one can differentiate.
+
+    The mean over j = 1, 2, 4, ..., k of (S_j / j - target)^2, S_j the sum of the j leading exponents (`lyapunov.growth`, which
+    takes the rest of the arguments). Sums, because single exponents have no well-conditioned derivative where two are close.
+    Source: Engelken 2023 (arXiv 2312.17306), who takes the squares of single exponents.
+    """
+    counts = _counts(_checks.whole_number(k, "k", least=1))
+    means = growth(system, inputs, counts, **along) / torch.tensor(counts)
+    return (means - target).square().mean()
+
+
+def floss_(
+    module: nn.Module,
+    inputs: Any,
+    *,
+    k: int = USUAL,
+    target: float = 0.0,
+    steps: int = 100,
+    learning_rate: float = 1e-3,
+    progress: bool | None = None,
+    **along: Any,
+) -> Tensor:
+    """Moves a module's weights, before training or between epochs, until its k leading exponents are near `target`.
+
+    Adam on `flossing`, for so many `steps`, in place; (steps,) with what it was before each of them. inputs: as the module
+    takes them, or a function that returns new ones each time. The rest goes to `lyapunov.growth`.
+    Raises InvalidInput where nothing can be moved, and where an exponent is lost; the weights are then those before that step.
+    Gradients that the module holds are left as they were.
+    """
+    weights = [weight for weight in module.parameters() if weight.requires_grad]
+    _checks.given(tuple(weights), "a module with weights that require a gradient", "nn.GRU(10, 64)")
+    count = _checks.whole_number(steps, "steps", least=1)
+    optimizer = torch.optim.Adam(weights, lr=_checks.positive(learning_rate, "learning_rate"))
+    before, found = [weight.grad for weight in weights], []
+    try:
+        with progress_bar("Flossing", count, enabled=progress) as advance, torch.enable_grad():
+            for at in range(count):
+                penalty = flossing(module, inputs() if callable(inputs) else inputs, k, target=target, check=at == 0, **along)
+                grads = torch.autograd.grad(penalty, weights, allow_unused=True)
+                _require_finite((penalty, *grads), at)
+                for weight, grad in zip(weights, grads, strict=True):
+                    weight.grad = grad
+                optimizer.step()
+                found.append(penalty.detach())
+                advance(at + 1)
+    finally:
+        for weight, grad in zip(weights, before, strict=True):
+            weight.grad = grad
+    return torch.stack(found)
+
+
+def _counts(k: int) -> tuple[int, ...]:
+    """1, 2, 4, ... and k."""
+    return (*takewhile(lambda count: count < k, (2**power for power in range(k))), k)
+
+
+def _require_finite(values: tuple[Tensor | None, ...], at: int) -> None:
+    if not all(bool(torch.isfinite(value).all()) for value in values if value is not None):
+        raise InvalidInput(
+            f"Expected finite exponents and gradients, got NaN or infinity at step {at} of flossing; the weights are as they were "
+            "before it. Floss fewer exponents (k), those that are not lost, or take a smaller learning_rate."
+        )

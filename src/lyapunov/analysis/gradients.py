@@ -1,0 +1,228 @@
+"""What a readout's gradients see of the past: singular values of d readout_T / d state_(T-n)."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten
+
+from lyapunov import _checks
+from lyapunov._checks import is_finite
+from lyapunov._progress import progress_bar
+from lyapunov._shapes import State
+from lyapunov.analysis.prepared import Prepared, prepared
+from lyapunov.analysis.readout import Readout, Seen
+from lyapunov.analysis.slopes import Slope, mean, slope
+from lyapunov.errors import Diverged, InvalidInput
+from lyapunov.estimate import aligned, half_widths, number
+from lyapunov.intake import Request
+from lyapunov.systems import joined
+from lyapunov.tangent import Transport, triangularise
+
+QR_EVERY = 4
+"""Steps between orthonormalisations; what they lose is below what the accumulated product resolves anyway."""
+_AT_ONCE = 2**22
+"""Entries of the frames that are pulled back together."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class GradientExponents:
+    """How the gradients that reach a readout at T decay with the lag n to the state they come from; nats per step.
+
+    M_n = d readout_T / d state_(T-n), (outputs, n), over starting times T and sequences:
+    log_singular (horizons, starts, batch, k): ln of its k largest singular values; NaN below what float64 resolves beside the
+        largest. log_readout (starts, batch, k): those of the readout itself, n = 0.
+    weights (starts, batch): 1 where a sequence reaches that starting time, else 0. starts: the steps T after which it reads.
+    mean_square, variance, condition (horizons,): over all singular values s, means of s^2 and of its variance within one M,
+        and the median of the largest over the smallest (infinite beyond what float64 resolves): isometry at finite time is a
+        variance that is small beside the squared mean square, and a condition near 1.
+    """
+
+    horizons: tuple[int, ...]
+    starts: Tensor
+    log_singular: Tensor
+    log_readout: Tensor
+    weights: Tensor
+    mean_square: Tensor
+    variance: Tensor
+    condition: Tensor
+    system: str
+    settle: int
+
+    @property
+    def exponents(self) -> Tensor:
+        """(horizons, k): mean growth of the singular values over the lag, (ln s_i(n) - ln s_i(0)) / n."""
+        return torch.stack([mean(rates, self.weights).value for rates in self._rates])
+
+    @property
+    def standard_errors(self) -> Tensor:
+        """(horizons, k): of `exponents`, over starting times and sequences."""
+        return torch.stack([mean(rates, self.weights).standard_error for rates in self._rates])
+
+    def interval(self, level: float = 0.95) -> Tensor:
+        """(horizons, k, 2): Student-t intervals of `exponents`."""
+        found = [mean(rates, self.weights) for rates in self._rates]
+        half = torch.stack([half_widths(one.standard_error, one.degrees, level) for one in found])
+        return torch.stack([self.exponents - half, self.exponents + half], dim=-1)
+
+    @property
+    def reach(self) -> float:
+        """Steps over which the leading gradient falls by a factor e, at the longest horizon; infinite where it does not."""
+        leading = float(self.exponents[-1, 0])
+        return -1 / leading if leading < 0 else float("inf")
+
+    def slope(self, first: int | None = None, last: int | None = None) -> Slope:
+        """Least squares of the mean ln of the largest singular value over the horizons from `first` to `last`."""
+        return slope(torch.tensor(self.horizons), self.log_singular[..., 0], self.weights, first, last)
+
+    @property
+    def _rates(self) -> Iterator[Tensor]:
+        lags = torch.tensor(self.horizons, dtype=torch.float64)
+        return ((value - self.log_readout) / lag for value, lag in zip(self.log_singular, lags, strict=True))
+
+    def __repr__(self) -> str:
+        starts, batch = self.weights.shape
+        title = f"Gradients of {self.system} seen from the readout: {starts} starting times x {batch} sequences, nats per step"
+        rows = [("lag", "exponent", "± error", "reach", "mean square", "variance", "condition")]
+        for at, horizon in enumerate(self.horizons):
+            leading, error = float(self.exponents[at, 0]), float(self.standard_errors[at, 0])
+            reach = number(-1 / leading if leading < 0 else float("inf"), 1)
+            moments = (f"{float(one[at]):.3g}" for one in (self.mean_square, self.variance, self.condition))
+            rows.append((str(horizon), number(leading), number(error), reach, *moments))
+        return "\n".join([title, "", *aligned(rows)])
+
+
+def gradient_exponents(
+    system: Any,
+    inputs: Any = None,
+    *,
+    readout: Readout = "hidden",
+    horizon: int | Sequence[int] = (10, 20, 40, 80),
+    k: int | None = None,
+    starts: int = 20,
+    state: Any = None,
+    carried: Any = None,
+    steps: int | None = None,
+    lengths: Any = None,
+    settle: int | None = None,
+    dtype: torch.dtype = torch.float64,
+    check: bool = True,
+    progress: bool | None = None,
+) -> GradientExponents:
+    """Growth rates of what comes back: frames pulled from the readout at T through J^T, over one or several horizons.
+
+    M_n = W J_T ... J_(T-n+1), with W = d readout / d state at T: C_n R_n = J_(T-n+1)^T C_(n-1), so M_n^T = C_n (R_n ... R_1 R_0),
+    and its singular values are those of the accumulated triangle: not its diagonals, which are right only after many steps.
+
+    A direction that the readout cannot see (a saturated cell of an LSTM) has no part in it, however long the state keeps it.
+    system, inputs, state, carried, steps, lengths, settle, dtype, check, progress: as for `lyapunov.spectrum`; an LSTM with its
+        full state (h, c), a stack with all its layers.
+    readout: a module or function of the top layer's output (of a step: of its state), linearised where it is; a matrix
+        (outputs, units) on these; "hidden", that output itself; or "state", all coordinates.
+    horizon: the lags n, ascending. k: how many singular values to keep (None: all there are); all are computed.
+    starts: how many starting times T, spread over the steps that have the longest horizon before them.
+
+    Raises InvalidInput, Unsupported, BadSystem, Diverged.
+    Source: docs/gradients.md; Saxe, McClelland, Ganguli 2013 and Pennington, Schoenholz, Ganguli 2017 for isometry.
+    """
+    asked = (horizon,) if isinstance(horizon, int) else tuple(horizon)
+    _checks.given(asked, "lags as `horizon`", "horizon=(20, 80)")
+    horizons = _checks.ascending([_checks.whole_number(one, "horizon", least=1) for one in asked], "horizon")
+    request = Request(inputs, state, steps, lengths, "full", True, dtype, carried)
+    with prepared(system, request, settle=settle, check=check) as ready:
+        seen = Seen(readout, ready)
+        times = _times(ready, horizons[-1], _checks.whole_number(starts, "starts", least=1))
+        with seen.running(), progress_bar("Starting times", len(times), enabled=progress) as advance:
+            return _measured(ready, seen, times, horizons, k, advance)
+
+
+def _times(ready: Prepared, longest: int, starts: int) -> list[int]:
+    """Numbers of steps made, at which the readout reads."""
+    first = ready.settle + longest
+    if first > ready.stop:
+        raise InvalidInput(
+            f"Expected `inputs` longer than settle + horizon = {ready.settle} + {longest}, got {ready.stop} steps. Pass longer "
+            "sequences, a shorter horizon, or a smaller settle."
+        )
+    count = min(starts, ready.stop - first + 1)
+    return torch.linspace(first, ready.stop, count, dtype=torch.float64).round().long().tolist()
+
+
+def _measured(
+    ready: Prepared, seen: Seen, times: list[int], horizons: tuple[int, ...], k: int | None, advance: Callable[[int], None]
+) -> GradientExponents:
+    batch, lengths = ready.problem.sequences.batch, ready.problem.sequences.lengths
+    stops = torch.full((batch,), ready.stop) if lengths is None else lengths
+    weights = (torch.tensor(times).unsqueeze(-1) <= stops).double()
+    if not bool(weights.any()):
+        raise InvalidInput("Expected a sequence longer than settle + horizon, got none. Pass a shorter horizon.")
+    found, done = [], 0
+    for group, states in _groups(ready, seen, times, horizons[-1]):
+        found.append(_pulled_back(ready, seen, group, states, horizons).unflatten(1, (len(group), batch)))
+        done += len(group)
+        advance(done)
+    logs = torch.cat(found, dim=1)
+    kept = logs.shape[-1] if k is None else _checks.whole_number(k, "k", least=1, most=logs.shape[-1])
+    there, lagged = weights > 0, logs[1:]
+    squares = (2 * lagged).exp().nan_to_num(nan=0.0)[:, there]
+    ratio = (lagged[..., 0] - lagged[..., -1]).exp().nan_to_num(nan=float("inf"))[:, there]
+    return GradientExponents(
+        horizons=horizons,
+        starts=torch.tensor(times),
+        log_singular=lagged[..., :kept],
+        log_readout=logs[0, ..., :kept],
+        weights=weights,
+        mean_square=squares.mean((-1, -2)),
+        variance=squares.var(-1, correction=0).mean(-1),
+        condition=ratio.median(-1).values,
+        system=ready.system.name,
+        settle=ready.settle,
+    )
+
+
+def _groups(ready: Prepared, seen: Seen, times: list[int], longest: int) -> Iterator[tuple[list[int], dict[int, State]]]:
+    """Starting times that are worked on together, with the states that lead to them, by the number of steps made."""
+    drive = ready.problem.sequences
+    width = max(1, _AT_ONCE // (drive.batch * ready.size * seen.outputs))
+    size = 1 if ready.system.grows else width  # caches of different length are no batch
+    transport = Transport(ready.system, drive, ready.workers)
+    states, state, t = {ready.settle: ready.state}, ready.state, ready.settle
+    for first in range(0, len(times), size):
+        group = times[first : first + size]
+        while t < group[-1]:
+            state, t = transport.step(state, t), t + 1
+            states[t] = state
+        if not all(is_finite(leaf) for leaf in tree_flatten(state)[0]):
+            raise Diverged(f"Expected a finite state, got NaN or infinity by step {t} (from 0): check the weights.", step=t)
+        states = {at: kept for at, kept in states.items() if at >= group[0] - longest}
+        yield group, states
+
+
+def _pulled_back(
+    ready: Prepared, seen: Seen, group: list[int], states: dict[int, State], horizons: tuple[int, ...]
+) -> Tensor:
+    """(1 + horizons, group x batch, r): ln of the singular values of the readout itself and at every horizon."""
+    system, drive = ready.system, ready.problem.sequences
+    frame, triangle = seen.frame(joined([states[t] for t in group]))
+    scale = torch.zeros(len(frame), 1, dtype=frame.dtype, device=frame.device)
+    found = [_log_singular(triangle, scale)]
+    for lag in range(1, horizons[-1] + 1):
+        state, x = joined([states[t - lag] for t in group]), joined([drive.at(t - lag) for t in group])
+        frame = system.pull(state, x, frame)
+        if lag % QR_EVERY == 0 or lag in horizons:
+            frame, factor = triangularise(frame)
+            triangle = factor @ triangle
+            largest = triangle.abs().amax((-2, -1)).clamp(min=torch.finfo(frame.dtype).tiny)
+            triangle, scale = triangle / largest.view(-1, 1, 1), scale + largest.log().unsqueeze(-1)
+        if lag in horizons:
+            found.append(_log_singular(triangle, scale))
+    return torch.stack(found)
+
+
+def _log_singular(triangle: Tensor, scale: Tensor) -> Tensor:
+    """NaN below what rounding leaves of the smaller ones beside the largest; -inf where all vanish."""
+    values = torch.linalg.svdvals(triangle)
+    floor = values[:, :1] * len(triangle[0]) * torch.finfo(values.dtype).eps
+    return (values.log().masked_fill(values < floor, torch.nan) + scale).double().cpu()

@@ -1,0 +1,188 @@
+"""Sums of leading exponents that one can differentiate."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lyapunov import _checks
+from lyapunov.analysis.adjoint import Adjoint, Sensitivity, leaves_of
+from lyapunov.analysis.prepared import Prepared, prepared
+from lyapunov.intake import Request
+from lyapunov.systems import System
+from lyapunov.tangent import Course, Segment, Workers, random_frame
+
+
+def growth(
+    system: Any,
+    inputs: Any = None,
+    k: int | Sequence[int] | None = None,
+    *,
+    state: Any = None,
+    carried: Any = None,
+    steps: int | None = None,
+    lengths: Any = None,
+    settle: int = 0,
+    align: int = 0,
+    fixed_trajectory: bool = False,
+    dtype: torch.dtype = torch.float64,
+    seed: int = 0,
+    check: bool = True,
+) -> Tensor:
+    """The sum of the k leading exponents, nats per step, as a scalar that one can differentiate by the weights.
+
+    With P = J_T ... J_1 Q_0, Lambda = 1/2 ln det P^T P is the growth of the volume that the frame spans; this is Lambda / T,
+    over all steps of all sequences. Its gradient is exact, and needs no derivative of a QR factorisation: with Q_t what a QR
+    makes of J_t Q_(t-1) on the way forwards and, back again, C_T = Q_T and C_(t-1) what it makes of J_t^T C_t,
+
+        d Lambda = sum_t tr [(C_t^T J_t Q_(t-1))^-1 C_t^T dJ_t Q_(t-1)],
+
+    dJ_t by the weights and through the state. Frames are kept at every sqrt(T)-th step and worked out again in between.
+
+    system, inputs, state, carried, steps, lengths: as for `lyapunov.spectrum`; layers of a stack are one frame.
+    k: how many leading exponents; several numbers, ascending, give as many sums, (len(k),), from the same sweeps (the second
+        exponent is the sum of two less that of one); None: all of them, from ln |det J| where the system has it.
+    settle: steps that the state makes first; where it gets to is held fixed. align: steps that state and frame make then, not
+        counted, but with their part in the gradient.
+    fixed_trajectory: all states are held fixed, and only how the Jacobians there depend on the weights is differentiated. Where
+        the largest exponent is positive, the trajectory's part grows like exp(lambda T).
+    dtype: of the computation. seed: of the first frame. check: test the system's promises first.
+
+    Gradients reach what the weights were made from (parametrizations, other networks), not inputs nor state, and once only.
+    Raises InvalidInput, Unsupported, BadSystem, Diverged.
+    Source: docs/theory.md, from the derivative of ln det.
+    """
+    request = Request(inputs, state, steps, lengths, "full", True, dtype, carried)
+    settle = _checks.whole_number(settle, "settle", least=0)
+    differentiated = torch.is_grad_enabled()
+    with prepared(system, request, settle=settle, check=check, graph=True) as ready:
+        run = _Run.of(ready, _sums(k, ready.size), ready.counted(align), seed, fixed=fixed_trajectory)
+        weights = run.weights() if differentiated else []
+        with torch.no_grad():
+            value = run.value()
+    if weights:
+        value = _Grown.apply(run, value, *weights)
+    return value if isinstance(k, Sequence) else value[0]
+
+
+def _sums(k: int | Sequence[int] | None, size: int) -> tuple[int, ...]:
+    asked = tuple(k) if isinstance(k, Sequence) else (size if k is None else k,)
+    _checks.given(asked, "numbers of exponents as `k`", "k=(1, 2, 4)")
+    why = f" (the system has {size} exponents)"
+    return _checks.ascending([_checks.whole_number(one, "k", least=1, most=size, why=why) for one in asked], "k")
+
+
+class _Grown(torch.autograd.Function):
+    """The value as it was computed; its gradient by a sweep backwards, once it is asked for."""
+
+    @staticmethod
+    def forward(ctx: Any, run: "_Run", value: Tensor, *weights: Tensor) -> Tensor:
+        ctx.run, ctx.weights, ctx.versions = run, weights, [weight._version for weight in weights]
+        return value.clone()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
+        if [weight._version for weight in ctx.weights] != ctx.versions:
+            raise RuntimeError(
+                "Expected weights as they were when `growth` was computed, got changed ones. Call backward() before the "
+                "optimizer's step."
+            )
+        return None, None, *ctx.run.gradient(cotangents[0], ctx.weights)
+
+
+@dataclass
+class _Run:
+    """The course of state and frame, and what of it is counted: sums over `sums` columns, from step `start` on."""
+
+    ready: Prepared
+    course: Course
+    sums: tuple[int, ...]
+    start: int
+    fixed: bool
+    counted: float
+    by_volume: bool
+    """From ln |det J|, without a frame."""
+    aligned: Tensor | None = None
+    ended: Tensor | None = None
+    """The frames before the first counted step, and after the last one."""
+
+    @classmethod
+    def of(cls, ready: Prepared, sums: tuple[int, ...], align: int, seed: int, *, fixed: bool) -> "_Run":
+        drive, start, frame = ready.problem.sequences, ready.settle + align, None
+        by_volume = sums == (ready.size,) and ready.system.volume_cost != "none"
+        if not by_volume:
+            frame = random_frame(ready.size, sums[-1], batch=drive.batch, seed=seed, block=0, like=ready.like)
+        stops = torch.full((drive.batch,), ready.stop) if drive.lengths is None else drive.lengths
+        course = Course(ready.system, drive, ready.state, range(ready.settle, ready.stop), frame=frame)
+        return cls(ready, course, sums, start, fixed, float((stops - start).clamp(min=0).sum()), by_volume)
+
+    def weights(self) -> list[Tensor]:
+        """The leaves that one step depends on."""
+        frame = torch.ones(self.ready.problem.sequences.batch, self.ready.size, 1).to(self.ready.like)
+        return leaves_of(self.ready.system.push(self.ready.state, self.ready.problem.sequences.at(self.ready.settle), frame))
+
+    def value(self) -> Tensor:
+        """(sums,), by a sweep forwards."""
+        total = self.ready.like.new_zeros(len(self.sums))
+        for segment in self.course.forward():
+            total = total + self._grown(segment)
+            if segment.frames and segment.first <= self.start <= segment.stop:
+                self.aligned = segment.frames[self.start - segment.first]
+            self.ended = segment.frames[-1] if segment.frames else None
+        return total / self.counted
+
+    def gradient(self, cotangents: Tensor, weights: Sequence[Tensor]) -> list[Tensor]:
+        """By the weights, of the sums times `cotangents` (sums,): a sweep backwards."""
+        system, drive = self.ready.system, self.ready.problem.sequences
+        shares = cotangents / self.counted
+        with ExitStack() as around:
+            for context in (torch.inference_mode(False), torch.enable_grad(), system.running()):
+                around.enter_context(context)
+            around.enter_context(Workers.suited_to(system, drive.batch))
+            adjoint = Adjoint(system, drive, weights, fixed=self.fixed)
+            for segment, sensitivity in self._backwards(shares):
+                volumes = self._counted(segment) * shares[0] if self.by_volume else None
+                adjoint.through(segment, sensitivity, volumes)
+        return adjoint.gradients
+
+    def _backwards(self, shares: Tensor) -> Iterator[tuple[Segment, Tensor | None]]:
+        """Segments, the last one first, and how the growth depends on every J_t Q_(t-1) of theirs: (steps x batch, n, k)."""
+        ahead = [] if self.ended is None else [(self.ready.stop, Sensitivity(self.ended, self.sums, shares))]
+        if self.aligned is not None and self.start > self.ready.settle:
+            ahead.append((self.start, Sensitivity(self.aligned, self.sums, -shares)))
+        for segment in self.course.backward():
+            found = None
+            if ahead:
+                with torch.no_grad():
+                    steps = [self._sensitive(segment, at, ahead) for at in reversed(range(segment.steps))]
+                    found = torch.cat(steps[::-1])
+            yield segment, found
+
+    def _sensitive(self, segment: Segment, at: int, ahead: list[tuple[int, Sensitivity]]) -> Tensor:
+        """Of one step: growth up to the end, less what was grown before counting began."""
+        found: Any = sum(one.through(segment, at) for stop, one in ahead if segment.first + at < stop)
+        return found * self.course.running(segment.first + at).view(-1, 1, 1)
+
+    def _grown(self, segment: Segment) -> Tensor:
+        """(sums,): over the counted steps of all sequences."""
+        counted = self._counted(segment)
+        if self.by_volume:
+            return (_volumes(self.ready.system, segment) * counted).sum().unsqueeze(0)
+        grown = torch.stack([factor.diagonal(dim1=-2, dim2=-1).log() for factor in segment.factors]).flatten(0, 1)
+        columns = [one - 1 for one in self.sums]
+        return torch.where(counted.unsqueeze(-1) > 0, grown.cumsum(-1), 0.0).sum(0)[columns]
+
+    def _counted(self, segment: Segment) -> Tensor:
+        """(steps x batch,): 1 for steps that are counted and made, else 0."""
+        made = [self.course.running(t) & (t >= self.start) for t in range(segment.first, segment.stop)]
+        return torch.cat(made).to(self.ready.like)
+
+
+def _volumes(system: System, segment: Segment) -> Tensor:
+    """(steps x batch,): ln |det J|."""
+    volumes: Any = [system.log_volume(state, x) for state, x in zip(segment.states, segment.inputs, strict=False)]
+    return torch.cat(volumes)

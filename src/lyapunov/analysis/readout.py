@@ -1,0 +1,75 @@
+"""What is seen of a state: a readout, linearised where the state is."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.func import vjp, vmap
+
+from lyapunov import _checks
+from lyapunov._shapes import Frame, State
+from lyapunov.analysis.prepared import Prepared
+from lyapunov.errors import InvalidInput
+from lyapunov.systems import CastCall
+
+Readout = nn.Module | Tensor | Callable[[Any], Tensor] | Literal["hidden", "state"]
+"""A module or function of a system's output, a matrix (outputs, units) on it, that output itself, or all of the state."""
+
+
+class Seen:
+    """A readout as a function of a system's state. `outputs`: how many numbers it gives of one sequence."""
+
+    def __init__(self, readout: Readout, ready: Prepared) -> None:
+        self._system, self._call = ready.system, None
+        self._read = self._chosen(readout, ready)
+        with self.running():
+            shown = self._read(ready.state)
+        batch = ready.problem.sequences.batch
+        if not isinstance(shown, Tensor) or shown.dim() != 2 or len(shown) != batch or not shown.is_floating_point():
+            got = tuple(shown.shape) if isinstance(shown, Tensor) else type(shown).__name__
+            raise InvalidInput(
+                f"Expected a `readout` that gives a tensor ({batch}, outputs) of a state of {batch} sequences, got {got}. Pass "
+                "the layer that reads one step, such as model.readout."
+            )
+        self.outputs = shown.shape[1]
+
+    def running(self) -> AbstractContextManager[None]:
+        """Around its use: a module in evaluation mode, its weights cast."""
+        return nullcontext() if self._call is None else self._call.running()
+
+    def frame(self, state: State) -> tuple[Frame, Tensor]:
+        """U (batch, n, r) and diag s (batch, r, r), with W^T = U diag(s) V^T and W = d readout / d vector(state)."""
+
+        def read(vector: Tensor) -> Tensor:
+            return self._read(self._system.with_vector(state, vector))
+
+        shown, backward = vjp(read, self._system.vector(state))
+        outputs = torch.eye(self.outputs, dtype=shown.dtype, device=shown.device)
+        transposed = vmap(lambda output: backward(output.expand_as(shown))[0], out_dims=-1)(outputs)
+        u, s, _ = torch.linalg.svd(transposed, full_matrices=False)
+        rank = max(1, int((s > s[:, :1] * torch.finfo(s.dtype).eps * max(transposed.shape[1:])).any(0).sum()))
+        return u[..., :rank], torch.diag_embed(s[:, :rank])
+
+    def _chosen(self, readout: Readout, ready: Prepared) -> Callable[[State], Any]:
+        if isinstance(readout, str):
+            _checks.one_of(readout, ("hidden", "state"), "readout")
+            return self._system.vector if readout == "state" else self._output
+        if isinstance(readout, Tensor):
+            matrix = readout.detach().to(ready.like)
+            _checks.shape(matrix, ("outputs", self._output(ready.state).shape[1]), "readout", "Its columns are the units.")
+            return lambda state: self._output(state) @ matrix.mT
+        if not callable(readout):
+            raise InvalidInput(
+                f"Expected `readout` to be a module, a function, a matrix, 'hidden' or 'state', got {type(readout).__name__}. "
+                "Pass one of those."
+            )
+        call = self._call = CastCall(readout, ready.like.dtype, ready.like.device)
+        return lambda state: call(self._system.output(state))
+
+    def _output(self, state: State) -> Tensor:
+        """What a step hands to others, as rows of numbers."""
+        output = self._system.output(state)
+        plain = isinstance(output, Tensor) and not output.is_complex()
+        return output.flatten(1) if plain else self._system.vector(state)
