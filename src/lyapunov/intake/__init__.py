@@ -1,15 +1,16 @@
 """From what users have to a System, the sequences that drive it, and the state it starts from."""
 
-from lyapunov.intake.capturing import Captured, capture, cores_of, holds_cores
+from lyapunov.intake.capturing import Captured, capture, cores_of, holds_cores, untouched
 from lyapunov.intake.checkpoint import Checkpoint, Nonlinearity, load_checkpoint
 from lyapunov.intake.files import encode, existing, one_hot_sequences, read_inputs, read_text
 from lyapunov.intake.foreign import require_whole, unwrapped
 from lyapunov.intake.inputs import Sequences, digest
-from lyapunov.intake.layers import only_watches
+from lyapunov.intake.layers import CELLS, layer_system, only_watches, split_layers
 from lyapunov.intake.problem import Problem, Request, compute_device
 from lyapunov.intake.recognize import recognize
 
 __all__ = [
+    "CELLS",
     "Captured",
     "Checkpoint",
     "Nonlinearity",
@@ -23,6 +24,7 @@ __all__ = [
     "encode",
     "existing",
     "holds_cores",
+    "layer_system",
     "load_checkpoint",
     "one_hot_sequences",
     "only_watches",
@@ -30,5 +32,7 @@ __all__ = [
     "read_text",
     "recognize",
     "require_whole",
+    "split_layers",
+    "untouched",
     "unwrapped",
 ]

@@ -19,8 +19,8 @@ LAYERS = (nn.RNN, nn.GRU, nn.LSTM)
 CELLS = (nn.RNNCell, nn.GRUCell, nn.LSTMCell)
 
 
-def layer_problem(module: nn.RNNBase, request: Request) -> Problem:
-    """One or several layers of `nn.RNN`, `nn.GRU` or `nn.LSTM`, with inputs and state as the module takes them."""
+def layer_system(module: nn.RNNBase, request: Request) -> System:
+    """One or several layers of `nn.RNN`, `nn.GRU` or `nn.LSTM`, without what drives them."""
     require_plain(module)
     if module.bidirectional:
         raise Unsupported(
@@ -30,18 +30,26 @@ def layer_problem(module: nn.RNNBase, request: Request) -> Problem:
         )
     source: Any = module.weight_hh_l0
     same_device(request, source.device)
-    device = compute_device(source.device, request.dtype)
     _require_fitting(module, request)
-    build = _LayerBuilder(module, request, device)
+    build = _LayerBuilder(module, request, compute_device(source.device, request.dtype))
     with evaluating(module):
         layers = [build(f"_l{at}", at) for at in range(module.num_layers)]
-    system = layers[0] if len(layers) == 1 else (CoupledStack if request.coupled else Stack)(layers)
+    return layers[0] if len(layers) == 1 else (CoupledStack if request.coupled else Stack)(layers)
+
+
+def layer_problem(module: nn.RNNBase, request: Request) -> Problem:
+    """The same with inputs and state as the module takes them."""
+    system = layer_system(module, request)
+    device = system.device
     inputs, lengths = unpack(request.inputs, request.lengths, batch_first=module.batch_first)
     values, unbatched = _time_major(inputs, module, module.batch_first, unbatched_allowed=True)
     sequences = sequences_of(values, lengths, request, device, batch=state_batch(request.state, 1))
     state = _module_state(module, request.state, sequences.batch, unbatched=unbatched)
-    states = _split_layers(cast(state, request.dtype, device), system, sequences, request.dtype)
-    return Problem(system, sequences, states, source.dtype)
+    if state is None:
+        start = system.initial_state(sequences.batch, torch.empty(0, dtype=request.dtype, device=device))
+    else:
+        start = split_layers(cast(state, request.dtype, device), system)
+    return Problem(system, sequences, start, module.weight_hh_l0.dtype)  # type: ignore[union-attr]
 
 
 def cell_problem(module: nn.RNNCellBase, request: Request) -> Problem:
@@ -193,8 +201,7 @@ def _module_state(module: nn.RNNBase, state: Any, batch: int, *, unbatched: bool
     return parts
 
 
-def _split_layers(parts: list[Tensor] | None, system: System, sequences: Sequences, dtype: torch.dtype) -> State:
-    if parts is None:
-        return system.initial_state(sequences.batch, torch.empty(0, dtype=dtype, device=system.device))
+def split_layers(parts: list[Tensor], system: System) -> State:
+    """The state of a layer or stack, from h, or h and c, of shape (layers, batch, size)."""
     states = [tuple(layer) if len(layer) > 1 else layer[0] for layer in zip(*(part.unbind(0) for part in parts), strict=True)]
     return tuple(states) if isinstance(system, Stack | CoupledStack) else states[0]

@@ -2,5 +2,6 @@
 
 from lyapunov.intake.capturing.capture import capture, cores_of, holds_cores
 from lyapunov.intake.capturing.captured import Captured, captured_problem
+from lyapunov.intake.capturing.untouched import untouched
 
-__all__ = ["Captured", "capture", "captured_problem", "cores_of", "holds_cores"]
+__all__ = ["Captured", "capture", "captured_problem", "cores_of", "holds_cores", "untouched"]

@@ -1,0 +1,223 @@
+"""The decay of real loss gradients: |d loss_T / d state_(T-n)| of a user's own model, loss and batch."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_map
+
+from lyapunov import _checks
+from lyapunov._progress import progress_bar
+from lyapunov._shapes import State
+from lyapunov.analysis.slopes import Slope, mean, slope
+from lyapunov.errors import InvalidInput, Unsupported
+from lyapunov.estimate import aligned, number
+from lyapunov.intake import CELLS, Request, cores_of, layer_system, split_layers, untouched
+from lyapunov.systems import CoupledStack, System
+
+AGREE = 1e-3
+"""How far a layer's outputs may be from those of its steps one by one, beside the largest."""
+_SHOWN = 6
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class GradientDecay:
+    """|d loss_T / d state_(T-n)| against the lag n, over starting times T and sequences.
+
+    lags (lags,): 0 to the longest. log_norms (lags, starts, batch): ln of the norm over the state of all layers (h and c);
+        -inf where it is smaller than the model's dtype holds. starts (starts,): the steps after which the loss is taken.
+    core: the recurrent core whose state it is, by its name.
+    """
+
+    lags: Tensor
+    log_norms: Tensor
+    starts: Tensor
+    core: str
+
+    @property
+    def mean(self) -> Tensor:
+        """(lags,): over starting times and sequences."""
+        return mean(self._values, self._weights).value
+
+    @property
+    def standard_errors(self) -> Tensor:
+        """(lags,): of `mean`."""
+        return mean(self._values, self._weights).standard_error
+
+    def slope(self, first: int | None = None, last: int | None = None) -> Slope:
+        """Least squares of the mean over the lags from `first` to `last`: what `GradientExponents.slope` predicts."""
+        return slope(self.lags, self.log_norms, self._weights, first, last)
+
+    @property
+    def _values(self) -> Tensor:
+        return self.log_norms.movedim(0, -1)
+
+    @property
+    def _weights(self) -> Tensor:
+        return torch.ones(self.log_norms.shape[1:], dtype=torch.float64)
+
+    def __repr__(self) -> str:
+        starts, batch = self.log_norms.shape[1:]
+        title = f"Gradients of the loss by the state of {self.core or 'the core'}: {starts} starting times x {batch} sequences"
+        shown = torch.linspace(0, len(self.lags) - 1, min(_SHOWN, len(self.lags))).round().long().tolist()
+        means, errors = self.mean, self.standard_errors
+        rows = [(str(int(self.lags[at])), number(float(means[at])), number(float(errors[at]))) for at in shown]
+        return "\n".join([title, "", *aligned([("lag", "mean ln |gradient|", "± error"), *rows])])
+
+
+def gradient_decay(
+    model: nn.Module,
+    loss: Callable[[Any, Any], Tensor],
+    batch: Any,
+    *,
+    lags: int = 80,
+    starts: int = 200,
+    core: str | None = None,
+    progress: bool | None = None,
+) -> GradientDecay:
+    """How the gradients that training really uses decay with the lag, measured by backpropagation.
+
+    model: with one of PyTorch's recurrent layers or cells inside. It runs in evaluation mode, once, and is left as it was, its
+        gradients and random states included.
+    loss: `loss(model, batch)`, the losses of every step before any mean, (batch, time): functional.cross_entropy(...,
+        reduction="none"), say; or (batch,), of the last step alone.
+    lags: the longest lag. starts: how many starting times T, spread over the steps with that many before them.
+    core: which recurrent core, by its name in `model.named_modules()`; None: the only one.
+
+    In the dtype of the model: float32 ends at e^-103. Compute with model.double() where gradients are smaller.
+    Raises InvalidInput, Unsupported.
+    """
+    name, module = _core(model, core)
+    longest = _checks.whole_number(lags, "lags", least=1)
+    count = _checks.whole_number(starts, "starts", least=1)
+    with torch.inference_mode(False), untouched(model, batch), torch.enable_grad():
+        states, losses = _recorded(model, module, loss, batch)
+        times = _times(losses, len(states), longest, count)
+        found = []
+        with progress_bar("Gradients of the loss", len(times), enabled=progress) as advance:
+            for at, (column, time) in enumerate(times):
+                found.append(_log_norms(losses[:, column], states[time - longest : time + 1]))
+                advance(at + 1)
+    log_norms = torch.stack(found, dim=1).detach().double().cpu()
+    return GradientDecay(torch.arange(longest + 1), log_norms, torch.tensor([time + 1 for _, time in times]), name)
+
+
+def _core(model: nn.Module, core: str | None) -> tuple[str, nn.Module]:
+    cores = cores_of(model)
+    if not cores:
+        raise Unsupported(
+            f"Expected a model with one of PyTorch's recurrent layers or cells, got {type(model).__name__} without. For a step of "
+            "your own, lyapunov.gradient_exponents says what its readout sees."
+        )
+    if core is None and len(cores) > 1:
+        raise InvalidInput(f"Expected `core` with several recurrent cores, got none. Choose among {', '.join(cores)}.")
+    name = next(iter(cores)) if core is None else core
+    _checks.one_of(name, tuple(cores), "core")
+    return name, cores[name]
+
+
+def _recorded(
+    model: nn.Module, module: nn.Module, loss: Callable[[Any, Any], Tensor], batch: Any
+) -> tuple[list[list[Tensor]], Tensor]:
+    """The tensors of the core's state after each step, each a branch of its own in the graph, and the losses (batch, time)."""
+    states: list[list[Tensor]] = []
+    watch: Any = _watched_cell if isinstance(module, CELLS) else _stepwise
+    handle = module.register_forward_hook(
+        lambda core, args, kwargs, output: watch(core, args, kwargs, output, states), with_kwargs=True
+    )
+    try:
+        losses = loss(model, batch)
+    finally:
+        handle.remove()
+    if not isinstance(losses, Tensor) or losses.dim() not in (1, 2):
+        got = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
+        raise InvalidInput(
+            f"Expected a `loss` that returns (batch, time) losses of every step, or (batch,) of the last, got {got}. Leave the mean "
+            'out (reduction="none").'
+        )
+    if not states:
+        raise Unsupported("Expected a `loss` that calls the recurrent core, got one that does not. Call it as a module: core(x).")
+    return states, (losses.unsqueeze(1) if losses.dim() == 1 else losses)
+
+
+def _times(losses: Tensor, steps: int, longest: int, starts: int) -> list[tuple[int, int]]:
+    """Which column of the losses is taken, and the step that it belongs to."""
+    columns = losses.shape[1]
+    if columns not in (1, steps):
+        raise InvalidInput(
+            f"Expected losses (batch, time) of {steps} steps, as many as the core makes, got {tuple(losses.shape)}. Return one per "
+            "step, batch first, or those of the last step, (batch,)."
+        )
+    if longest > steps - 1:
+        raise InvalidInput(f"Expected `lags` below the {steps} steps of the batch, got {longest}. Pass fewer, or longer sequences.")
+    if columns == 1:
+        return [(0, steps - 1)]
+    count = min(starts, steps - longest)
+    return [(time, time) for time in torch.linspace(longest, steps - 1, count, dtype=torch.float64).round().long().tolist()]
+
+
+def _log_norms(losses: Tensor, states: list[list[Tensor]]) -> Tensor:
+    """(lags + 1, batch), lag 0 first."""
+    parts = [part for state in states for part in state]
+    grads = torch.autograd.grad(losses.sum(), parts, retain_graph=True, allow_unused=True)
+    width = len(states[0])
+    squares = [torch.zeros(len(losses), dtype=torch.float64, device=losses.device) for _ in states]
+    for at, grad in enumerate(grads):
+        if grad is not None:
+            squares[at // width] = squares[at // width] + grad.double().square().flatten(1).sum(-1)
+    return torch.stack(squares[::-1]).sqrt().log()
+
+
+def _watched_cell(core: nn.Module, args: Any, kwargs: Any, output: Any, states: list[list[Tensor]]) -> Any:  # noqa: ARG001
+    """The cell's own output, each part as a branch of its own."""
+    branches = tree_map(_branch, output)
+    states.append(list(tree_flatten(branches)[0]))
+    return branches
+
+
+def _stepwise(core: nn.Module, args: Any, kwargs: Any, output: Any, states: list[list[Tensor]]) -> Any:
+    """A layer's output, made again step by step so that every state is there."""
+    inputs = args[0] if args else kwargs["input"]
+    given = args[1] if len(args) > 1 else kwargs.get("hx")
+    if not isinstance(inputs, Tensor) or inputs.dim() != 3 or inputs.dtype not in (torch.float32, torch.float64):
+        got = f"{tuple(inputs.shape)} of {inputs.dtype}" if isinstance(inputs, Tensor) else type(inputs).__name__
+        raise Unsupported(
+            f"Expected a core that is given padded batches in float32 or float64, got {got}. Measure without packing, in batches, "
+            "and without autocast."
+        )
+    system = layer_system(core, Request(inputs, None, None, None, "full", True, inputs.dtype))
+    if given is None:
+        state = system.initial_state(inputs.shape[0 if core.batch_first else 1], inputs)
+    else:  # handed on from an earlier call, with its graph
+        state = split_layers(list(given) if isinstance(given, tuple) else [given], system)
+    shown = []
+    for x in inputs.unbind(1 if core.batch_first else 0):
+        state = tree_map(_branch, system.step(state, x))
+        states.append(list(tree_flatten(state)[0]))
+        shown.append(system.output(state))
+    outputs = torch.stack(shown, dim=1 if core.batch_first else 0)
+    _require_equal(outputs, output[0], core)
+    parts = [torch.stack(part) for part in zip(*_by_layer(system, state), strict=True)]
+    return outputs, (tuple(parts) if len(parts) > 1 else parts[0])
+
+
+def _by_layer(system: System, state: State) -> list[tuple[Tensor, ...]]:
+    """The parts (h, or h and c) of each layer."""
+    layers = state if isinstance(system, CoupledStack) else (state,)
+    return [tuple(tree_flatten(layer)[0]) for layer in layers]
+
+
+def _branch(leaf: Tensor) -> Tensor:
+    """The same numbers at a place of their own in the graph: what is made of it depends on it, and on what made it."""
+    return leaf.view_as(leaf) if leaf.requires_grad else leaf.detach().requires_grad_()
+
+
+def _require_equal(made: Tensor, own: Tensor, core: nn.Module) -> None:
+    gap, size = float((made - own).detach().abs().max()), float(own.detach().abs().max())
+    if not gap <= AGREE * max(size, 1e-30):
+        raise Unsupported(
+            f"Expected a {type(core).__name__} that computes as PyTorch's own, got outputs that differ by {gap:.2g}. Write the model "
+            "with a cell that is called step by step."
+        )
