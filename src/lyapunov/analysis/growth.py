@@ -59,7 +59,7 @@ def growth(
     settle = _checks.whole_number(settle, "settle", least=0)
     differentiated = torch.is_grad_enabled()
     with prepared(system, request, settle=settle, check=check, graph=True) as ready:
-        run = _Run.of(ready, _sums(k, ready.size), ready.counted(align), seed, fixed=fixed_trajectory)
+        run = _Run.of(ready, _sums(k, ready.size), ready.aligned(align), seed, fixed=fixed_trajectory)
         weights = run.weights() if differentiated else []
         with torch.no_grad():
             value = run.value()

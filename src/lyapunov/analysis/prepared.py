@@ -41,16 +41,20 @@ class Prepared:
         """Of the dtype and on the device of the run."""
         return self.system.vector(self.state).new_empty(0)
 
-    def counted(self, align: int | None, *, spare: int = 1) -> int:
-        """Steps for a frame to align in, checked; None: a quarter of the steps there are."""
+    def aligned(self, align: int | None, name: str = "align", *, most: int | None = None) -> int:
+        """Steps for a frame to align in, checked, with at least one left to count.
+
+        None: a quarter of the steps there are after settling, `most` at the most.
+        """
         there = self.stop - self.settle
-        found = there // 4 if align is None else _checks.whole_number(align, "align", least=0)
-        if found > there - spare:
-            raise InvalidInput(
-                f"Expected `inputs` longer than settle + align = {self.settle} + {found}, got {self.stop} steps: none is left to "
-                "count. Pass longer sequences, or smaller settle and align."
-            )
-        return found
+        found = min(there // 4, there if most is None else most) if align is None else align
+        found = _checks.whole_number(found, name, least=0)
+        if found < there:
+            return found
+        raise InvalidInput(
+            f"Expected `inputs` longer than settle + {name} = {self.settle} + {found}, got {self.stop} steps: none is left to "
+            f"count. Pass longer sequences, or a smaller settle and {name}."
+        )
 
 
 @contextmanager

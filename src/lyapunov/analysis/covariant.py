@@ -1,0 +1,269 @@
+"""Covariant Lyapunov vectors: the directions that belong to the exponents, their angles, and what carries them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lyapunov import _checks
+from lyapunov._progress import progress_bar
+from lyapunov._shapes import Exponents, Frame
+from lyapunov.analysis.ginelli import Combinations, Stretch, require_directions, subspaces_apart
+from lyapunov.analysis.prepared import Prepared, prepared
+from lyapunov.errors import InvalidInput
+from lyapunov.estimate import aligned, errors, number
+from lyapunov.intake import Request
+from lyapunov.systems import Label, Linearization, joined
+from lyapunov.tangent import MAX_BINS, Course, Segment, random_frame
+
+CONVERGED = 1e-3
+"""Sine of the angle that the transients may leave a vector uncertain by."""
+_SHOWN = 8
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class CovariantVectors:
+    """k directions v_i per state with J_t v_i(t) = e^growth v_i(t+1), and what is known of them over the counted steps.
+
+    exponents, standard_errors (k,): as the frames grow, nats per step, in their order. growth_rates (k,): as the vectors grow.
+    participation (n, k): mean squared component of each vector by row (`labels`), each column adding up to 1.
+    angles, smallest_angles (k, k): between pairs of vectors, radians from 0 to pi / 2: the mean, and the smallest met.
+    shares (paths, k): what goes through each gate or term of the step (`paths`), as a share of the vector's growth factor: mean
+        of v(t+1)^T J_path v(t) e^-growth, adding up to 1; a negative share works against the others.
+    disagreement (k,): sine of the angle by which other random starts, of the frame or of the way back, would have turned a
+        vector at the edges of what is counted, at the most. Where exponents are equal, single vectors stay undetermined.
+    vectors (kept + 1, batch, n, k), growth (kept, batch, k): those of the first counted steps, from the state after `first` steps
+        on; as many as were to be kept.
+    """
+
+    exponents: Exponents
+    standard_errors: Exponents
+    growth_rates: Exponents
+    participation: Tensor
+    angles: Tensor
+    smallest_angles: Tensor
+    paths: tuple[str, ...]
+    shares: Tensor
+    disagreement: Exponents
+    vectors: Tensor
+    growth: Tensor
+    first: int
+    count: int
+    labels: tuple[Label, ...]
+    system: str
+
+    @property
+    def converged(self) -> Tensor:
+        """(k,): whether each vector is determined to CONVERGED."""
+        return self.disagreement <= CONVERGED
+
+    @property
+    def effective_rows(self) -> Tensor:
+        """(k,): over how many rows a vector is spread, 1 / sum of squared participations."""
+        return 1 / self.participation.square().sum(0)
+
+    def by_part(self) -> dict[str, Tensor]:
+        """Share of each layer and part of the state ("layer 0 h", "layer 0 c", ...) in every vector, (k,) each."""
+        names = [f"layer {label.layer} {label.part}" for label in self.labels]
+        return {
+            name: self.participation[torch.tensor([one == name for one in names])].sum(0) for name in dict.fromkeys(names)
+        }
+
+    def units(self, vector: int = 0, count: int = 5) -> tuple[tuple[Label, float], ...]:
+        """The rows that carry most of one vector, with their participation."""
+        at = _checks.whole_number(vector, "vector", least=0, most=len(self.exponents) - 1)
+        top = self.participation[:, at].topk(min(count, len(self.labels)))
+        return tuple((self.labels[row], value) for row, value in zip(top.indices.tolist(), top.values.tolist(), strict=True))
+
+    def __repr__(self) -> str:
+        parts = self.by_part()
+        rows = [("i", "exponent", "± error", "rows", *parts, "carried by", "")]
+        for at in range(min(len(self.exponents), _SHOWN)):
+            strongest = int(self.shares[:, at].argmax())
+            rows.append(
+                (
+                    str(at + 1),
+                    number(float(self.exponents[at])),
+                    number(float(self.standard_errors[at])),
+                    number(float(self.effective_rows[at]), 1),
+                    *(f"{float(share[at]):.0%}" for share in parts.values()),
+                    f"{self.paths[strongest]} {float(self.shares[strongest, at]):.0%}",
+                    "" if bool(self.converged[at]) else "not converged",
+                )
+            )
+        title = f"Covariant vectors of {self.system}: {len(self.exponents)} of {len(self.labels)}, {self.count} steps counted"
+        return "\n".join([title, "", *aligned(rows)])
+
+
+def covariant_vectors(
+    system: Any,
+    inputs: Any = None,
+    *,
+    k: int | None = None,
+    state: Any = None,
+    carried: Any = None,
+    steps: int | None = None,
+    linearization: Linearization = "full",
+    settle: int | None = None,
+    align: int | None = None,
+    align_back: int | None = None,
+    keep: int = 0,
+    dtype: torch.dtype = torch.float64,
+    seed: int = 0,
+    check: bool = True,
+    progress: bool | None = None,
+) -> CovariantVectors:
+    """The k leading covariant Lyapunov vectors along a trajectory: what grows or decays at exactly its exponent's rate.
+
+    Forwards, J_t Q_t = Q_(t+1) R_t; back again, C_t = R_t^-1 C_(t+1) D_t with columns of length 1; then V_t = Q_t C_t. Frames are
+    kept at every sqrt(T)-th step and worked out again in between, so memory does not grow with time as they would.
+
+    system, inputs, state, carried, steps, linearization, settle, dtype, seed, check, progress: as for `lyapunov.spectrum`;
+        sequences of one length, layers of a stack as one frame. k: how many (None: all).
+    align, align_back: steps at the start, and at the end, in which frames and combinations find their directions; a quarter of
+        the steps after settling each, where they are None. Vectors of close exponents need many: see `disagreement`.
+    keep: of how many counted steps to keep the vectors themselves.
+
+    Raises InvalidInput (also for k beyond the directions that are not lost), Unsupported, BadSystem, Diverged.
+    Source: Ginelli et al. 2007.
+    """
+    request = Request(inputs, state, steps, None, linearization, True, dtype, carried)
+    with prepared(system, request, settle=settle, check=check, equal=True) as ready:
+        why = f" (the system has {ready.size} exponents)"
+        count = _checks.whole_number(ready.size if k is None else k, "k", least=1, most=ready.size, why=why)
+        first = ready.settle + ready.aligned(align)
+        last = ready.stop - ready.aligned(align_back, "align_back")
+        if first >= last:
+            raise InvalidInput(
+                f"Expected `inputs` longer than settle + align + align_back, got {ready.stop} steps for {ready.settle} + "
+                f"{first - ready.settle} + {ready.stop - last}. Pass longer sequences, or smaller transients."
+            )
+        kept = _checks.whole_number(keep, "keep", least=0, most=last - first, why=" (the counted steps)")
+        with progress_bar("Covariant vectors", 2 * (ready.stop - ready.settle), enabled=progress) as advance:
+            return _found(ready, count, range(first, last), kept, seed, advance)
+
+
+def _found(
+    ready: Prepared, k: int, counted: range, kept: int, seed: int, advance: Callable[[int], None]
+) -> CovariantVectors:
+    """Both sweeps."""
+    batch, there = ready.problem.sequences.batch, ready.stop - ready.settle
+    course, other = (_course(ready, k, seed + at) for at in range(2))
+    before, history = ready.like.new_zeros(k), _History(counted, batch, k)
+    for segment in require_directions(course.forward()):
+        history.add(segment)
+        if segment.first <= counted.start <= segment.stop:
+            start = segment.frames[counted.start - segment.first]
+        end = segment.frames[-1]
+        advance(segment.stop - ready.settle)
+    for segment in other.forward():
+        if segment.first <= counted.start <= segment.stop:
+            before = subspaces_apart(start, segment.frames[counted.start - segment.first])
+            break
+    combinations, sums, after = Combinations(end, seed), _Sums(ready, counted, kept), None
+    for segment in course.backward():
+        if segment.stop > counted.stop:
+            combinations.converge(segment, counted.stop)
+        after = combinations.disagreement if after is None and segment.first <= counted.stop else after
+        steps = range(max(counted.start - segment.first, 0), min(counted.stop - segment.first, segment.steps))
+        if len(steps):
+            sums.add(combinations.through(segment, steps), steps)
+        advance(there + ready.stop - segment.first)
+        if segment.first <= counted.start:
+            break
+    return sums.result(history, torch.maximum(before, after if after is not None else before))
+
+
+def _course(ready: Prepared, k: int, seed: int) -> Course:
+    drive = ready.problem.sequences
+    frame = random_frame(ready.size, k, batch=drive.batch, seed=seed, block=0, like=ready.like)
+    return Course(ready.system, drive, ready.state, range(ready.settle, ready.stop), frame=frame)
+
+
+class _History:
+    """Growth of the frames over the counted steps, in a bounded number of bins."""
+
+    def __init__(self, counted: range, batch: int, k: int) -> None:
+        self._counted, self._bins = counted, min(len(counted), MAX_BINS)
+        self.growth = torch.zeros(self._bins, batch, k, dtype=torch.float64)
+        self.steps = torch.zeros(self._bins, batch, dtype=torch.float64)
+
+    def add(self, segment: Segment) -> None:
+        for t, factor in enumerate(segment.factors, segment.first):
+            if t in self._counted:
+                at = (t - self._counted.start) * self._bins // len(self._counted)
+                self.growth[at] += factor.diagonal(dim1=-2, dim2=-1).log().double().cpu()
+                self.steps[at] += 1
+
+
+class _Sums:
+    """What is asked of the vectors, summed over the counted steps of all sequences as they come, the last first."""
+
+    def __init__(self, ready: Prepared, counted: range, kept: int) -> None:
+        self._ready, self._counted, self._kept = ready, counted, kept
+        self._growth, self._participation, self._angles = (ready.like.new_zeros(()) for _ in range(3))
+        self._smallest: Tensor | None = None
+        self._shares: dict[str, Tensor] = {}
+        self._vectors: list[Tensor] = []
+        self._kept_growth: list[Tensor] = []
+
+    def add(self, stretch: Stretch, steps: range) -> None:
+        """Of some steps of a segment, each with the state before it."""
+        vectors, after = stretch.vectors[:-1].flatten(0, 1), stretch.vectors[1:].flatten(0, 1)
+        self._growth = self._growth + stretch.growth.sum((0, 1))
+        self._participation = self._participation + vectors.square().sum(0)
+        angles = (vectors.mT @ vectors).abs().clamp(max=1.0).acos()
+        self._angles = self._angles + angles.sum(0)
+        smallest = angles.amin(0)
+        self._smallest = smallest if self._smallest is None else torch.minimum(self._smallest, smallest)
+        self._add_shares(stretch, steps, vectors, after)
+        self._keep(stretch, stretch.segment.first + steps.start)
+
+    def _add_shares(self, stretch: Stretch, steps: range, vectors: Frame, after: Frame) -> None:
+        segment, system = stretch.segment, self._ready.system
+        parts = [part[steps.start : steps.stop] for part in (segment.states, segment.inputs)]
+        batches = zip(*parts, strict=True) if system.grows else [(joined(parts[0]), joined(parts[1]))]  # caches do not join
+        size = self._ready.problem.sequences.batch if system.grows else len(vectors)
+        factors = (-stretch.growth.flatten(0, 1)).exp()
+        split = zip(batches, vectors.split(size), after.split(size), factors.split(size), strict=True)
+        for (state, x), before, new, factor in split:
+            for name, moved in system.paths(state, x, before).items():
+                share = ((new * moved).sum(1) * factor).sum(0)
+                self._shares[name] = self._shares[name] + share if name in self._shares else share
+
+    def _keep(self, stretch: Stretch, first: int) -> None:
+        """The vectors of the first steps that are counted; those of a later segment are already there."""
+        there = min(max(self._counted.start + self._kept - first, 0), len(stretch.growth))
+        if there or (not self._vectors and first == self._counted.start):
+            ends = stretch.vectors[: there + (0 if self._vectors else 1)]
+            self._vectors.insert(0, ends)
+            self._kept_growth.insert(0, stretch.growth[:there])
+
+    def result(self, history: _History, disagreement: Tensor) -> CovariantVectors:
+        """Means over all that was added."""
+        total, system = len(self._counted) * self._ready.problem.sequences.batch, self._ready.system
+        found = errors(history.growth, history.steps)
+        smallest: Any = self._smallest
+        return CovariantVectors(
+            exponents=history.growth.sum((0, 1)) / history.steps.sum(),
+            standard_errors=found.standard_errors,
+            growth_rates=_plain(self._growth / total),
+            participation=_plain(self._participation / total),
+            angles=_plain(self._angles / total),
+            smallest_angles=_plain(smallest),
+            paths=tuple(self._shares),
+            shares=_plain(torch.stack(list(self._shares.values())) / total),
+            disagreement=_plain(disagreement),
+            vectors=_plain(torch.cat(self._vectors)),
+            growth=_plain(torch.cat(self._kept_growth)),
+            first=self._counted.start,
+            count=len(self._counted),
+            labels=system.labels,
+            system=system.name,
+        )
+
+
+def _plain(values: Tensor) -> Tensor:
+    return values.double().cpu()

@@ -1,0 +1,120 @@
+"""Growth step by step, beside the inputs: which of them make a network expand or forget."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lyapunov import _checks
+from lyapunov._progress import progress_bar
+from lyapunov.analysis.prepared import prepared
+from lyapunov.estimate import aligned, number
+from lyapunov.intake import Request
+from lyapunov.systems import Linearization
+from lyapunov.tangent import Course, random_frame
+
+LONGEST = 100
+"""Steps to align in, at the most, where the caller does not say."""
+_SHOWN = 5
+
+
+class Growth(NamedTuple):
+    """Mean growth over the steps that one symbol drove: nats per step, with one standard error (NaN for a single step)."""
+
+    name: str
+    count: int
+    growth: float
+    standard_error: float
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LocalExponents:
+    """growth (batch, steps, k): ln R_ii of each step, nats, so that its mean over time is the i-th exponent; NaN before `first`.
+
+    Step t is the one that input t drives. The first column grows with the direction that has grown most so far; the sum of the
+    first j is how their volume grows.
+    """
+
+    growth: Tensor
+    first: int
+    system: str
+
+    @property
+    def exponents(self) -> Tensor:
+        """(k,): the mean over all steps and sequences."""
+        return self.growth.nanmean((0, 1))
+
+    @property
+    def volume(self) -> Tensor:
+        """(batch, steps): the sum over the k columns, how the volume of the leading directions grows."""
+        return self.growth.sum(-1)
+
+    def by_symbol(self, symbols: Tensor, names: Sequence[str] | None = None, *, column: int = 0) -> tuple[Growth, ...]:
+        """Growth of one column by what drove the step: `symbols` (batch, steps) of whole numbers; the most expanding first.
+
+        Errors take each step as one observation of its symbol, whatever came before it.
+        """
+        _checks.shape(symbols, tuple(self.growth.shape[:2]), "symbols", "One whole number per step of every sequence.")
+        at = _checks.whole_number(column, "column", least=0, most=self.growth.shape[-1] - 1)
+        values = self.growth[..., at]
+        counted = torch.isfinite(values)
+        found = []
+        for symbol in symbols[counted].unique().tolist():
+            mine = values[counted & (symbols == symbol)]
+            error = float(mine.std() / len(mine) ** 0.5) if len(mine) > 1 else float("nan")
+            found.append(Growth(str(symbol) if names is None else names[symbol], len(mine), float(mine.mean()), error))
+        return tuple(sorted(found, key=lambda one: -one.growth))
+
+    def __repr__(self) -> str:
+        batch, steps, k = self.growth.shape
+        spread = self.growth[:, self.first :].std((0, 1))
+        rows = [("i", "mean growth", "spread over steps")]
+        rows += [(str(at + 1), number(float(self.exponents[at])), number(float(spread[at]))) for at in range(min(k, _SHOWN))]
+        title = f"Growth of {self.system} by step: {batch} sequences x {steps - self.first} steps, nats"
+        return "\n".join([title, "", *aligned(rows)])
+
+
+def local_exponents(
+    system: Any,
+    inputs: Any = None,
+    *,
+    k: int = 1,
+    state: Any = None,
+    carried: Any = None,
+    steps: int | None = None,
+    linearization: Linearization = "full",
+    settle: int | None = None,
+    align: int | None = None,
+    dtype: torch.dtype = torch.float64,
+    seed: int = 0,
+    check: bool = True,
+    progress: bool | None = None,
+) -> LocalExponents:
+    """Growth of the k leading directions at every single step: the terms whose time means are the exponents.
+
+    J_t Q_(t-1) = Q_t R_t: ln (R_t)_ii, for each t. A step that is positive lets small changes of the state grow, one far below
+    zero forgets; `by_symbol` averages over the inputs, `lyapunov.plots.under_text` shows them below the text.
+
+    system, inputs, state, carried, steps, linearization, settle, dtype, seed, check, progress: as for `lyapunov.spectrum`;
+        sequences of one length. align: steps in which the frame finds the leading directions (None: a quarter of the rest, at
+        most 100).
+    Raises InvalidInput, Unsupported, BadSystem, Diverged.
+    """
+    request = Request(inputs, state, steps, None, linearization, True, dtype, carried)
+    with prepared(system, request, settle=settle, check=check, equal=True) as ready:
+        why = f" (the system has {ready.size} exponents)"
+        count = _checks.whole_number(k, "k", least=1, most=ready.size, why=why)
+        first = ready.settle + ready.aligned(align, most=LONGEST)
+        batch = ready.problem.sequences.batch
+        frame = random_frame(ready.size, count, batch=batch, seed=seed, block=0, like=ready.like)
+        course = Course(ready.system, ready.problem.sequences, ready.state, range(ready.settle, ready.stop), frame=frame)
+        growth = torch.full((batch, ready.stop, count), torch.nan, dtype=torch.float64)
+        with progress_bar("Growth by step", ready.stop, enabled=progress) as advance:
+            for segment in course.forward():
+                grown = torch.stack([factor.diagonal(dim1=-2, dim2=-1).log() for factor in segment.factors], dim=1)
+                growth[:, segment.first : segment.stop] = grown.double().cpu()
+                advance(segment.stop)
+    growth[:, :first] = torch.nan
+    return LocalExponents(growth, first, ready.system.name)
