@@ -22,17 +22,20 @@ class Sensitivity:
     def __init__(self, ended: Frame, sums: Sequence[int], shares: Tensor) -> None:
         self._frame, self._sums, self._shares = ended, tuple(sums), shares
 
-    def through(self, segment: Segment, at: int) -> Frame:
-        """(batch, n, k) of step number `at` of a segment; the next call is for the step before."""
-        columns, factor = self._frame, segment.factors[at]
+    def through(self, segment: Segment, stop: int) -> Frame:
+        """(stop x batch, n, k) of the first `stop` steps of a segment; the next call is for the segment before."""
+        ahead: list[Frame] = []
+        for at in reversed(range(stop)):
+            ahead.append(self._frame)
+            self._frame = triangularise(segment.pull(at, self._frame))[0]
+        columns, factor = torch.cat(ahead[::-1]), torch.cat(segment.factors[:stop])
+        across = columns.mT @ torch.cat(segment.frames[1 : stop + 1])
         total = torch.zeros_like(columns)
-        across = columns.mT @ segment.frames[at + 1]
         for share, count in zip(self._shares, self._sums, strict=True):
             # C^T J Q = (C^T Q') R, so its inverse is that of R after that of C^T Q' = U S
             turned, upper = torch.linalg.qr(across[:, :count, :count])
             solved = torch.linalg.solve_triangular(upper, turned.mT @ columns[..., :count].mT, upper=True)
             total[..., :count] += share * torch.linalg.solve_triangular(factor[:, :count, :count], solved, upper=True).mT
-        self._frame = triangularise(segment.pull(at, columns))[0]
         return total
 
 

@@ -156,16 +156,14 @@ class _Run:
             ahead.append((self.start, Sensitivity(self.aligned, self.sums, -shares)))
         for segment in self.course.backward():
             found = None
-            if ahead:
-                with torch.no_grad():
-                    steps = [self._sensitive(segment, at, ahead) for at in reversed(range(segment.steps))]
-                    found = torch.cat(steps[::-1])
-            yield segment, found
-
-    def _sensitive(self, segment: Segment, at: int, ahead: list[tuple[int, Sensitivity]]) -> Tensor:
-        """Of one step: growth up to the end, less what was grown before counting began."""
-        found: Any = sum(one.through(segment, at) for stop, one in ahead if segment.first + at < stop)
-        return found * self.course.running(segment.first + at).view(-1, 1, 1)
+            for stop, one in ahead:
+                steps = min(stop - segment.first, segment.steps)
+                if steps > 0:
+                    with torch.no_grad():
+                        part = one.through(segment, steps)
+                    found = part if found is None else torch.cat([found[: len(part)] + part, found[len(part) :]])
+            made = torch.cat([self.course.running(t) for t in range(segment.first, segment.stop)])
+            yield segment, None if found is None else found * made.view(-1, 1, 1)
 
     def _grown(self, segment: Segment) -> Tensor:
         """(sums,): over the counted steps of all sequences."""

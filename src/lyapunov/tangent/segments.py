@@ -18,7 +18,7 @@ from lyapunov.tangent.transients import settled_after
 from lyapunov.tangent.transport import Transport
 from lyapunov.tangent.workers import Workers
 
-SHORTEST = 16
+SHORTEST = 64
 """Steps that a segment has at the least; of a long sequence, the root of its length."""
 
 
@@ -66,6 +66,7 @@ class Course:
         self._lengths = None if drive.lengths is None else drive.lengths.to(system.device)
         self._start = (state, frame)
         self._kept: list[tuple[State, Frame | None]] = []
+        self._latest: Segment | None = None
 
     def forward(self) -> Iterator[Segment]:
         """Segment by segment; raises `Diverged` where a state is no longer finite."""
@@ -77,14 +78,17 @@ class Course:
             at = segment.states[-1], (segment.frames[-1] if segment.frames else None)
             if not all(is_finite(leaf) for leaf in (*tree_flatten(at[0])[0], *segment.frames[-1:])):
                 raise _diverged(segment)
+            self._latest = segment
             yield segment
 
     def backward(self) -> Iterator[Segment]:
-        """The same segments, the last one first."""
+        """The same segments, the last one first, which is still there."""
         starts = self._steps[:: self._size]
         for first, at in zip(reversed(starts), reversed(self._kept), strict=True):
-            with torch.no_grad():
-                segment = self._segment(first, *at)
+            segment, self._latest = self._latest, None
+            if segment is None or segment.first != first:
+                with torch.no_grad():
+                    segment = self._segment(first, *at)
             yield segment
 
     def running(self, t: int) -> Tensor:
