@@ -3,7 +3,21 @@
 from importlib.metadata import version
 
 from lyapunov import integrations
-from lyapunov.analysis import Plan, plan
+from lyapunov.analysis import (
+    CovariantVectors,
+    GradientDecay,
+    GradientExponents,
+    LocalExponents,
+    Plan,
+    covariant_vectors,
+    floss_,
+    flossing,
+    gradient_decay,
+    gradient_exponents,
+    growth,
+    local_exponents,
+    plan,
+)
 from lyapunov.errors import BadSystem, Diverged, InvalidInput, LyapunovError, LyapunovWarning, Unsupported
 from lyapunov.estimate import Difference, Settings, Spectrum, Verdict, spectrum
 from lyapunov.intake import Captured, capture
@@ -17,10 +31,14 @@ __all__ = [
     "Alarm",
     "BadSystem",
     "Captured",
+    "CovariantVectors",
     "Difference",
     "Diverged",
+    "GradientDecay",
+    "GradientExponents",
     "InvalidInput",
     "Limits",
+    "LocalExponents",
     "LyapunovError",
     "LyapunovWarning",
     "Monitor",
@@ -34,8 +52,15 @@ __all__ = [
     "Verdict",
     "__version__",
     "capture",
+    "covariant_vectors",
     "every",
+    "floss_",
+    "flossing",
+    "gradient_decay",
+    "gradient_exponents",
+    "growth",
     "integrations",
+    "local_exponents",
     "plan",
     "plots",
     "spectrum",

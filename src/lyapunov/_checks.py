@@ -107,7 +107,15 @@ def ascending(values: Sequence[int], name: str) -> tuple[int, ...]:
     """Numbers each larger than the one before."""
     if all(one < two for one, two in pairwise(values)):
         return tuple(values)
-    raise InvalidInput(f"Expected `{name}` in ascending order, each once, got {list(values)}. Sort them: {sorted(set(values))}.")
+    raise InvalidInput(
+        f"Expected `{name}` in ascending order, each once, got {list(values)}. Sort them: {sorted(set(values))}."
+    )
+
+
+def length(value: Sequence[Any], expected: int, name: str, what: str) -> None:
+    """As many entries as there must be."""
+    if len(value) != expected:
+        raise InvalidInput(f"Expected `{name}` of length {expected}, got {len(value)}. {what}.")
 
 
 def given(values: tuple[Any, ...], what: str, example: str) -> None:

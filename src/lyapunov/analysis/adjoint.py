@@ -40,7 +40,7 @@ class Sensitivity:
 
 
 class Adjoint:
-    """Gradients by the weights of what depends on the Jacobians along a course, gathered segment by segment, the last one first.
+    """Gradients by the weights of what depends on the Jacobians along a course, gathered by segments, the last one first.
 
     `fixed`: by way of the Jacobians at given states alone; else also by way of the states, in one ordinary backward pass per
     segment, whose start hands on to the one before.
@@ -75,9 +75,7 @@ class Adjoint:
         real = leaf.is_floating_point() or leaf.is_complex()
         return leaf.detach().requires_grad_(real and not self._fixed)
 
-    def _value(
-        self, segment: Segment, start: State, sensitivity: Tensor | None, volumes: Tensor | None
-    ) -> tuple[State, Any]:
+    def _value(self, segment: Segment, start: State, sensitivity: Tensor | None, volumes: Tensor | None) -> tuple[State, Any]:
         """The state after the segment, and the growth to first order in everything that it depends on."""
         system, inputs = self._system, segment.inputs
         if not isinstance(system, ClosedForm):
@@ -91,7 +89,8 @@ class Adjoint:
         if sensitivity is not None:
             value = (tangent.push(joined(segment.frames[:-1])) * sensitivity).sum()
         elif volumes is not None:
-            value = (torch.where(volumes != 0, tangent.log_volume(), 0.0) * volumes).sum()
+            volume: Any = tangent.log_volume()
+            value = (torch.where(volumes != 0, volume, 0.0) * volumes).sum()
         return states[-1], value
 
     def _step_by_step(self, segment: Segment, state: State, sensitivity: Tensor | None) -> tuple[State, Any]:

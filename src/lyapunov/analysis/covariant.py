@@ -34,8 +34,8 @@ class CovariantVectors:
         of v(t+1)^T J_path v(t) e^-growth, adding up to 1; a negative share works against the others.
     disagreement (k,): sine of the angle by which other random starts, of the frame or of the way back, would have turned a
         vector at the edges of what is counted, at the most. Where exponents are equal, single vectors stay undetermined.
-    vectors (kept + 1, batch, n, k), growth (kept, batch, k): those of the first counted steps, from the state after `first` steps
-        on; as many as were to be kept.
+    vectors (kept + 1, batch, n, k), growth (kept, batch, k): those of the first counted steps, from the state after `first`
+        steps on; as many as were to be kept.
     """
 
     exponents: Exponents
@@ -67,9 +67,7 @@ class CovariantVectors:
     def by_part(self) -> dict[str, Tensor]:
         """Share of each layer and part of the state ("layer 0 h", "layer 0 c", ...) in every vector, (k,) each."""
         names = [f"layer {label.layer} {label.part}" for label in self.labels]
-        return {
-            name: self.participation[torch.tensor([one == name for one in names])].sum(0) for name in dict.fromkeys(names)
-        }
+        return {name: self.participation[torch.tensor([one == name for one in names])].sum(0) for name in dict.fromkeys(names)}
 
     def units(self, vector: int = 0, count: int = 5) -> tuple[tuple[Label, float], ...]:
         """The rows that carry most of one vector, with their participation."""
@@ -117,8 +115,8 @@ def covariant_vectors(
 ) -> CovariantVectors:
     """The k leading covariant Lyapunov vectors along a trajectory: what grows or decays at exactly its exponent's rate.
 
-    Forwards, J_t Q_t = Q_(t+1) R_t; back again, C_t = R_t^-1 C_(t+1) D_t with columns of length 1; then V_t = Q_t C_t. Frames are
-    kept at every sqrt(T)-th step and worked out again in between, so memory does not grow with time as they would.
+    Forwards, J_t Q_t = Q_(t+1) R_t; back again, C_t = R_t^-1 C_(t+1) D_t with columns of length 1; then V_t = Q_t C_t. Frames
+    are kept at every sqrt(T)-th step and worked out again in between, so memory does not grow with time as they would.
 
     system, inputs, state, carried, steps, linearization, settle, dtype, seed, check, progress: as for `lyapunov.spectrum`;
         sequences of one length, layers of a stack as one frame. k: how many (None: all).
@@ -145,35 +143,29 @@ def covariant_vectors(
             return _found(ready, count, range(first, last), kept, seed, advance)
 
 
-def _found(
-    ready: Prepared, k: int, counted: range, kept: int, seed: int, advance: Callable[[int], None]
-) -> CovariantVectors:
+def _found(ready: Prepared, k: int, counted: range, kept: int, seed: int, advance: Callable[[int], None]) -> CovariantVectors:
     """Both sweeps."""
     batch, there = ready.problem.sequences.batch, ready.stop - ready.settle
     course, other = (_course(ready, k, seed + at) for at in range(2))
-    before, history = ready.like.new_zeros(k), _History(counted, batch, k)
+    history, end = _History(counted, batch, k), ready.like
+    met: list[Frame] = []
     for segment in require_directions(course.forward()):
         history.add(segment)
-        if segment.first <= counted.start <= segment.stop:
-            start = segment.frames[counted.start - segment.first]
+        met += segment.frames_at(counted.start)
         end = segment.frames[-1]
         advance(segment.stop - ready.settle)
-    for segment in other.forward():
-        if segment.first <= counted.start <= segment.stop:
-            before = subspaces_apart(start, segment.frames[counted.start - segment.first])
-            break
-    combinations, sums, after = Combinations(end, seed), _Sums(ready, counted, kept), None
+    again = next(frame for segment in other.forward() for frame in segment.frames_at(counted.start))
+    before = subspaces_apart(met[0], again)
+    combinations, sums = Combinations(end, seed), _Sums(ready, counted, kept)
     for segment in course.backward():
-        if segment.stop > counted.stop:
-            combinations.converge(segment, counted.stop)
-        after = combinations.disagreement if after is None and segment.first <= counted.stop else after
+        combinations.converge(segment, counted.stop)
         steps = range(max(counted.start - segment.first, 0), min(counted.stop - segment.first, segment.steps))
         if len(steps):
             sums.add(combinations.through(segment, steps), steps)
         advance(there + ready.stop - segment.first)
         if segment.first <= counted.start:
             break
-    return sums.result(history, torch.maximum(before, after if after is not None else before))
+    return sums.result(history, torch.maximum(before, combinations.disagreement))
 
 
 def _course(ready: Prepared, k: int, seed: int) -> Course:

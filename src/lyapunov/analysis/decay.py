@@ -104,12 +104,12 @@ def gradient_decay(
     return GradientDecay(torch.arange(longest + 1), log_norms, torch.tensor([time + 1 for _, time in times]), name)
 
 
-def _core(model: nn.Module, core: str | None) -> tuple[str, nn.Module]:
+def _core(model: nn.Module, core: str | None) -> tuple[str, Any]:
     cores = cores_of(model)
     if not cores:
         raise Unsupported(
-            f"Expected a model with one of PyTorch's recurrent layers or cells, got {type(model).__name__} without. For a step of "
-            "your own, lyapunov.gradient_exponents says what its readout sees."
+            f"Expected a model with one of PyTorch's recurrent layers or cells, got {type(model).__name__} without. For a "
+            "step of your own, lyapunov.gradient_exponents says what its readout sees."
         )
     if core is None and len(cores) > 1:
         raise InvalidInput(f"Expected `core` with several recurrent cores, got none. Choose among {', '.join(cores)}.")
@@ -134,11 +134,13 @@ def _recorded(
     if not isinstance(losses, Tensor) or losses.dim() not in (1, 2):
         got = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
         raise InvalidInput(
-            f"Expected a `loss` that returns (batch, time) losses of every step, or (batch,) of the last, got {got}. Leave the mean "
-            'out (reduction="none").'
+            f"Expected a `loss` that returns (batch, time) losses of every step, or (batch,) of the last, got {got}. Leave the "
+            'mean out (reduction="none").'
         )
     if not states:
-        raise Unsupported("Expected a `loss` that calls the recurrent core, got one that does not. Call it as a module: core(x).")
+        raise Unsupported(
+            "Expected a `loss` that calls the recurrent core, got one that does not. Call it as a module: core(x)."
+        )
     return states, (losses.unsqueeze(1) if losses.dim() == 1 else losses)
 
 
@@ -147,11 +149,13 @@ def _times(losses: Tensor, steps: int, longest: int, starts: int) -> list[tuple[
     columns = losses.shape[1]
     if columns not in (1, steps):
         raise InvalidInput(
-            f"Expected losses (batch, time) of {steps} steps, as many as the core makes, got {tuple(losses.shape)}. Return one per "
-            "step, batch first, or those of the last step, (batch,)."
+            f"Expected losses (batch, time) of {steps} steps, as many as the core makes, got {tuple(losses.shape)}. Return one "
+            "per step, batch first, or those of the last step, (batch,)."
         )
     if longest > steps - 1:
-        raise InvalidInput(f"Expected `lags` below the {steps} steps of the batch, got {longest}. Pass fewer, or longer sequences.")
+        raise InvalidInput(
+            f"Expected `lags` below the {steps} steps of the batch, got {longest}. Pass fewer, or longer sequences."
+        )
     if columns == 1:
         return [(0, steps - 1)]
     count = min(starts, steps - longest)
@@ -177,15 +181,15 @@ def _watched_cell(core: nn.Module, args: Any, kwargs: Any, output: Any, states: 
     return branches
 
 
-def _stepwise(core: nn.Module, args: Any, kwargs: Any, output: Any, states: list[list[Tensor]]) -> Any:
+def _stepwise(core: Any, args: Any, kwargs: Any, output: Any, states: list[list[Tensor]]) -> Any:
     """A layer's output, made again step by step so that every state is there."""
     inputs = args[0] if args else kwargs["input"]
     given = args[1] if len(args) > 1 else kwargs.get("hx")
     if not isinstance(inputs, Tensor) or inputs.dim() != 3 or inputs.dtype not in (torch.float32, torch.float64):
         got = f"{tuple(inputs.shape)} of {inputs.dtype}" if isinstance(inputs, Tensor) else type(inputs).__name__
         raise Unsupported(
-            f"Expected a core that is given padded batches in float32 or float64, got {got}. Measure without packing, in batches, "
-            "and without autocast."
+            f"Expected a core that is given padded batches in float32 or float64, got {got}. Measure without packing, in "
+            "batches, and without autocast."
         )
     system = layer_system(core, Request(inputs, None, None, None, "full", True, inputs.dtype))
     if given is None:
@@ -218,6 +222,6 @@ def _require_equal(made: Tensor, own: Tensor, core: nn.Module) -> None:
     gap, size = float((made - own).detach().abs().max()), float(own.detach().abs().max())
     if not gap <= AGREE * max(size, 1e-30):
         raise Unsupported(
-            f"Expected a {type(core).__name__} that computes as PyTorch's own, got outputs that differ by {gap:.2g}. Write the model "
-            "with a cell that is called step by step."
+            f"Expected a {type(core).__name__} that computes as PyTorch's own, got outputs that differ by {gap:.2g}. Write the "
+            "model with a cell that is called step by step."
         )

@@ -75,6 +75,6 @@ def _counts(k: int) -> tuple[int, ...]:
 def _require_finite(values: tuple[Tensor | None, ...], at: int) -> None:
     if not all(bool(torch.isfinite(value).all()) for value in values if value is not None):
         raise InvalidInput(
-            f"Expected finite exponents and gradients, got NaN or infinity at step {at} of flossing; the weights are as they were "
-            "before it. Floss fewer exponents (k), those that are not lost, or take a smaller learning_rate."
+            f"Expected finite exponents and gradients, got NaN or infinity at step {at} of flossing; the weights are as they "
+            "were before it. Floss fewer exponents (k), those that are not lost, or take a smaller learning_rate."
         )

@@ -21,7 +21,7 @@ class Stretch:
 
 
 class Combinations:
-    """C_t (batch, k, k), upper triangular with columns of length 1: V_t = Q_t C_t are vectors with J_t V_t = V_(t+1) diag e^growth.
+    """C_t (batch, k, k), upper triangular with columns of length 1: V_t = Q_t C_t obey J_t V_t = V_(t+1) diag e^growth.
 
     J_t Q_t = Q_(t+1) R_t, so C_t is R_t^-1 C_(t+1) with its columns brought to length 1. Which C the way back starts from does
     not matter after some steps: two, from different random starts, tell after how many.
@@ -30,15 +30,18 @@ class Combinations:
     def __init__(self, frame: Frame, seed: int) -> None:
         batch, _, k = frame.shape
         self._both = [_random_triangle(k, seed + at).to(frame).expand(batch, -1, -1) for at in range(2)]
+        self.disagreement = self._apart()
+        """(k,): sine of the angle between vectors from the two starts, where they were last together; the largest."""
 
     def converge(self, segment: Segment, down_to: int) -> None:
         """Back through the steps of a segment, to the state before step `down_to` at the earliest; none of it is kept."""
-        for at in reversed(range(max(down_to - segment.first, 0), segment.steps)):
+        steps = range(max(down_to - segment.first, 0), segment.steps)
+        for at in reversed(steps):
             self._both = [_before(segment.factors[at], one)[0] for one in self._both]
+        if len(steps):
+            self.disagreement = self._apart()
 
-    @property
-    def disagreement(self) -> Tensor:
-        """(k,): sine of the angle between vectors from the two starts, the largest over sequences."""
+    def _apart(self) -> Tensor:
         one, other = self._both
         cosines = (one * other).sum(1).abs().clamp(max=1.0)
         return (1 - cosines.square()).sqrt().amax(0)

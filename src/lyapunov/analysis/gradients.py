@@ -85,7 +85,7 @@ class GradientExponents:
     def __repr__(self) -> str:
         starts, batch = self.weights.shape
         title = f"Gradients of {self.system} seen from the readout: {starts} starting times x {batch} sequences, nats per step"
-        rows = [("lag", "exponent", "± error", "reach", "mean square", "variance", "condition")]
+        rows: list[tuple[str, ...]] = [("lag", "exponent", "± error", "reach", "mean square", "variance", "condition")]
         for at, horizon in enumerate(self.horizons):
             leading, error = float(self.exponents[at, 0]), float(self.standard_errors[at, 0])
             reach = number(-1 / leading if leading < 0 else float("inf"), 1)
@@ -113,7 +113,7 @@ def gradient_exponents(
 ) -> GradientExponents:
     """Growth rates of what comes back: frames pulled from the readout at T through J^T, over one or several horizons.
 
-    M_n = W J_T ... J_(T-n+1), with W = d readout / d state at T: C_n R_n = J_(T-n+1)^T C_(n-1), so M_n^T = C_n (R_n ... R_1 R_0),
+    M_n = W J_T ... J_(T-n+1), with W = d readout / d state at T: C_n R_n = J_(T-n+1)^T C_(n-1), so M_n^T = C_n (R_n ... R_0),
     and its singular values are those of the accumulated triangle: not its diagonals, which are right only after many steps.
 
     A direction that the readout cannot see (a saturated cell of an LSTM) has no part in it, however long the state keeps it.
@@ -200,9 +200,7 @@ def _groups(ready: Prepared, seen: Seen, times: list[int], longest: int) -> Iter
         yield group, states
 
 
-def _pulled_back(
-    ready: Prepared, seen: Seen, group: list[int], states: dict[int, State], horizons: tuple[int, ...]
-) -> Tensor:
+def _pulled_back(ready: Prepared, seen: Seen, group: list[int], states: dict[int, State], horizons: tuple[int, ...]) -> Tensor:
     """(1 + horizons, group x batch, r): ln of the singular values of the readout itself and at every horizon."""
     system, drive = ready.system, ready.problem.sequences
     frame, triangle = seen.frame(joined([states[t] for t in group]))

@@ -56,7 +56,6 @@ def growth(
     Source: docs/theory.md, from the derivative of ln det.
     """
     request = Request(inputs, state, steps, lengths, "full", True, dtype, carried)
-    settle = _checks.whole_number(settle, "settle", least=0)
     differentiated = torch.is_grad_enabled()
     with prepared(system, request, settle=settle, check=check, graph=True) as ready:
         run = _Run.of(ready, _sums(k, ready.size), ready.aligned(align), seed, fixed=fixed_trajectory)
@@ -85,13 +84,13 @@ class _Grown(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:  # pyrefly: ignore[bad-override]
         if [weight._version for weight in ctx.weights] != ctx.versions:
             raise RuntimeError(
                 "Expected weights as they were when `growth` was computed, got changed ones. Call backward() before the "
                 "optimizer's step."
             )
-        return None, None, *ctx.run.gradient(cotangents[0], ctx.weights)
+        return None, None, *ctx.run.gradient(grad_outputs[0], ctx.weights)
 
 
 @dataclass
@@ -130,8 +129,8 @@ class _Run:
         total = self.ready.like.new_zeros(len(self.sums))
         for segment in self.course.forward():
             total = total + self._grown(segment)
-            if segment.frames and segment.first <= self.start <= segment.stop:
-                self.aligned = segment.frames[self.start - segment.first]
+            for frame in segment.frames_at(self.start):
+                self.aligned = frame
             self.ended = segment.frames[-1] if segment.frames else None
         return total / self.counted
 

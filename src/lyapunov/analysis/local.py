@@ -31,7 +31,7 @@ class Growth(NamedTuple):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LocalExponents:
-    """growth (batch, steps, k): ln R_ii of each step, nats, so that its mean over time is the i-th exponent; NaN before `first`.
+    """growth (batch, steps, k): ln R_ii of each step, nats, the i-th exponent being its mean over time; NaN before `first`.
 
     Step t is the one that input t drives. The first column grows with the direction that has grown most so far; the sum of the
     first j is how their volume grows.

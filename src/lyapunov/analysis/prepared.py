@@ -1,4 +1,4 @@
-"""What every analysis along a trajectory starts from: one system with one frame, its inputs, and its state once it has settled."""
+"""What every analysis along a trajectory starts from: a system with one frame, its inputs, and a state that has settled."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -78,7 +78,7 @@ def prepared(
             with torch.no_grad():
                 if check:
                     check_contract(problem.system, problem.state, problem.sequences.at(0), problem.sequences.at(1))
-                settled, state = settled_state(problem.system, problem.sequences, problem.state, settle, workers)
+                settled, state = _settled(problem, settle, workers)
             steps = problem.sequences.steps + (settled if problem.sequences.values is None else 0)
             yield Prepared(problem, state, settled, steps, workers)
 
@@ -89,3 +89,15 @@ def _one_frame(problem: Problem) -> None:
             "Expected one core whose layers drive each other as they are, got several with something between them. Pick one: "
             "captured.core(name); or write a step of all of them as step(state, x), and pass that."
         )
+
+
+def _settled(problem: Problem, settle: int | None, workers: Workers) -> tuple[int, State]:
+    drive = problem.sequences
+    steps = drive.steps if drive.lengths is None else int(drive.lengths.median())
+    given = None if settle is None else _checks.whole_number(settle, "settle", least=0)
+    if given is not None and drive.values is not None and given >= drive.steps:
+        raise InvalidInput(
+            f"Expected `inputs` longer than settle = {given}, got {drive.steps} steps. Pass longer sequences, or a smaller "
+            "settle."
+        )
+    return settled_state(problem.system, drive, problem.state, given, steps // 4, workers)

@@ -22,7 +22,8 @@ class Seen:
     """A readout as a function of a system's state. `outputs`: how many numbers it gives of one sequence."""
 
     def __init__(self, readout: Readout, ready: Prepared) -> None:
-        self._system, self._call = ready.system, None
+        self._system = ready.system
+        self._call: CastCall | None = None
         self._read = self._chosen(readout, ready)
         with self.running():
             shown = self._read(ready.state)
@@ -45,7 +46,7 @@ class Seen:
         def read(vector: Tensor) -> Tensor:
             return self._read(self._system.with_vector(state, vector))
 
-        shown, backward = vjp(read, self._system.vector(state))
+        shown, backward, *_ = vjp(read, self._system.vector(state))
         outputs = torch.eye(self.outputs, dtype=shown.dtype, device=shown.device)
         transposed = vmap(lambda output: backward(output.expand_as(shown))[0], out_dims=-1)(outputs)
         u, s, _ = torch.linalg.svd(transposed, full_matrices=False)

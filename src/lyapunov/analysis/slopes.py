@@ -53,8 +53,8 @@ def slope(lags: Tensor, values: Tensor, weights: Tensor, first: int | None, last
     chosen = (lags >= (lags.min() if first is None else first)) & (lags <= (lags.max() if last is None else last))
     if int(chosen.sum()) < 2:
         raise InvalidInput(
-            f"Expected at least two lags from {first} to {last}, got {lags[chosen].tolist()} of {_listed(lags)}. Choose a wider span, "
-            "or compute more lags."
+            f"Expected at least two lags from {first} to {last}, got {lags[chosen].tolist()} of {_listed(lags)}. Choose a "
+            "wider span, or compute more lags."
         )
     lags, values = lags[chosen].double(), values[chosen]
     bad = ~torch.isfinite(values[:, weights > 0]).all(-1)

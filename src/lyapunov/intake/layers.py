@@ -10,7 +10,7 @@ from torch.utils._pytree import tree_flatten
 from lyapunov import _checks
 from lyapunov._shapes import State
 from lyapunov.errors import InvalidInput, Unsupported
-from lyapunov.intake.inputs import Sequences, cast, unpack
+from lyapunov.intake.inputs import cast, unpack
 from lyapunov.intake.problem import Problem, Request, compute_device, same_device, sequences_of, state_batch
 from lyapunov.systems import GRU, LSTM, RNN, CoupledStack, Layer, Stack, System, evaluating
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
+from lyapunov import _checks
 from lyapunov._optional import needed
+from lyapunov.analysis import CovariantVectors, GradientDecay, GradientExponents, LocalExponents
 from lyapunov.estimate import Spectrum
 from lyapunov.report import series
 from lyapunov.report.series import Association, Band
@@ -181,6 +183,89 @@ def association(found: Association, ax: "Axes", *, label: str) -> "Axes":
     ax.set_xlabel(label)
     ax.set_ylabel(f"least {found.loss} loss")
     ax.set_title(found.in_words())
+    return ax
+
+
+def gradient_decay(
+    ax: "Axes",
+    *,
+    measured: GradientDecay | None = None,
+    predicted: GradientExponents | None = None,
+    exponents: Mapping[str, float] | None = None,
+) -> "Axes":
+    """How gradients decay with the lag, relative to lag 0: measured, as seen from the readout, and as exponents alone say."""
+    longest = 0
+    if measured is not None:
+        mean, error = measured.mean - measured.mean[0], 2 * measured.standard_errors
+        (line,) = ax.plot(measured.lags, mean, label="gradients of the loss, measured")
+        ax.fill_between(measured.lags, mean - error, mean + error, color=line.get_color(), alpha=0.25, linewidth=0)
+        longest = int(measured.lags[-1])
+    if predicted is not None:
+        lags = torch.tensor((0, *predicted.horizons))
+        decays = predicted.exponents[:, 0] * lags[1:]
+        ax.plot(lags, torch.cat([torch.zeros(1), decays]), marker="o", markersize=3, label="seen from the readout")
+        longest = max(longest, int(lags[-1]))
+    for (name, exponent), dash in zip((exponents or {}).items(), _DASHES[1:] * len(exponents or {}), strict=False):
+        ax.plot([0, longest], [0, exponent * longest], color="0.4", linestyle=dash, label=f"{name}: {exponent:.3g}")
+    ax.set_xlabel("lag (steps)")
+    ax.set_ylabel("ln of the gradient, relative to lag 0")
+    ax.legend(frameon=False, fontsize="small")
+    return ax
+
+
+def participation(vectors: CovariantVectors, ax: "Axes") -> "Axes":
+    """What carries each covariant vector: mean squared components by row, layers and parts of the state told apart by lines."""
+    rows, count = vectors.participation.shape
+    mesh = ax.pcolormesh(range(1, count + 2), range(rows + 1), vectors.participation, cmap="viridis")
+    names = [f"layer {label.layer} {label.part}" for label in vectors.labels]
+    edges = [0, *(at for at in range(1, rows) if names[at] != names[at - 1]), rows]
+    for edge in edges[1:-1]:
+        ax.axhline(edge, color="white", linewidth=0.8)
+    ax.set_yticks([(one + two) / 2 for one, two in pairwise(edges)], [names[edge] for edge in edges[:-1]])
+    ax.invert_yaxis()
+    ax.set_xlabel("covariant vector")
+    ax.figure.colorbar(mesh, ax=ax, label="mean squared component")
+    return ax
+
+
+def under_text(
+    local: LocalExponents,
+    text: Sequence[str],
+    ax: "Axes",
+    *,
+    sequence: int = 0,
+    column: int = 0,
+    start: int | None = None,
+    lines: int = 6,
+    width: int = 60,
+) -> "Axes":
+    """Growth step by step under the text that drives it: red where small changes grow, blue where they are forgotten.
+
+    text: a string, or the name of each step's input, one per step of the sequence. start: the first step shown (None: the first
+    with a number). Below each line its growth, the dashed line at zero.
+    """
+    from matplotlib import colormaps
+    from matplotlib.patches import Rectangle
+
+    _checks.length(text, local.growth.shape[1], "text", "One character, or one name, per step")
+    first = local.first if start is None else start
+    grown = local.growth[sequence, first : first + lines * width, column]
+    most = float(grown.abs().nan_to_num(0.0).quantile(0.98)) or 1.0
+    scaled = (grown / most).clamp(-1, 1).nan_to_num(0.0)
+    for at, value in enumerate(scaled.tolist()):
+        line, place = divmod(at, width)
+        ax.add_patch(Rectangle((place, -2 * line - 1), 1, 1, color=colormaps["RdBu_r"](0.5 + 0.45 * value), linewidth=0))
+        shown = {"\n": "\u21b5", " ": "\u00b7"}.get(text[first + at], text[first + at])
+        ax.text(place + 0.5, -2 * line - 0.55, shown, ha="center", va="center", family="monospace", fontsize=8)
+    for line, part in enumerate(scaled.split(width)):
+        zero = -2 * line - 1.5
+        ax.step(range(len(part) + 1), torch.cat([part, part[-1:]]) * 0.4 + zero, where="post", color="0.3", linewidth=0.8)
+        ax.plot([0, len(part)], [zero, zero], color="0.6", linewidth=0.5, linestyle=":")
+    ax.set_xlim(0, width)
+    ax.set_ylim(-2 * len(scaled.split(width)), 0)
+    ax.set_yticks([])
+    ax.set_xticks([])
+    ax.set_xlabel(f"growth by step: red and up grows, blue and down forgets; full height is {most:.2g} nats")
     return ax
 
 

@@ -14,8 +14,6 @@ class Drive(Protocol):
     """What drives a run."""
 
     @property
-    def steps(self) -> int: ...  # noqa: D102
-    @property
     def batch(self) -> int: ...  # noqa: D102
     @property
     def lengths(self) -> Tensor | None: ...  # noqa: D102

@@ -26,8 +26,8 @@ SHORTEST = 64
 class Segment:
     """Some steps in a row, from step `first` on, with the `inputs` of each.
 
-    `states`: before each step, and after the last. `frames`: orthonormal, likewise; `factors`: the R (batch, k, k) of each step,
-    J Q_before = Q_after R. Both empty where only the state was followed.
+    `states`: before each step, and after the last. `frames`: orthonormal, likewise; `factors`: the R (batch, k, k) of each
+    step, J Q_before = Q_after R. Both empty where only the state was followed.
     """
 
     first: int
@@ -47,6 +47,10 @@ class Segment:
         """The step after the last one."""
         return self.first + self.steps
 
+    def frames_at(self, t: int) -> list[Frame]:
+        """The frame before step t, or after the last one; none where that is in another segment."""
+        return self.frames[t - self.first : t - self.first + 1] if t >= self.first else []
+
     def pull(self, at: int, frame: Frame) -> Frame:
         """J^T @ frame of its step number `at`; sequences that have ended keep theirs."""
         return self._pull(at, frame)
@@ -59,7 +63,14 @@ class Course:
     """
 
     def __init__(
-        self, system: System, drive: Drive, state: State, steps: range, *, frame: Frame | None = None, segment: int | None = None
+        self,
+        system: System,
+        drive: Drive,
+        state: State,
+        steps: range,
+        *,
+        frame: Frame | None = None,
+        segment: int | None = None,
     ) -> None:
         self._system, self._drive, self._steps = system, drive, steps
         self._size = segment or max(SHORTEST, math.isqrt(len(steps)))
@@ -103,9 +114,7 @@ class Course:
             return self._traced(self._system, first, inputs, state, frame)
         return self._stepped(first, inputs, state, frame)
 
-    def _traced(
-        self, system: ClosedForm, first: int, inputs: list[Input], state: State, frame: Frame | None
-    ) -> Segment:
+    def _traced(self, system: ClosedForm, first: int, inputs: list[Input], state: State, frame: Frame | None) -> Segment:
         """The Jacobians of all steps at once."""
         states, tangent = system.trace(state, inputs, lambda new, old, at: self._alive(new, old, first + at))
         jacobians = [tangent.part(slice(at * self._drive.batch, (at + 1) * self._drive.batch)) for at in range(len(inputs))]
@@ -143,13 +152,12 @@ class Course:
 
 
 def settled_state(
-    system: System, drive: Drive, state: State, settle: int | None, workers: Workers
+    system: System, drive: Drive, state: State, settle: int | None, limit: int, workers: Workers
 ) -> tuple[int, State]:
-    """The steps that a state settles for, None: found in the data within a quarter of the inputs; and where it gets to."""
+    """The steps that a state settles for, None: found in the data, at most `limit`; and where it gets to."""
     transport = Transport(system, drive, workers)
     if settle is None:
-        steps = drive.steps if drive.lengths is None else int(drive.lengths.median())
-        settle, _ = settled_after(system, drive, transport.step, state, steps // 4)
+        settle, _ = settled_after(system, drive, transport.step, state, limit)
     for t in range(settle):
         state = transport.step(state, t)
     return settle, state
@@ -160,7 +168,7 @@ def _diverged(segment: Segment) -> Diverged:
     at = segment.first + (sound.index(False) - 1 if False in sound else segment.steps - 1)
     what = "state" if False in sound else "frame"
     return Diverged(
-        f"Expected a finite {what}, got NaN or infinity by step {at} (from 0). The map does not stay bounded from this state on "
-        "these inputs: check the weights, the scale of the inputs, the step size.",
+        f"Expected a finite {what}, got NaN or infinity by step {at} (from 0). The map does not stay bounded from this state "
+        "on these inputs: check the weights, the scale of the inputs, the step size.",
         step=at,
     )
