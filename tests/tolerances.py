@@ -16,6 +16,10 @@ Z = 4.0
 """Standard errors within which a statistical estimate must hold the truth; seeds are fixed."""
 NAIVE = 1e-9
 """The same frames by another way: reverse mode and NumPy's QR, over some twenty steps."""
+GRADIENTS = 1e-10
+"""The gradient of a sum of exponents by two sweeps against autograd through the QR, relative."""
+DIFFERENCES = 1e-6
+"""A central difference of a smooth function against its derivative, relative."""
 RECURRENCE = 2e-3
 """What a finite run may miss through its first and last frame: of order 1 / steps."""
 MEAN_FIELD_LARGEST = 0.005

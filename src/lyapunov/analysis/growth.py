@@ -11,6 +11,7 @@ from torch import Tensor
 from lyapunov import _checks
 from lyapunov.analysis.adjoint import Adjoint, Sensitivity, leaves_of
 from lyapunov.analysis.prepared import Prepared, prepared
+from lyapunov.errors import InvalidInput
 from lyapunov.intake import Request
 from lyapunov.systems import System
 from lyapunov.tangent import Course, Segment, Workers, random_frame
@@ -62,6 +63,11 @@ def growth(
         weights = run.weights() if differentiated else []
         with torch.no_grad():
             value = run.value()
+    if weights and not bool(torch.isfinite(value).all()):
+        raise InvalidInput(
+            f"Expected sums of exponents that have a derivative, got {value.tolist()} for k = {list(run.sums)}: a direction is "
+            "lost. Pass a smaller k; `lyapunov.spectrum(...).rank` says how many there are."
+        )
     if weights:
         value = _Grown.apply(run, value, *weights)
     return value if isinstance(k, Sequence) else value[0]

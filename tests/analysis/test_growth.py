@@ -1,0 +1,264 @@
+"""Sums of exponents one can differentiate: their values, and their gradients against autograd and finite differences."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations
+from torch.utils._pytree import tree_map
+
+import lyapunov
+from cases import drawn, request, seeded
+from lyapunov.intake import recognize
+from lyapunov.tangent import random_frame
+from tolerances import DIFFERENCES, GRADIENTS
+
+INPUTS, UNITS, STEPS = 3, 5, 30
+X = drawn(2, STEPS, INPUTS, seed=1)
+LIKE = torch.empty(0, dtype=torch.float64)
+SYSTEMS = {
+    "RNN": seeded(nn.RNN, INPUTS, UNITS, batch_first=True, scale=2.0),
+    "RNN-relu": seeded(nn.RNN, INPUTS, UNITS, batch_first=True, nonlinearity="relu", scale=2.0),
+    "GRU": seeded(nn.GRU, INPUTS, UNITS, batch_first=True, scale=2.0),
+    "LSTM": seeded(nn.LSTM, INPUTS, UNITS, batch_first=True, scale=2.0),
+    "LSTM-proj": seeded(nn.LSTM, INPUTS, UNITS, batch_first=True, proj_size=2, scale=2.0),
+    "GRU-stack": seeded(nn.GRU, INPUTS, UNITS, num_layers=2, batch_first=True, scale=2.0),
+    "LSTM-stack": seeded(nn.LSTM, INPUTS, UNITS, num_layers=2, batch_first=True, scale=2.0),
+}
+with torch.no_grad():
+    SYSTEMS["RNN-relu"].bias_hh_l0.add_(4.0)  # enough active units for directions to be left
+every_system = pytest.mark.parametrize("name", SYSTEMS)
+
+
+def through_qr(system: Any, inputs: Tensor, k: int, *, align: int = 0, fixed: bool = False, lengths=None, **given) -> Tensor:
+    """The same sum with every frame in the graph: PyTorch's derivative of the QR factorisation."""
+    problem = recognize(system, request(inputs, given.get("state"), torch.float64, coupled=True, carried=given.get("carried")))
+    state, size = problem.state, problem.system.tangent_size
+    frame = random_frame(size, k, batch=len(inputs), seed=0, block=0, like=LIKE)
+    lengths = torch.full((len(inputs),), inputs.shape[1]) if lengths is None else torch.as_tensor(lengths)
+    total: Any = 0.0
+    with problem.system.running():
+        for t in range(inputs.shape[1]):
+            state, moved = problem.system.push(state, problem.sequences.at(t), frame)
+            state = tree_map(lambda leaf: leaf.detach(), state) if fixed else state
+            frame, upper = torch.linalg.qr(moved)
+            grown = upper.diagonal(dim1=-2, dim2=-1).abs().log().sum(-1)
+            total = total + (grown * ((lengths > t) & (t >= align))).sum()
+    return total / float((lengths - align).clamp(min=0).sum())
+
+
+def gradient(value: Tensor, module: nn.Module) -> Tensor:
+    weights = list(module.parameters())
+    found = torch.autograd.grad(value, weights, allow_unused=True)
+    return torch.cat([torch.zeros_like(w).flatten() if g is None else g.flatten() for w, g in zip(weights, found, strict=True)])
+
+
+def assert_same_gradient(one: Tensor, other: Tensor) -> None:
+    assert float((one - other).norm()) <= GRADIENTS * float(other.norm())
+    assert float(other.norm()) > 1e-3
+
+
+@every_system
+@pytest.mark.parametrize(("align", "fixed"), [(0, False), (6, False), (0, True)], ids=["plain", "aligned", "fixed"])
+def test_value_and_gradient_are_those_through_the_qr(name: str, align: int, fixed: bool) -> None:
+    module = SYSTEMS[name]
+    mine = lyapunov.growth(module, X, 2, align=align, fixed_trajectory=fixed)
+    plain = through_qr(module, X, 2, align=align, fixed=fixed)
+    torch.testing.assert_close(mine, plain, rtol=GRADIENTS, atol=0)
+    assert_same_gradient(gradient(mine, module), gradient(plain, module))
+
+
+def test_a_long_course_of_many_segments_has_the_same_gradient() -> None:
+    module, long = SYSTEMS["GRU"], drawn(2, 300, INPUTS, seed=3)
+    mine, plain = lyapunov.growth(module, long, 3, align=70), through_qr(module, long, 3, align=70)
+    assert_same_gradient(gradient(mine, module), gradient(plain, module))
+
+
+@every_system
+def test_gradient_is_a_finite_difference(name: str) -> None:
+    module, step = SYSTEMS[name], 1e-5
+    direction = [drawn(*weight.shape, seed=9) for weight in module.parameters()]
+
+    def moved(by: float) -> float:
+        with torch.no_grad():
+            for weight, along in zip(module.parameters(), direction, strict=True):
+                weight.add_(by * along)
+            value = float(lyapunov.growth(module, X, 2))
+            for weight, along in zip(module.parameters(), direction, strict=True):
+                weight.sub_(by * along)
+        return value
+
+    slope = (moved(step) - moved(-step)) / (2 * step)
+    along = torch.cat([part.flatten() for part in direction])
+    exact = float(gradient(lyapunov.growth(module, X, 2), module) @ along)
+    assert slope == pytest.approx(exact, rel=DIFFERENCES)
+
+
+@pytest.mark.parametrize("name", ["RNN", "GRU", "LSTM", "GRU-stack"])
+def test_all_exponents_are_the_volume_and_so_is_their_gradient(name: str) -> None:
+    """Without a frame, against one of all columns."""
+    module = SYSTEMS[name]
+    size = lyapunov.spectrum(module, X, k=1).settings.size
+    mine, plain = lyapunov.growth(module, X), through_qr(module, X, size)
+    torch.testing.assert_close(mine, plain, rtol=GRADIENTS, atol=0)
+    assert_same_gradient(gradient(mine, module), gradient(plain, module))
+
+
+def test_several_sums_come_from_the_same_sweeps() -> None:
+    module = SYSTEMS["LSTM"]
+    together = lyapunov.growth(module, X, (1, 2, 4), align=5)
+    for at, k in enumerate((1, 2, 4)):
+        alone = lyapunov.growth(module, X, k, align=5)
+        torch.testing.assert_close(together[at], alone, rtol=GRADIENTS, atol=0)
+    weighted = gradient((together * torch.tensor([1.0, -2.0, 0.5])).sum(), module)
+    parts = [gradient(lyapunov.growth(module, X, k, align=5), module) for k in (1, 2, 4)]
+    assert_same_gradient(weighted, parts[0] - 2 * parts[1] + 0.5 * parts[2])
+
+
+def test_sequences_of_different_length_are_pooled() -> None:
+    module, lengths = SYSTEMS["RNN"], [STEPS, 17]
+    mine = lyapunov.growth(module, X, 2, align=4, lengths=lengths)
+    plain = through_qr(module, X, 2, align=4, lengths=lengths)
+    torch.testing.assert_close(mine, plain, rtol=GRADIENTS, atol=0)
+    assert_same_gradient(gradient(mine, module), gradient(plain, module))
+
+
+def test_the_value_is_the_spectrums_sum() -> None:
+    module = SYSTEMS["LSTM-stack"]
+    spectrum = lyapunov.spectrum(module, X, k=3, settle=0, align=0, qr_every=1, coupled=True)
+    torch.testing.assert_close(lyapunov.growth(module, X, 3).detach(), spectrum.exponents.sum(), rtol=1e-10, atol=0)
+
+
+class Cell(nn.Module):
+    """A user's own cell."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.Linear(UNITS + INPUTS, UNITS)
+
+    def forward(self, state: Tensor, x: Tensor) -> Tensor:
+        return 0.5 * state + torch.tanh(self.mix(torch.cat([state, x], dim=-1)))
+
+
+CELL = seeded(Cell, scale=1.5)
+
+
+def _carried(state: Tensor, x: Tensor, mean: Tensor) -> tuple[Tensor, Tensor]:
+    new = CELL(state, x) - mean
+    return new, 0.5 * mean + 0.1 * new
+
+
+def _turning(state: Tensor, x: Tensor) -> Tensor:
+    return torch.complex(CELL(state.real, x), 0.7 * state.imag + torch.sin(state.real))
+
+
+@pytest.mark.parametrize(
+    ("step", "given"),
+    [
+        (CELL, {"state": drawn(2, UNITS, seed=4)}),
+        (_carried, {"state": drawn(2, UNITS, seed=4), "carried": drawn(2, UNITS, seed=5)}),
+        (_turning, {"state": torch.complex(drawn(2, UNITS, seed=4), drawn(2, UNITS, seed=5))}),
+    ],
+    ids=["module", "carried", "complex"],
+)
+def test_any_step_has_a_gradient(step: Callable[..., Any], given: dict[str, Any]) -> None:
+    mine, plain = lyapunov.growth(step, X, 2, **given), through_qr(step, X, 2, **given)
+    torch.testing.assert_close(mine, plain, rtol=GRADIENTS, atol=0)
+    assert_same_gradient(gradient(mine, CELL), gradient(plain, CELL))
+
+
+def test_gradients_reach_what_the_weights_are_made_from() -> None:
+    module = parametrizations.orthogonal(seeded(nn.RNN, INPUTS, UNITS, batch_first=True, scale=1.0), "weight_hh_l0")
+    mine, plain = lyapunov.growth(module, X, 2), through_qr(module, X, 2)
+    assert_same_gradient(gradient(mine, module), gradient(plain, module))
+
+
+def test_float32_modules_get_their_gradient_in_float32() -> None:
+    module = seeded(nn.GRU, INPUTS, UNITS, batch_first=True).float()
+    (value := lyapunov.growth(module, X.float(), 2)).backward()
+    assert value.dtype == torch.float64
+    assert all(weight.grad is not None and weight.grad.dtype == torch.float32 for weight in module.parameters())
+
+
+def test_without_gradients_there_is_no_graph() -> None:
+    with torch.no_grad():
+        assert not lyapunov.growth(SYSTEMS["RNN"], X, 2).requires_grad
+    frozen = seeded(nn.RNN, INPUTS, UNITS, batch_first=True).requires_grad_(False)
+    assert not lyapunov.growth(frozen, X, 2).requires_grad
+
+
+def test_weights_that_moved_before_backward_are_refused() -> None:
+    module = seeded(nn.RNN, INPUTS, UNITS, batch_first=True)
+    value = lyapunov.growth(module, X, 2)
+    with torch.no_grad():
+        module.weight_hh_l0.mul_(0.5)
+    with pytest.raises(RuntimeError, match="Call backward"):
+        value.backward()
+
+
+def test_a_lost_direction_has_no_derivative() -> None:
+    module = seeded(nn.RNN, INPUTS, UNITS, batch_first=True, nonlinearity="relu")
+    with torch.no_grad():
+        module.weight_hh_l0[:, 1:] = 0.0
+        assert float(lyapunov.growth(module, X, 2)) == -torch.inf
+    with pytest.raises(lyapunov.InvalidInput, match="a direction is lost. Pass a smaller k"):
+        lyapunov.growth(module, X, 2)
+
+
+def test_settling_moves_the_start_and_is_not_differentiated() -> None:
+    module = SYSTEMS["RNN"]
+    state = recognize(module, request(X, None, torch.float64)).state
+    problem = recognize(module, request(X, state.unsqueeze(0), torch.float64))
+    for t in range(5):
+        state = problem.system.step(state, problem.sequences.at(t)).detach()
+    one = lyapunov.growth(module, X, 2, settle=5)
+    other = lyapunov.growth(module, X[:, 5:], 2, state=state.unsqueeze(0))
+    assert_same_gradient(gradient(one, module), gradient(other, module))
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"k": 6}, "from 1 to 5"),
+        ({"k": (2, 1)}, "ascending order"),
+        ({"k": ()}, "numbers of exponents"),
+        ({"k": 1, "align": STEPS}, "none is left to count"),
+        ({"k": 1, "settle": STEPS}, "longer than settle"),
+    ],
+)
+def test_what_cannot_be_used_is_said(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(lyapunov.InvalidInput, match=words):
+        lyapunov.growth(SYSTEMS["RNN"], X, **given)
+
+
+MEASURE = """
+import resource, sys, torch
+sys.path.insert(0, "tests/analysis"); sys.path.insert(0, "tests")
+torch.set_num_threads(1)
+import lyapunov
+from test_growth import drawn, seeded, through_qr
+from torch import nn
+module, inputs = seeded(nn.LSTM, 4, 32, batch_first=True, scale=1.0), drawn(4, 2000, 4, seed=1)
+warm = inputs[:, :20]
+for run in (lyapunov.growth, through_qr):
+    run(module, warm, 8).backward()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+{run}(module, inputs, 8).backward()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def test_memory_of_a_long_backward_is_less_than_a_third_of_that_through_the_qr() -> None:
+    """At T = 2000: what the process grows by, in kilobytes."""
+    grown = [_grown(run) for run in ("lyapunov.growth", "through_qr")]
+    assert grown[0] <= grown[1] / 3
+    assert grown[1] > 50_000  # so that the comparison is of something
+
+
+def _grown(run: str) -> int:
+    done = subprocess.run([sys.executable, "-c", MEASURE.format(run=run)], capture_output=True, text=True, check=True)
+    return int(done.stdout.split()[-1])
