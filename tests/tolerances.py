@@ -18,6 +18,10 @@ NAIVE = 1e-9
 """The same frames by another way: reverse mode and NumPy's QR, over some twenty steps."""
 GRADIENTS = 1e-10
 """The gradient of a sum of exponents by two sweeps against autograd through the QR, relative."""
+DENSE = 1e-9
+"""ln of singular values of a product by frames against those of the dense product, down to a condition of 1e5."""
+COVARIANCE = 1e-8
+"""A covariant vector pushed through a step against the next one, float64."""
 DIFFERENCES = 1e-6
 """A central difference of a smooth function against its derivative, relative."""
 RECURRENCE = 2e-3

@@ -11,6 +11,10 @@ from lyapunov.errors import InvalidInput
 from lyapunov.tangent import Segment
 
 
+ROUNDING = 64
+"""In units of the last place: what remains of a column that lies in the span of those before it."""
+
+
 @dataclass(frozen=True)
 class Stretch:
     """Covariant vectors along a segment: `vectors` (steps + 1, batch, n, k), one per state, and `growth` (steps, batch, k)."""
@@ -81,13 +85,15 @@ def subspaces_apart(one: Frame, other: Frame) -> Tensor:
 
 
 def require_directions(segments: Iterator[Segment]) -> Iterator[Segment]:
-    """Segments as they are; raises InvalidInput once a column has no direction of its own."""
+    """Segments as they are; raises InvalidInput once what remains of a column is rounding of the longest up to it."""
     for segment in segments:
-        smallest = torch.stack([factor.diagonal(dim1=-2, dim2=-1).amin(0) for factor in segment.factors]).amin(0)
-        lost = torch.nonzero(smallest <= torch.finfo(smallest.dtype).tiny)
+        factors = torch.stack(segment.factors)
+        lengths = torch.linalg.vector_norm(factors, dim=-2).cummax(-1).values
+        share = (factors.diagonal(dim1=-2, dim2=-1) / lengths).amin((0, 1))
+        lost = torch.nonzero(~(share > ROUNDING * torch.finfo(share.dtype).eps))
         if lost.numel():
             raise InvalidInput(
-                f"Expected directions that are not lost, got the {int(lost[0]) + 1}. of {len(smallest)} lost by step "
-                f"{segment.stop}: it has no covariant vector. Pass k={int(lost[0])} or fewer."
+                f"Expected directions that are not lost, got number {int(lost[0]) + 1} of {len(share)} lost, or too small beside the "
+                f"others to be computed, by step {segment.stop}: it has no covariant vector. Pass k={int(lost[0])} or fewer."
             )
         yield segment
