@@ -110,3 +110,52 @@ def test_lost_directions_leave_a_gap() -> None:
         module.weight_hh_l0.zero_()
     axes = plots.spectrum(lyapunov.spectrum(module, INPUTS, linearization="hidden"), Figure().subplots())
     assert len(axes.lines[0].get_ydata()) == 0
+
+
+def _gradients():
+    torch_loss = nn.functional.mse_loss
+    model = seeded(nn.LSTM, 4, 6, batch_first=True)
+    targets = drawn(3, 60, 6, seed=3)
+    measured = lyapunov.gradient_decay(
+        model, lambda m, x: torch_loss(m(x)[0], targets, reduction="none").sum(-1), INPUTS, lags=20, starts=10
+    )
+    return measured, lyapunov.gradient_exponents(model, INPUTS, horizon=(5, 10, 20), starts=5)
+
+
+def test_gradients_are_drawn_from_lag_zero_on() -> None:
+    measured, predicted = _gradients()
+    axes = plots.gradient_decay(Figure().subplots(), measured=measured, predicted=predicted, exponents={"full": -0.3})
+    curve, seen, line = axes.lines
+    assert curve.get_ydata().tolist() == pytest.approx((measured.mean - measured.mean[0]).tolist())
+    expected = [0.0, *(float(rate) * lag for rate, lag in zip(predicted.exponents[:, 0], (5, 10, 20), strict=True))]
+    assert seen.get_ydata().tolist() == pytest.approx(expected)
+    assert list(line.get_ydata()) == pytest.approx([0.0, -6.0])
+    assert [text.get_text() for text in axes.get_legend().get_texts()][-1] == "full: -0.3"
+    assert len(plots.gradient_decay(Figure().subplots(), predicted=predicted).lines) == 1
+
+
+def test_participation_is_a_map_with_its_parts_named() -> None:
+    found = lyapunov.covariant_vectors(seeded(nn.LSTM, 4, 3, num_layers=2, batch_first=True), drawn(2, 300, 4, seed=5), k=3)
+    axes = plots.participation(found, Figure().subplots())
+    assert [label.get_text() for label in axes.get_yticklabels()] == [
+        "layer 0 h",
+        "layer 0 c",
+        "layer 1 h",
+        "layer 1 c",
+    ]
+    assert axes.collections[0].get_array().flatten().tolist() == pytest.approx(found.participation.flatten().tolist())
+
+
+def test_growth_stands_under_the_text_that_drives_it() -> None:
+    local = lyapunov.local_exponents(seeded(nn.RNN, 4, 6, batch_first=True), INPUTS, settle=2, align=3)
+    text = "ab\n " * 15
+    axes = plots.under_text(local, text, Figure().subplots(), lines=2, width=20)
+    letters = [one.get_text() for one in axes.texts]
+    assert len(letters) == len(axes.patches) == 40
+    assert letters[:4] == ["b", "↵", "·", "a"]
+    values = local.growth[0, 5:45, 0]
+    reds = torch.tensor([patch.get_facecolor()[0] - patch.get_facecolor()[2] for patch in axes.patches])
+    clear = values.abs() > 0.2 * values.abs().max()
+    assert bool((reds[clear] > 0).eq(values[clear] > 0).all())
+    with pytest.raises(lyapunov.InvalidInput, match="One character, or one name, per step"):
+        plots.under_text(local, "short", Figure().subplots())

@@ -45,9 +45,7 @@ def test_the_way_back_is_the_way_there(kind: str, segment: int) -> None:
 
 def test_segments_of_any_length_are_the_same_course() -> None:
     problem = problem_of("LSTM")
-    short, long = (
-        [factor for one in course(problem, segment).forward() for factor in one.factors] for segment in (4, STEPS)
-    )
+    short, long = ([factor for one in course(problem, segment).forward() for factor in one.factors] for segment in (4, STEPS))
     for one, two in zip(short, long, strict=True):
         torch.testing.assert_close(one, two, rtol=0, atol=ROUNDING)
 

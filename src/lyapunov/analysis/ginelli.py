@@ -10,7 +10,6 @@ from lyapunov._shapes import Frame
 from lyapunov.errors import InvalidInput
 from lyapunov.tangent import Segment
 
-
 ROUNDING = 64
 """In units of the last place: what remains of a column that lies in the span of those before it."""
 
