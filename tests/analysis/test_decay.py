@@ -154,7 +154,7 @@ def test_gradients_below_the_dtype_have_no_slope() -> None:
     data = (DATA[0].float(), DATA[1])
     found = lyapunov.gradient_decay(model, loss, data, lags=20)
     assert bool(found.log_norms[-1].isneginf().all())
-    with pytest.raises(lyapunov.InvalidInput, match="model.double"):
+    with pytest.raises(lyapunov.InvalidInput, match=r"model\.double"):
         found.slope()
     assert lyapunov.gradient_decay(model.double(), loss, DATA, lags=20).slope().value < -8
 

@@ -39,7 +39,8 @@ def test_their_mean_is_the_exponent(kind: type[nn.Module]) -> None:
     torch.testing.assert_close(found.exponents.sort(descending=True).values, spectrum.exponents, rtol=0, atol=1e-9)
     torch.testing.assert_close(found.volume[:, 25:].mean(), spectrum.exponents.sum(), rtol=0, atol=1e-9)
     assert found.first == 25
-    assert bool(found.growth[:, :25].isnan().all()) and bool(found.growth[:, 25:].isfinite().all())
+    assert bool(found.growth[:, :25].isnan().all())
+    assert bool(found.growth[:, 25:].isfinite().all())
     assert "3 sequences x 175 steps" in repr(found)
     assert f"{float(found.exponents[0]):.5f}" in repr(found)
 

@@ -105,6 +105,6 @@ class _Repeated:
 def test_a_state_that_does_not_stay_finite_is_named() -> None:
     problem = recognize(lambda s, x: s.square(), request(None, 10 * torch.ones(1, 1).double(), torch.float64, steps=30))
     lost = Course(problem.system, problem.sequences, problem.state, range(30), segment=16)
-    with pytest.raises(Diverged, match="finite state.* at step|by step 8 ") as caught:
+    with pytest.raises(Diverged, match=r"finite state.* by step 8 ") as caught:
         list(lost.forward())
     assert caught.value.step == 8

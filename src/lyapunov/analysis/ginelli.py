@@ -92,7 +92,8 @@ def require_directions(segments: Iterator[Segment]) -> Iterator[Segment]:
         lost = torch.nonzero(~(share > ROUNDING * torch.finfo(share.dtype).eps))
         if lost.numel():
             raise InvalidInput(
-                f"Expected directions that are not lost, got number {int(lost[0]) + 1} of {len(share)} lost, or too small beside the "
-                f"others to be computed, by step {segment.stop}: it has no covariant vector. Pass k={int(lost[0])} or fewer."
+                f"Expected directions that are not lost, got number {int(lost[0]) + 1} of {len(share)} lost, or too small "
+                f"beside the others to be computed, by step {segment.stop}: it has no covariant vector. Pass k={int(lost[0])} or "
+                "fewer."
             )
         yield segment
