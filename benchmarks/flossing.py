@@ -6,8 +6,8 @@
 Inputs are +1 or -1; the target is the product of the inputs d and d/2 steps ago. Networks of 32 units, Adam at 3e-3, gradients
 clipped at norm 1, 3000 steps of 64 fresh sequences of 2 d steps; the same data for every arm. "flossed" goes through
 `lyapunov.floss_` first: 8 exponents, 150 steps at 3e-3, 8 sequences of 100 steps. "orthogonal" starts from orthogonal recurrent
-weights (of each gate), the usual cheap remedy. A network succeeds with 95 % of the outputs of 512 held-out sequences right. What
-counted as success, and all settings, were fixed before the runs.
+weights (of each gate), the usual cheap remedy. A network succeeds with 95 % of the outputs of 512 held-out sequences right.
+What counted as success, and all settings, were fixed before the runs.
 Results: benchmarks/flossing.json; table in docs/gradients.md, between its markers; figure docs/figures/flossing.png.
 """
 
@@ -63,6 +63,7 @@ class Many(nn.Module):
         self.weights = nn.ParameterList([*cores, *reads])
 
     def forward(self, inputs: Tensor) -> Tensor:
+        """Step by step."""
         enter, recur, bias_in, bias_rec, read, shift = self.weights
         drive = torch.einsum("bti,sji->tsbj", inputs, enter) + bias_in.unsqueeze(1)
         h = drive.new_zeros(len(recur), len(inputs), UNITS)

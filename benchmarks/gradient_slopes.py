@@ -39,6 +39,7 @@ class Model(nn.Module):
         return one_hot(symbols, self.symbols).to(self.readout.weight.dtype)
 
     def forward(self, symbols: Tensor) -> Tensor:
+        """Logits."""
         return self.readout(self.core(self.encoded(symbols))[0])
 
 
