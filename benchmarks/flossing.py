@@ -18,6 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from matplotlib.figure import Figure
+from scipy.stats import fisher_exact
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
@@ -134,14 +136,55 @@ def run_all(say: Callable[[str], None]) -> None:
                 seconds = time.perf_counter() - before
                 rows[f"{kind} {delay} {arm}"] = {"accuracy": accuracy, "seconds": seconds, "seconds_before": flossing}
                 RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
-                say(
-                    f"{kind} {delay} {arm}: {succeeded(accuracy)} of {SEEDS}, {seconds:.0f} s (before training {flossing:.0f} s)"
-                )
+                say(f"{kind} {delay} {arm}: {succeeded(accuracy)} of {SEEDS}, {seconds:.0f} s ({flossing:.0f} s before)")
 
 
 def succeeded(accuracy: list[float]) -> int:
     """Networks that are right often enough."""
     return sum(value >= ENOUGH for value in accuracy)
+
+
+def write() -> None:
+    """The table into the page, between its markers, and the figure: success against delay."""
+    rows = json.loads(RESULTS.read_text())
+    counts = {key: succeeded(row["accuracy"]) for key, row in rows.items()}
+    lines = [
+        "| network | delay | default | orthogonal | flossed | flossed against default | against orthogonal |",
+        "|---" * 7 + "|",
+    ]
+    for kind, delays in DELAYS.items():
+        for delay in delays:
+            found = [counts.get(f"{kind} {delay} {arm}") for arm in ARMS]
+            if None in found:
+                continue
+            shown = (f"{count} of {SEEDS}" for count in found)
+            against = (in_words(found[2], other) for other in found[:2])
+            lines.append(f"| {kind} | {delay} | {' | '.join(shown)} | {' | '.join(against)} |")
+    before, _, rest = PAGE.read_text().partition("<!-- flossing -->\n")
+    after = rest.partition("<!-- /flossing -->")[2]
+    PAGE.write_text(f"{before}<!-- flossing -->\n" + "\n".join(lines) + f"\n<!-- /flossing -->{after}")
+    draw(counts)
+
+
+def in_words(count: int, other: int) -> str:
+    """Fisher's exact test of two success counts, two-sided."""
+    table = [[count, SEEDS - count], [other, SEEDS - other]]
+    return f"p = {float(fisher_exact(table).pvalue):.2g}"
+
+
+def draw(counts: dict[str, int]) -> None:
+    """Share of networks that learn it, by delay."""
+    figure = Figure(figsize=(5.2 * len(DELAYS), 3.8), layout="constrained")
+    for (kind, delays), ax in zip(DELAYS.items(), figure.subplots(1, len(DELAYS), sharey=True), strict=True):
+        for arm in ARMS:
+            there = [delay for delay in delays if f"{kind} {delay} {arm}" in counts]
+            ax.plot(there, [counts[f"{kind} {delay} {arm}"] / SEEDS for delay in there], marker="o", label=arm)
+        ax.set_title(f"{kind}, {UNITS} units")
+        ax.set_xlabel("delay (steps)")
+        ax.set_ylim(-0.03, 1.03)
+        ax.legend(frameon=False)
+        ax.set_ylabel(f"share of {SEEDS} seeds that learn it")
+    figure.savefig(FIGURE, dpi=150)
 
 
 if __name__ == "__main__":
@@ -151,3 +194,4 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     if not asked.table:
         run_all(lambda line: print(line, flush=True))
+    write()
