@@ -148,10 +148,8 @@ def write() -> None:
     """The table into the page, between its markers, and the figure: success against delay."""
     rows = json.loads(RESULTS.read_text())
     counts = {key: succeeded(row["accuracy"]) for key, row in rows.items()}
-    lines = [
-        "| network | delay | default | orthogonal | flossed | flossed against default | against orthogonal |",
-        "|---" * 7 + "|",
-    ]
+    head = "| network | delay | default | orthogonal | flossed | flossed against default | against orthogonal |"
+    lines = [head, "|---" * 7 + "|"]
     for kind, delays in DELAYS.items():
         for delay in delays:
             found = [counts.get(f"{kind} {delay} {arm}") for arm in ARMS]

@@ -2,10 +2,10 @@
 
     python benchmarks/gradient_slopes.py            # about ten minutes on one core
 
-Networks of 128 units, PyTorch's own initialization, 2000 steps of Adam at 3e-3 on 32 windows of 64 characters, gradients clipped at
-norm 1; War and Peace where LYAPUNOV_DATA_DIR has it, else Python's reference text. Measured and predicted on 4 held-out windows of
-600 characters, 200 starting times, least squares over lags 20 to 80.
-Writes the table into docs/gradients.md, between its markers, and docs/figures/gradients.png, under_text.png, participation.png.
+Networks of 128 units, PyTorch's own initialization, 2000 steps of Adam at 3e-3 on 32 windows of 64 characters, gradients
+clipped at norm 1; War and Peace where LYAPUNOV_DATA_DIR has it, else Python's reference text. Measured and predicted on 4
+held-out windows of 600 characters, 200 starting times, least squares over lags 20 to 80. Writes the table into
+docs/gradients.md, between its markers, and docs/figures/gradients.png, under_text.png and participation.png.
 """
 
 import math

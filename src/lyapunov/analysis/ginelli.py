@@ -91,9 +91,9 @@ def require_directions(segments: Iterator[Segment]) -> Iterator[Segment]:
         share = (factors.diagonal(dim1=-2, dim2=-1) / lengths).amin((0, 1))
         lost = torch.nonzero(~(share > ROUNDING * torch.finfo(share.dtype).eps))
         if lost.numel():
+            number = int(lost[0])
             raise InvalidInput(
-                f"Expected directions that are not lost, got number {int(lost[0]) + 1} of {len(share)} lost, or too small "
-                f"beside the others to be computed, by step {segment.stop}: it has no covariant vector. Pass k={int(lost[0])} or "
-                "fewer."
+                f"Expected directions that are not lost, got number {number + 1} of {len(share)} lost, or too small beside the "
+                f"others to be computed, by step {segment.stop}: it has no covariant vector. Pass k={number} or fewer."
             )
         yield segment

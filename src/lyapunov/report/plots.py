@@ -216,7 +216,8 @@ def gradient_decay(
 def participation(vectors: CovariantVectors, ax: "Axes") -> "Axes":
     """What carries each covariant vector: mean squared components by row, layers and parts of the state told apart by lines."""
     rows, count = vectors.participation.shape
-    mesh = ax.pcolormesh(range(1, count + 2), range(rows + 1), vectors.participation, cmap="viridis")
+    edges_of_vectors = [at + 0.5 for at in range(count + 1)]
+    mesh = ax.pcolormesh(edges_of_vectors, range(rows + 1), vectors.participation, cmap="viridis")
     names = [f"layer {label.layer} {label.part}" for label in vectors.labels]
     edges = [0, *(at for at in range(1, rows) if names[at] != names[at - 1]), rows]
     for edge in edges[1:-1]:
@@ -256,16 +257,19 @@ def under_text(
         line, place = divmod(at, width)
         ax.add_patch(Rectangle((place, -2 * line - 1), 1, 1, color=colormaps["RdBu_r"](0.5 + 0.45 * value), linewidth=0))
         shown = {"\n": "\u21b5", " ": "\u00b7"}.get(text[first + at], text[first + at])
-        ax.text(place + 0.5, -2 * line - 0.55, shown, ha="center", va="center", family="monospace", fontsize=8)
+        ink = {"ha": "center", "va": "center", "family": "monospace", "color": "white" if abs(value) > 0.7 else "black"}
+        ax.text(place + 0.5, -2 * line - 0.55, shown, fontsize=8, **ink)
+    low = min(0.0, float(scaled.min()))
+    height = 0.8 / ((max(0.0, float(scaled.max())) - low) or 1.0)
     for line, part in enumerate(scaled.split(width)):
-        zero = -2 * line - 1.5
-        ax.step(range(len(part) + 1), torch.cat([part, part[-1:]]) * 0.4 + zero, where="post", color="0.3", linewidth=0.8)
+        zero = -2 * line - 1.9 - height * low
+        ax.step(range(len(part) + 1), torch.cat([part, part[-1:]]) * height + zero, where="post", color="0.3", linewidth=0.8)
         ax.plot([0, len(part)], [zero, zero], color="0.6", linewidth=0.5, linestyle=":")
     ax.set_xlim(0, width)
     ax.set_ylim(-2 * len(scaled.split(width)), 0)
     ax.set_yticks([])
     ax.set_xticks([])
-    ax.set_xlabel(f"growth by step: red and up grows, blue and down forgets; full height is {most:.2g} nats")
+    ax.set_xlabel(f"growth by step: red and up grows, blue and down forgets; darkest is {most:.2g} nats")
     return ax
 
 
