@@ -111,9 +111,19 @@ ORDER = {
         "monitor",
     ),
     "report": ("series", "words", "figures", "plots", "page", "terminal"),
-    "tasks": ("text", "characters", "demo"),
+    "tasks": (
+        "files",
+        "task",
+        "text",
+        "prediction",
+        "adding",
+        "motion",
+        "network",
+        "characters",
+        "demo",
+    ),
     "integrations": ("loggers", "lightning", "transformers"),
-    "cli": ("__init__", "demo", "spectrum", "report", "watch"),
+    "cli": ("__init__", "demo", "spectrum", "report", "watch", "data"),
 }
 """Files (and folders) of a folder: each may build on those before it."""
 FILES = sorted(ROOT.rglob("*.py"))

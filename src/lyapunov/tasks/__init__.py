@@ -1,19 +1,36 @@
-"""The demo's data, model and training loop."""
+"""The demo's and the experiments' data, models and training loops."""
 
+from lyapunov.tasks.adding import Adding
 from lyapunov.tasks.characters import CharacterLSTM, Trainer, Training, new_model, windows
 from lyapunov.tasks.demo import require_enough, run_demo, start_directory
-from lyapunov.tasks.text import DATA_DIR, Corpus, corpus, demo_corpus, python_reference
+from lyapunov.tasks.files import DATA_DIR, data_directory, data_file, fetch
+from lyapunov.tasks.motion import NextFrame
+from lyapunov.tasks.network import Learner, Network, Recipe
+from lyapunov.tasks.prediction import NextCharacter
+from lyapunov.tasks.task import Task
+from lyapunov.tasks.text import Corpus, corpus, demo_corpus, python_reference, read_text
 
 __all__ = [
     "DATA_DIR",
+    "Adding",
     "CharacterLSTM",
     "Corpus",
+    "Learner",
+    "Network",
+    "NextCharacter",
+    "NextFrame",
+    "Recipe",
+    "Task",
     "Trainer",
     "Training",
     "corpus",
+    "data_directory",
+    "data_file",
     "demo_corpus",
+    "fetch",
     "new_model",
     "python_reference",
+    "read_text",
     "require_enough",
     "run_demo",
     "start_directory",

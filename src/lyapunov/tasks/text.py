@@ -8,8 +8,8 @@ from torch import Tensor
 
 from lyapunov.errors import InvalidInput
 from lyapunov.intake import encode, read_text
+from lyapunov.tasks.files import DATA_DIR
 
-DATA_DIR = "LYAPUNOV_DATA_DIR"
 WAR_AND_PEACE = Path("war_and_peace") / "input.txt"
 
 

@@ -1,0 +1,128 @@
+"""A recurrent layer with a readout, and one training loop for all tasks: seeded, and resumable at every epoch."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from lyapunov.errors import InvalidInput
+from lyapunov.systems import evaluating
+from lyapunov.tasks.task import Task
+
+KINDS = {"RNN": nn.RNN, "GRU": nn.GRU, "LSTM": nn.LSTM}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A network and how it is trained. `spread`: weights are uniform on [-spread, spread]; None: PyTorch's own initialization.
+
+    `dropout` acts on the output of the recurrent layer. The learning rate is multiplied by `decay` after every epoch from
+    `decay_from` on. Gradients are clipped at norm `clip`.
+    """
+
+    kind: Literal["RNN", "GRU", "LSTM"] = "LSTM"
+    hidden: int = 128
+    bias: bool = True
+    spread: float | None = None
+    dropout: float = 0.0
+    learning_rate: float = 1e-3
+    decay: float = 1.0
+    decay_from: int = 10
+    clip: float = 5.0
+    seed: int = 0
+
+
+class Network(nn.Module):
+    """encoded inputs -> recurrent layer -> dropout -> linear readout."""
+
+    def __init__(self, recipe: Recipe, input_size: int, output_size: int) -> None:
+        super().__init__()
+        self.core = KINDS[recipe.kind](input_size, recipe.hidden, bias=recipe.bias, batch_first=True)
+        self.dropout, self.readout = nn.Dropout(recipe.dropout), nn.Linear(recipe.hidden, output_size)
+        if recipe.spread is not None:
+            for weight in self.parameters():
+                nn.init.uniform_(weight, -recipe.spread, recipe.spread)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(batch, time, outputs)."""
+        return self.readout(self.dropout(self.core(inputs)[0]))
+
+
+class Learner:
+    """A network at a task. `epoch` counts those that are done; what is saved after one goes on to the same numbers."""
+
+    def __init__(self, task: Task, recipe: Recipe) -> None:
+        self.task, self.recipe, self.epoch = task, recipe, 0
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(recipe.seed)
+            self.network = Network(recipe, task.input_size, task.output_size)
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=recipe.learning_rate)
+
+    def losses(self, network: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        """(batch, time), or (batch,): what `lyapunov.gradient_decay` takes."""
+        inputs = self.task.encoded(batch[0]).to(next(network.parameters()).dtype)
+        return self.task.losses(network(inputs), batch[1].to(inputs.dtype) if batch[1].is_floating_point() else batch[1])
+
+    def train(self, say: Callable[[str], None] = lambda _: None) -> float:
+        """One epoch; its mean loss. Dropout draws from a stream of its own, given by seed and epoch."""
+        rate = self.recipe.learning_rate * self.recipe.decay ** max(0, self.epoch - self.recipe.decay_from + 1)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.network.train()
+        found = []
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(2**33 + 1_000_003 * self.recipe.seed + self.epoch)
+            for batch in self.task.batches(self.recipe.seed, self.epoch):
+                loss = self.losses(self.network, batch).mean()
+                self.optimizer.zero_grad()
+                loss.backward()
+                nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
+                self.optimizer.step()
+                found.append(float(loss.detach()))
+                say(f"step {len(found)}, loss {found[-1]:.3f}")
+        self.epoch += 1
+        return sum(found) / len(found)
+
+    @torch.no_grad()
+    def held_out_loss(self) -> float:
+        """Mean over all held-out steps, in evaluation mode."""
+        total, count = 0.0, 0
+        with evaluating(self.network):
+            for batch in self.task.held_out():
+                losses = self.losses(self.network, batch)
+                total, count = total + float(losses.double().sum()), count + losses.numel()
+        return total / count
+
+    def save(self, path: Path) -> None:
+        """Weights and moments, whole or not at all."""
+        tensors = {f"network.{name}": value.contiguous() for name, value in self.network.state_dict().items()}
+        for at, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"adam.{at}.{name}": torch.as_tensor(value).clone() for name, value in state.items()}
+        about = {"recipe": json.dumps(asdict(self.recipe)), "task": self.task.name, "epoch": str(self.epoch)}
+        partial = path.with_name(path.name + ".partial")
+        save_file(tensors, partial, metadata=about)
+        partial.replace(path)
+
+    def load(self, path: Path) -> None:
+        """Goes on from there. Raises InvalidInput for another network or task."""
+        with safe_open(path, framework="pt") as file:
+            about = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if about.get("recipe") != json.dumps(asdict(self.recipe)) or about.get("task") != self.task.name:
+            raise InvalidInput(
+                f"Expected a checkpoint of {self.recipe} at {self.task.name} in {path}, got {about}. Move it away."
+            )
+        weights = {name.removeprefix("network."): value for name, value in tensors.items() if name.startswith("network.")}
+        self.network.load_state_dict(weights)
+        state = self.optimizer.state_dict()
+        moments = [name.split(".") for name in tensors if name.startswith("adam.")]
+        for _, at, name in moments:
+            state["state"].setdefault(int(at), {})[name] = tensors[f"adam.{at}.{name}"]
+        self.optimizer.load_state_dict(state)
+        self.epoch = int(about["epoch"])
