@@ -9,7 +9,7 @@ def data(action: Literal["fetch"], /) -> None:
     """Fetch the data of the experiments, or say where it is.
 
     War and Peace (3.2 million characters) and 24 recordings of human motion from CMU, 18 MB, from pinned addresses, each
-    checked by its sha256. They go into the folder that LYAPUNOV_DATA_DIR names, else into the cache; files that are there are left.
+    checked by its sha256. They go into the folder that LYAPUNOV_DATA_DIR names, else into the cache; what is there is left.
 
     Parameters
     ----------
