@@ -1,0 +1,85 @@
+"""What every figure's command leaves: its data as CSV, the figure as PNG and SVG, and its line in README.md."""
+
+import argparse
+import csv
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from matplotlib.figure import Figure
+
+import lyapunov
+from experiments.presets import PRESETS, Preset
+
+HERE = Path(__file__).parent
+RESULTS, FIGURES, PAGE = HERE / "results", HERE / "figures", HERE / "README.md"
+START, END = "<!-- figures -->\n", "<!-- /figures -->"
+HEAD = "| figure | command | minutes | our number | the paper's | made with |\n" + "|---" * 6 + "|\n"
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A figure and the rows that it shows, `ours` beside `theirs` in words."""
+
+    rows: Sequence[Row]
+    figure: Figure
+    ours: str
+    theirs: str
+
+
+def command(name: str, title: str, make: Callable[[Preset], Outcome], document: str | None = None) -> None:
+    """Parses --preset, makes the figure, and leaves what there is to leave."""
+    parser = argparse.ArgumentParser(description=document, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", choices=PRESETS, default="small")
+    preset = parser.parse_args().preset
+    torch.set_num_threads(1)
+    start = time.perf_counter()
+    outcome = make(preset)
+    minutes = (time.perf_counter() - start) / 60
+    for file in leave(name, preset, outcome):
+        print(file)
+    print(outcome.ours)
+    versions = f"lyapunov {lyapunov.__version__}, torch {torch.__version__}, {platform.machine()}, {os.cpu_count()} cores"
+    asked = f"`python -m experiments.{name} --preset {preset}`"
+    add_line(f"{title} ({preset})", f"{asked} | {minutes:.1f} | {outcome.ours} | {outcome.theirs} | {versions}")
+
+
+def leave(name: str, preset: Preset, outcome: Outcome, results: Path = RESULTS, figures: Path = FIGURES) -> list[Path]:
+    """The CSV, the PNG and the SVG."""
+    results.mkdir(parents=True, exist_ok=True)
+    figures.mkdir(parents=True, exist_ok=True)
+    files = [results / f"{name}-{preset}.csv", *(figures / f"{name}-{preset}.{suffix}" for suffix in ("png", "svg"))]
+    names = list(dict.fromkeys(key for row in outcome.rows for key in row))
+    with files[0].open("w", newline="") as lines:
+        writer = csv.DictWriter(lines, names, restval="")
+        writer.writeheader()
+        writer.writerows({key: _short(value) for key, value in row.items()} for row in outcome.rows)
+    for file in files[1:]:
+        outcome.figure.savefig(file, dpi=120, metadata={"Date": None} if file.suffix == ".svg" else None)
+    return files
+
+
+def add_line(title: str, rest: str, page: Path = PAGE) -> None:
+    """Replaces the line of that title in the table, or adds it, in alphabetical order."""
+    before, _, after = page.read_text().partition(START)
+    table, _, after = after.partition(END)
+    lines = [line for line in table.splitlines()[2:] if line and not line.startswith(f"| {title} |")]
+    page.write_text(
+        before + START + HEAD + "".join(f"{line}\n" for line in sorted([*lines, f"| {title} | {rest} |"])) + END + after
+    )
+
+
+def panels(count: int, height: float = 3.6) -> tuple[Figure, Any]:
+    """A figure with so many axes side by side."""
+    figure = Figure(figsize=(4.4 * count, height), layout="constrained")
+    return figure, figure.subplots(1, count, squeeze=False)[0]
+
+
+def _short(value: Any) -> Any:
+    return f"{value:.6g}" if isinstance(value, float) else value
