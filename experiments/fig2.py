@@ -36,8 +36,8 @@ def make(preset: Preset) -> Outcome:
     apart = (bare - spectrum.exponents).abs()
     lost = int((apart > 0.1).nonzero()[0]) + 1 if bool((apart > 0.1).any()) else size
     ours = (
-        f"largest {spectrum.max:+.4f} ± {float(spectrum.standard_errors[0]):.4f}, mean {spectrum.mean:.4f}; the bare product is off "
-        f"by more than 0.1 from exponent {lost} of {size} on"
+        f"largest {spectrum.max:+.4f} ± {float(spectrum.standard_errors[0]):.4f}, mean {spectrum.mean:.4f}; the bare product "
+        f"is off by more than 0.1 from exponent {lost} of {size} on"
     )
     return Outcome(rows, figure, ours, "overflows; no numbers")
 

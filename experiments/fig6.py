@@ -1,7 +1,7 @@
 """Fig. 6: spectra for several intervals between orthonormalisations (T_ons), with the floor that rounding sets drawn in.
 
-Exponents below lambda_1 + ln(u) / T_ons are lost. Two claims are measured: that an interval of T_ons saves a factor of about T_ons,
-and that it leaves the first exponents alone.
+Exponents below lambda_1 + ln(u) / T_ons are lost. Two claims are measured: that an interval of T_ons saves a factor of about
+T_ons, and that it leaves the first exponents alone.
 """
 
 import math
@@ -48,8 +48,8 @@ def make(preset: Preset) -> Outcome:
     last = INTERVALS[-1]
     apart = max(float((exponents[one][:10] - exponents[1][:10]).abs().max()) for one in INTERVALS)
     ours = (
-        f"T_ons = 10: {seconds[1] / seconds[10]:.2f} times faster, {last}: {seconds[1] / seconds[last]:.2f}; the first ten exponents "
-        f"move by {apart:.1g} at most"
+        f"T_ons = 10: {seconds[1] / seconds[10]:.2f} times faster, {last}: {seconds[1] / seconds[last]:.2f}; the first ten "
+        f"exponents move by {apart:.1g} at most"
     )
     return Outcome(rows, figure, ours, "saves a factor of about T_ons; the first exponents stay")
 
