@@ -1,0 +1,70 @@
+"""Fig. 4: exponents at the epoch of least validation loss against that loss; spectra of six networks from best to worst.
+
+a, b: text; c, d: motion. Of the full state, and of the hidden state alone, which is what the paper computes. From the sweeps.
+"""
+
+import numpy as np
+from safetensors.torch import load_file
+
+from experiments.association import bootstrapped, spearman
+from experiments.claims import RESULTS, Table
+from experiments.outputs import Outcome, command, panels
+from experiments.presets import Preset, sweep
+from lyapunov import InvalidInput
+
+SHOWN = 6
+PANELS = {"text": ("largest", "max"), "motion": ("mean", "mean")}
+"""Which readout the paper looks at."""
+
+
+def make(preset: Preset) -> Outcome:
+    """Both tasks, as far as their sweeps have been run."""
+    tables = {task: _table(task, preset) for task in PANELS}
+    known = {task: table for task, table in tables.items() if table is not None}
+    if not known:
+        raise InvalidInput("Expected results of a sweep, got none. Run python -m experiments.sweep text first.")
+    figure, axes = panels(3 * len(known))
+    rows, words = [], []
+    for at, (task, table) in enumerate(known.items()):
+        readout, suffix = PANELS[task]
+        best = np.nanargmin(table.values["held_out_loss"][:, 1:], axis=1) + 1
+        everyone = np.arange(len(best))
+        _spectra(axes[3 * at], task, preset, table, best)
+        for ax, state in zip(axes[3 * at + 1 : 3 * at + 3], ("full", "hidden"), strict=True):
+            values = table.values[f"{state}_{suffix}"][everyone, best]
+            found = bootstrapped(lambda chosen, v=values, f=table.final: spearman(v[chosen], f[chosen]), table.groups)
+            ax.scatter(values, table.final, s=16)
+            ax.set_xlabel(f"{readout} exponent, {state} state (nats per step)")
+            ax.set_ylabel("least validation loss")
+            ax.set_title(f"{task}: rank correlation {found}", fontsize="small")
+            words.append(f"{task}, {readout}, {state} state: {found}")
+            rows += [
+                {"task": task, "network": network, "state": state, "epoch": int(best[network]), readout: value, "loss": loss}
+                for network, (value, loss) in enumerate(zip(values.tolist(), table.final.tolist(), strict=True))
+            ]
+    theirs = "nearer 0 (largest, text) and larger (mean, motion) go with lower loss; no numbers"
+    return Outcome(rows, figure, "; ".join(words), theirs)
+
+
+def _table(task: str, preset: Preset) -> Table | None:
+    file = RESULTS / f"{sweep(task, preset).name}.csv"
+    return Table.read(file, task) if file.exists() else None
+
+
+def _spectra(ax, task: str, preset: Preset, table: Table, best: np.ndarray) -> None:  # noqa: ANN001
+    """Hidden-state spectra of networks spread over the ranking, at their best epochs."""
+    spectra = load_file(RESULTS / f"{sweep(task, preset).name}.safetensors")
+    numbers = table.values["network"][:, 0].astype(int)
+    ranking = np.argsort(table.final)
+    for place in np.linspace(0, len(ranking) - 1, min(SHOWN, len(ranking))).round().astype(int):
+        network = ranking[place]
+        exponents = spectra[f"{numbers[network]:03d}/{best[network]:02d}/hidden"]
+        ax.plot(np.arange(1, len(exponents) + 1), exponents, linewidth=0.9, label=f"loss {table.final[network]:.3g}")
+    ax.set_xlabel("index")
+    ax.set_ylabel("exponent, hidden state (nats per step)")
+    ax.set_title(f"{task}: from best to worst")
+    ax.legend(frameon=False, fontsize="x-small")
+
+
+if __name__ == "__main__":
+    command("fig4", "Fig. 4", make, __doc__)
