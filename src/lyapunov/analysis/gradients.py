@@ -134,7 +134,8 @@ def gradient_exponents(
     with prepared(system, request, settle=settle, check=check) as ready:
         seen = Seen(readout, ready)
         times = _times(ready, horizons[-1], _checks.whole_number(starts, "starts", least=1))
-        with seen.running(), progress_bar("Starting times", len(times), enabled=progress) as advance:
+        total = len(times) * horizons[-1]
+        with seen.running(), progress_bar("Gradients seen from the readout", total, enabled=progress) as advance:
             return _measured(ready, seen, times, horizons, k, advance)
 
 
@@ -160,9 +161,9 @@ def _measured(
         raise InvalidInput("Expected a sequence longer than settle + horizon, got none. Pass a shorter horizon.")
     found, done = [], 0
     for group, states in _groups(ready, seen, times, horizons[-1]):
-        found.append(_pulled_back(ready, seen, group, states, horizons).unflatten(1, (len(group), batch)))
-        done += len(group)
-        advance(done)
+        pulled = _pulled_back(ready, seen, group, states, horizons, partial(_advance, advance, done, len(group)))
+        found.append(pulled.unflatten(1, (len(group), batch)))
+        done += len(group) * horizons[-1]
     logs = torch.cat(found, dim=1)
     kept = logs.shape[-1] if k is None else _checks.whole_number(k, "k", least=1, most=logs.shape[-1])
     there, lagged = weights > 0, logs[1:]

@@ -52,7 +52,8 @@ def growth(
         the largest exponent is positive, the trajectory's part grows like exp(lambda T).
     dtype: of the computation. seed: of the first frame. check: test the system's promises first.
 
-    Gradients reach what the weights were made from (parametrizations, other networks), not inputs nor state, and once only.
+    Gradients reach what the weights were made from (parametrizations, other networks), not inputs nor state; there are no second
+    derivatives.
     Raises InvalidInput, Unsupported, BadSystem, Diverged.
     Source: docs/theory.md, from the derivative of ln det.
     """
@@ -174,7 +175,7 @@ class _Run:
         """(sums,): over the counted steps of all sequences."""
         counted = self._counted(segment)
         if self.by_volume:
-            return (_volumes(self.ready.system, segment) * counted).sum().unsqueeze(0)
+            return torch.where(counted > 0, _volumes(self.ready.system, segment), 0.0).sum().unsqueeze(0)
         grown = torch.stack([factor.diagonal(dim1=-2, dim2=-1).log() for factor in segment.factors]).flatten(0, 1)
         columns = [one - 1 for one in self.sums]
         return torch.where(counted.unsqueeze(-1) > 0, grown.cumsum(-1), 0.0).sum(0)[columns]
