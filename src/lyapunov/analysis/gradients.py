@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -201,7 +202,19 @@ def _groups(ready: Prepared, seen: Seen, times: list[int], longest: int) -> Iter
         yield group, states
 
 
-def _pulled_back(ready: Prepared, seen: Seen, group: list[int], states: dict[int, State], horizons: tuple[int, ...]) -> Tensor:
+def _advance(advance: Callable[[int], None], done: int, starts: int, lag: int) -> None:
+    """So many starting times have come to a lag."""
+    advance(done + starts * lag)
+
+
+def _pulled_back(
+    ready: Prepared,
+    seen: Seen,
+    group: list[int],
+    states: dict[int, State],
+    horizons: tuple[int, ...],
+    on_lag: Callable[[int], None],
+) -> Tensor:
     """(1 + horizons, group x batch, r): ln of the singular values of the readout itself and at every horizon."""
     system, drive = ready.system, ready.problem.sequences
     frame, triangle = seen.frame(joined([states[t] for t in group]))
@@ -217,6 +230,7 @@ def _pulled_back(ready: Prepared, seen: Seen, group: list[int], states: dict[int
             triangle, scale = triangle / largest.view(-1, 1, 1), scale + largest.log().unsqueeze(-1)
         if lag in horizons:
             found.append(_log_singular(triangle, scale))
+        on_lag(lag)
     return torch.stack(found)
 
 

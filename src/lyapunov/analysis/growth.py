@@ -52,8 +52,8 @@ def growth(
         the largest exponent is positive, the trajectory's part grows like exp(lambda T).
     dtype: of the computation. seed: of the first frame. check: test the system's promises first.
 
-    Gradients reach what the weights were made from (parametrizations, other networks), not inputs nor state; there are no second
-    derivatives.
+    Gradients reach what the weights were made from (parametrizations, other networks), not inputs nor state. There are no
+    second derivatives.
     Raises InvalidInput, Unsupported, BadSystem, Diverged.
     Source: docs/theory.md, from the derivative of ln det.
     """
