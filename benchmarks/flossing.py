@@ -30,7 +30,7 @@ RESULTS, PAGE = Path(__file__).with_suffix(".json"), ROOT / "docs" / "gradients.
 FIGURE = ROOT / "docs" / "figures" / "flossing.png"
 SEEDS, UNITS, BATCH, STEPS, RATE, ENOUGH = 24, 32, 64, 3000, 3e-3, 0.95
 FLOSSED = {"k": 8, "steps": 150, "learning_rate": 3e-3, "align": 20}
-DELAYS = {"RNN": (8, 16, 32, 48), "GRU": (16, 32)}
+DELAYS = {"RNN": (8, 16, 32, 48), "GRU": (16,)}
 ARMS = ("default", "orthogonal", "flossed")
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 
