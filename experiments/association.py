@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 Numbers = NDArray[np.float64]
-REPLICATES, SEED, RIDGE = 2000, 0, 1.0
+REPLICATES, SEED, RIDGE = 1000, 0, 1.0
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,8 @@ def bootstrapped(statistic: Callable[[NDArray[np.int64]], float], groups: Number
     for _ in range(REPLICATES):
         chosen = source.integers(len(members), size=len(members))
         values.append(statistic(np.concatenate([members[at] for at in chosen])))
-    low, high = np.nanquantile(values, [0.025, 0.975])
+    known = np.array(values)[np.isfinite(values)]  # a resample may hold one point alone
+    low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (np.nan, np.nan)
     return Estimate(statistic(np.arange(len(groups))), float(low), float(high))
 
 

@@ -48,7 +48,10 @@ def sweep(task: str, preset: Preset) -> Sweep:
 
 
 def _text(preset: Preset) -> Sweep:
-    """One-layer LSTM without biases, as the paper's; p scaled so that p sqrt(N) is the paper's .08 sqrt(512)."""
+    """One-layer LSTM without biases, as the paper's; p scaled so that p sqrt(N) is the paper's .08 sqrt(512).
+
+    Learning rates scale with 1 / N: 0.001 to 0.1 at 128 units, so that the best one (about 0.03) lies inside.
+    """
     hidden = {"tiny": 16, "small": 128, "paper": 512}[preset]
     limit = {"tiny": 20_000, "small": 465_000, "paper": None}[preset]
     batch, steps = {"tiny": (8, 20), "small": (32, 64), "paper": (100, 100)}[preset]
@@ -62,7 +65,7 @@ def _text(preset: Preset) -> Sweep:
         lambda: NextCharacter(
             corpus("War and Peace", read_text(data_file(WAR_AND_PEACE)), limit=limit), batch=batch, steps=steps, probe=probe
         ),
-        _drawn(base, count, again, learning_rate=(5e-4, 2e-2), dropout=(0.01, 0.2)),
+        _drawn(base, count, again, learning_rate=(0.128 / hidden, 12.8 / hidden), dropout=(0.01, 0.2)),
         epochs,
         (0, 1, 2, 4, 8, epochs),
         settle=20 if preset == "tiny" else 50,

@@ -21,17 +21,19 @@ from typing import Any
 
 import torch
 from rich.progress import Progress
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 import lyapunov
 from experiments.presets import PRESETS, TASKS, Preset, Sweep, sweep
 from experiments.readouts import readouts
-from lyapunov.tasks import Learner
+from lyapunov import InvalidInput
+from lyapunov.tasks import Learner, Recipe
 from lyapunov.training import History
 
 RUNS, RESULTS = Path("runs") / "experiments", Path(__file__).parent / "results"
 DIGITS = 6
 """Significant digits in the CSV."""
+Row = dict[str, Any]
 
 
 def run_network(task: str, preset: Preset, number: int, runs: Path = RUNS) -> Path:
@@ -62,7 +64,7 @@ def _look(learner: Learner, chosen: Sweep, history: History, trained: dict[str, 
     history.append(record)
 
 
-def records(directory: Path) -> list[dict[str, Any]]:
+def records(directory: Path) -> list[Row]:
     """What was read, by epoch; of an epoch that was made twice, the later record."""
     file = directory / "history.jsonl"
     lines = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
@@ -71,42 +73,64 @@ def records(directory: Path) -> list[dict[str, Any]]:
 
 
 def run_sweep(task: str, preset: Preset, *, workers: int, runs: Path = RUNS, results: Path = RESULTS) -> Path:
-    """Every network that is not finished, with progress; the CSV."""
+    """Every network that is not finished, with progress; the CSV. What is in the results already is not run again."""
     chosen = sweep(task, preset)
     numbers = range(len(chosen.recipes))
-    todo = [number for number in numbers if len(records(runs / chosen.name / f"{number:03d}")) <= chosen.epochs]
+    done = set(finished(chosen, runs, results)[0])
+    todo = [number for number in numbers if number not in done]
     with Progress() as progress, ProcessPoolExecutor(workers) as pool:
-        bar = progress.add_task(f"{chosen.name}: networks", total=len(numbers), completed=len(numbers) - len(todo))
-        for done in as_completed([pool.submit(run_network, task, preset, number, runs) for number in todo]):
-            done.result()
+        bar = progress.add_task(f"{chosen.name}: networks", total=len(numbers), completed=len(done))
+        for ready in as_completed([pool.submit(run_network, task, preset, number, runs) for number in todo]):
+            ready.result()
             progress.advance(bar)
             gather(chosen, runs, results)
     return gather(chosen, runs, results)
 
 
+def finished(chosen: Sweep, runs: Path, results: Path) -> tuple[dict[int, list[Row]], dict[str, torch.Tensor]]:
+    """Rows of every finished network, by its number, and spectra by name: from this machine's runs, else from the results."""
+    rows: dict[int, list[Row]] = {}
+    file = results / f"{chosen.name}.csv"
+    spectra = load_file(file.with_suffix(".safetensors")) if file.exists() else {}
+    if file.exists():
+        with file.open(newline="") as lines:
+            for row in csv.DictReader(lines):
+                rows.setdefault(int(row["network"]), []).append(row)
+    for number, recipe in enumerate(chosen.recipes):
+        found = records(runs / chosen.name / f"{number:03d}")
+        if len(found) > chosen.epochs:
+            rows[number] = []
+            for record in found:
+                place = f"{number:03d}/{record['epoch']:02d}"
+                spectra |= {f"{place}/{name}": _tensor(values) for name, values in record.pop("spectra").items()}
+                rows[number].append({name: _short(value) for name, value in _named(number, recipe, record).items()})
+    for number, mine in rows.items():
+        expected = {name: _shown(value) for name, value in asdict(chosen.recipes[number]).items()}
+        if any(_shown(row[name]) != value for row in mine for name, value in expected.items()):
+            raise InvalidInput(
+                f"Expected results of the networks that {chosen.name} has now, got others in {file}, network {number}. Move "
+                "the file away."
+            )
+    return {number: mine for number, mine in sorted(rows.items()) if len(mine) > chosen.epochs}, spectra
+
+
+def _named(number: int, recipe: Recipe, record: Row) -> Row:
+    return {"network": number, **asdict(recipe), **record}
+
+
 def gather(chosen: Sweep, runs: Path, results: Path) -> Path:
     """The finished networks' records as one CSV, their whole spectra as one safetensors file, and what made them."""
     results.mkdir(parents=True, exist_ok=True)
-    rows: list[dict[str, Any]] = []
-    spectra: dict[str, torch.Tensor] = {}
-    for number, recipe in enumerate(chosen.recipes):
-        directory = runs / chosen.name / f"{number:03d}"
-        found = records(directory)
-        if len(found) <= chosen.epochs:
-            continue
-        for record in found:
-            spectra |= {
-                f"{number:03d}/{record['epoch']:02d}/{name}": _tensor(values) for name, values in record.pop("spectra").items()
-            }
-            rows.append({"network": number, **asdict(recipe), **record})
+    by_network, spectra = finished(chosen, runs, results)
+    rows = [row for mine in by_network.values() for row in mine]
     file = results / f"{chosen.name}.csv"
-    names = list(dict.fromkeys(name for row in rows for name in row))
     with file.with_suffix(".csv.partial").open("w", newline="") as partial:
-        writer = csv.DictWriter(partial, names, restval="")
+        writer = csv.DictWriter(partial, list(dict.fromkeys(name for row in rows for name in row)), restval="")
         writer.writeheader()
-        writer.writerows({name: _short(value) for name, value in row.items()} for row in rows)
+        writer.writerows(rows)
+    save_file(spectra, file.with_suffix(".safetensors.partial"))
+    file.with_suffix(".safetensors.partial").replace(file.with_suffix(".safetensors"))
     file.with_suffix(".csv.partial").replace(file)
-    save_file(spectra, file.with_suffix(".safetensors"))
     file.with_suffix(".json").write_text(json.dumps(_made_by(chosen), indent=1) + "\n")
     return file
 
@@ -127,6 +151,11 @@ def _made_by(chosen: Sweep) -> dict[str, Any]:
         "networks": len(chosen.recipes),
         "epochs": chosen.epochs,
     }
+
+
+def _shown(value: Any) -> str:
+    """As it stands in the CSV."""
+    return "" if value is None else str(_short(value))
 
 
 def _short(value: Any) -> Any:

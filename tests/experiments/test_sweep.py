@@ -14,6 +14,7 @@ from experiments.presets import PRESETS, TASKS, sweep
 from safetensors.torch import load_file
 
 from experiments import sweep as sweeps
+from lyapunov import InvalidInput
 from lyapunov.tasks import DATA_DIR
 
 ROOT = Path(__file__).parents[2]
@@ -61,6 +62,19 @@ def test_a_sweep_that_was_killed_goes_on_to_the_same_numbers(tmp_path: Path) -> 
     killed = sweeps.run_sweep("text", "tiny", workers=1, runs=tmp_path / "killed" / "runs", results=tmp_path / "killed")
     whole = sweeps.run_sweep("text", "tiny", workers=1, runs=tmp_path / "whole" / "runs", results=tmp_path / "whole")
     assert without_seconds(rows_of(killed)) == without_seconds(rows_of(whole))
+
+
+def test_results_are_enough_to_go_on_from(tmp_path: Path) -> None:
+    """On another machine, without the runs: nothing is run again; results of other networks are refused."""
+    file = sweeps.run_sweep("adding", "tiny", workers=1, runs=tmp_path / "runs", results=tmp_path)
+    before, spectra = file.read_text(), file.with_suffix(".safetensors").read_bytes()
+    assert sweeps.run_sweep("adding", "tiny", workers=1, runs=tmp_path / "elsewhere", results=tmp_path) == file
+    assert file.read_text() == before
+    assert file.with_suffix(".safetensors").read_bytes() == spectra
+    assert not (tmp_path / "elsewhere").exists()
+    file.write_text(before.replace(",8,", ",9,"))
+    with pytest.raises(InvalidInput, match="Move the file away"):
+        sweeps.run_sweep("adding", "tiny", workers=1, runs=tmp_path / "elsewhere", results=tmp_path)
 
 
 @pytest.mark.parametrize("task", TASKS)
