@@ -180,6 +180,12 @@ def test_one_of_several_cores_is_named() -> None:
         lyapunov.gradient_decay(model, loss, DATA, core="middle")
 
 
+def test_flattened_losses_of_one_sequence_are_not_its_last() -> None:
+    one = tuple(part[:1] for part in DATA)
+    with pytest.raises(lyapunov.InvalidInput, match=r"losses\.view"):
+        lyapunov.gradient_decay(MODELS["LSTM"], lambda model, batch: loss(model, batch).flatten(), one, lags=5)
+
+
 class Packed(Whole):
     def forward(self, x: Tensor) -> Tensor:
         self.core(pack_padded_sequence(x, [STEPS] * BATCH, batch_first=True))
@@ -191,7 +197,10 @@ class Packed(Whole):
     [
         (seeded(nn.Linear, 2, 2), loss, {}, lyapunov.Unsupported, "one of PyTorch's recurrent layers"),
         (MODELS["LSTM"], lambda m, b: loss(m, b).mean(), {}, lyapunov.InvalidInput, "Leave the mean out"),
-        (MODELS["LSTM"], lambda m, b: loss(m, b).mT, {}, lyapunov.InvalidInput, "batch first"),
+        (MODELS["LSTM"], lambda m, b: loss(m, b).mT, {}, lyapunov.InvalidInput, "one row for each of the 3 sequences"),
+        (MODELS["LSTM"], lambda m, b: loss(m, b).flatten(), {}, lyapunov.InvalidInput, "losses.view"),
+        (MODELS["LSTM"], lambda m, b: loss(m, b)[:, 3:], {}, lyapunov.InvalidInput, "batch first"),
+        (MODELS["LSTM"], lambda m, b: loss(m, b).detach(), {}, lyapunov.InvalidInput, "without a gradient"),
         (MODELS["LSTM"], lambda m, b: b[0].sum(-1), {}, lyapunov.Unsupported, "calls the recurrent core"),
         (MODELS["LSTM"], loss, {"lags": STEPS}, lyapunov.InvalidInput, "below the 40 steps"),
         (seeded(Packed), loss, {}, lyapunov.Unsupported, "without packing"),

@@ -49,6 +49,20 @@ def test_new_inputs_are_drawn_at_every_step_and_gradients_are_left_alone() -> No
     assert module.weight_ih_l0.grad is None
 
 
+def test_it_goes_unchecked_and_in_inference_mode() -> None:
+    module = seeded(nn.RNN, 3, 8, batch_first=True, scale=1.0)
+    before = module.weight_hh_l0.detach().clone()
+    with torch.inference_mode():
+        lyapunov.floss_(module, X, k=2, steps=2, check=False, progress=False)
+    assert not torch.equal(module.weight_hh_l0, before)
+
+
+def test_what_was_captured_is_refused_with_its_pieces() -> None:
+    captured = lyapunov.capture(seeded(nn.RNN, 3, 8, batch_first=True), X)
+    with pytest.raises(lyapunov.InvalidInput, match=r"captured\.module"):
+        lyapunov.floss_(captured, None)
+
+
 def test_frozen_weights_stay() -> None:
     module = seeded(nn.RNN, 3, 8, batch_first=True, scale=1.0)
     module.weight_ih_l0.requires_grad_(False)

@@ -183,6 +183,25 @@ def test_groups_do_not_change_what_is_found(monkeypatch: pytest.MonkeyPatch) -> 
     torch.testing.assert_close(together.log_singular, alone.log_singular, rtol=0, atol=DENSE)
 
 
+def test_a_readout_of_lower_rank_is_no_isometry() -> None:
+    """Singular values of zero count in the moments, whatever group a starting time is in."""
+    twice = torch.cat([READOUT.weight.detach()[:2], READOUT.weight.detach()[:1]])
+    found = lyapunov.gradient_exponents(KINDS["GRU"], X, readout=twice, horizon=3)
+    plain = lyapunov.gradient_exponents(KINDS["GRU"], X, readout=twice[:2], horizon=3)
+    assert found.log_singular.shape[-1] == 3
+    assert bool(found.log_singular[..., 2].isnan().all())
+    assert float(found.condition[0]) == torch.inf
+    assert float(found.mean_square[0]) < float(plain.mean_square[0]) * 2
+
+
+def test_a_readout_whose_rank_depends_on_the_state_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    readout = nn.Sequential(READOUT, nn.ReLU(), seeded(nn.Linear, 4, 4))
+    together = lyapunov.gradient_exponents(KINDS["GRU"], X, readout=readout, horizon=(2, 4))
+    monkeypatch.setattr(gradients, "_AT_ONCE", 1)
+    alone = lyapunov.gradient_exponents(KINDS["GRU"], X, readout=readout, horizon=(2, 4))
+    torch.testing.assert_close(together.log_singular, alone.log_singular, rtol=0, atol=DENSE, equal_nan=True)
+
+
 def test_errors_come_from_sequences_and_starting_times() -> None:
     found = lyapunov.gradient_exponents(KINDS["GRU"], drawn(12, 200, INPUTS, seed=7), horizon=(5, 10), k=1, starts=30)
     interval = found.interval(0.95)
@@ -220,6 +239,8 @@ def test_what_was_captured_is_taken() -> None:
         ({"horizon": ()}, "lags as `horizon`"),
         ({"horizon": 2, "readout": torch.ones(2, 3)}, "Its columns are the units"),
         ({"horizon": 2, "readout": lambda h: h.sum()}, "a tensor \\(2, outputs\\)"),
+        ({"horizon": 2, "readout": lambda h: READOUT(h)[:, 0]}, "keep the axis"),
+        ({"horizon": 2, "readout": seeded(nn.Linear, 3, 2)}, "puts out, a tensor"),
         ({"horizon": 2, "k": 9}, "from 1 to 8"),
         ({"horizon": 2, "starts": 0}, "at least 1"),
     ],

@@ -31,6 +31,24 @@ def test_each_symbol_grows_by_its_own_factor() -> None:
     assert all(one.standard_error < 1e-6 for one in growths)
 
 
+def test_an_input_that_erases_everything_is_not_left_out() -> None:
+    def step(state: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        return state * torch.where(x[:, :1] > 0.5, 0.0, 0.9)
+
+    found = lyapunov.local_exponents(step, ONE_HOT, state=torch.ones(3, 1).double(), settle=0, align=0)
+    erasing = {one.name: one for one in found.by_symbol(SYMBOLS.numpy())}["0"]
+    assert erasing.growth == -math.inf
+    assert erasing.count == int((SYMBOLS == 0).sum())
+
+
+def test_what_only_rounding_keeps_is_lost() -> None:
+    low = drawn(6, 2, seed=4) @ drawn(2, 6, seed=5)
+    start = torch.zeros(3, 6, dtype=torch.float64)
+    found = lyapunov.local_exponents(lambda h, x: torch.tanh(h @ low + x.sum(-1, keepdim=True)), ONE_HOT, k=3, state=start)
+    assert bool(found.growth[:, found.first :, :2].isfinite().all())
+    assert bool(found.growth[:, found.first :, 2].isneginf().all())
+
+
 @pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
 def test_their_mean_is_the_exponent(kind: type[nn.Module]) -> None:
     module = seeded(kind, 4, 8, batch_first=True)

@@ -157,5 +157,11 @@ def test_growth_stands_under_the_text_that_drives_it() -> None:
     reds = torch.tensor([patch.get_facecolor()[0] - patch.get_facecolor()[2] for patch in axes.patches])
     clear = values.abs() > 0.2 * values.abs().max()
     assert bool((reds[clear] > 0).eq(values[clear] > 0).all())
+    local.growth[0, 7] = -torch.inf  # erases everything: the darkest there is, and the scale is that of the others
+    again = plots.under_text(local, text, Figure().subplots(), lines=2, width=20)
+    assert "e+" not in again.get_xlabel()
     with pytest.raises(lyapunov.InvalidInput, match="One character, or one name, per step"):
         plots.under_text(local, "short", Figure().subplots())
+    for given, words in (({"start": 60}, "`start`"), ({"lines": 0}, "`lines`"), ({"sequence": 3}, "`sequence`")):
+        with pytest.raises(lyapunov.InvalidInput, match=words):
+            plots.under_text(local, text, Figure().subplots(), **given)

@@ -90,6 +90,14 @@ def test_few_states_are_kept() -> None:
     assert len(long._kept) == 100
 
 
+def test_large_frames_make_short_segments() -> None:
+    problem = problem_of("LSTM")
+    frame = torch.zeros(BATCH, 2**10, 2**9, dtype=torch.float64)
+    long = Course(problem.system, problem.sequences, problem.state, range(400), frame=frame)
+    assert long._size == 20  # the root of the length; 64 for small frames
+    assert Course(problem.system, problem.sequences, problem.state, range(400), frame=frame[..., :1])._size == 64
+
+
 class _Repeated:
     """The first input over and over."""
 

@@ -15,7 +15,7 @@ from lyapunov.analysis.prepared import Prepared, prepared
 from lyapunov.errors import InvalidInput
 from lyapunov.estimate import aligned, errors, number
 from lyapunov.intake import Request
-from lyapunov.systems import Label, Linearization, joined
+from lyapunov.systems import Label, Linearization, System
 from lyapunov.tangent import MAX_BINS, Course, Segment, random_frame
 
 CONVERGED = 1e-3
@@ -72,7 +72,7 @@ class CovariantVectors:
     def units(self, vector: int = 0, count: int = 5) -> tuple[tuple[Label, float], ...]:
         """The rows that carry most of one vector, with their participation."""
         at = _checks.whole_number(vector, "vector", least=0, most=len(self.exponents) - 1)
-        top = self.participation[:, at].topk(min(count, len(self.labels)))
+        top = self.participation[:, at].topk(_checks.whole_number(min(count, len(self.labels)), "count", least=1))
         return tuple((self.labels[row], value) for row, value in zip(top.indices.tolist(), top.values.tolist(), strict=True))
 
     def __repr__(self) -> str:
@@ -146,7 +146,7 @@ def covariant_vectors(
 def _found(ready: Prepared, k: int, counted: range, kept: int, seed: int, advance: Callable[[int], None]) -> CovariantVectors:
     """Both sweeps."""
     batch, there = ready.problem.sequences.batch, ready.stop - ready.settle
-    course, other = (_course(ready, k, seed + at) for at in range(2))
+    course = _course(ready, k, seed)
     history, end = _History(counted, batch, k), ready.like
     met: list[Frame] = []
     for segment in require_directions(course.forward()):
@@ -154,8 +154,9 @@ def _found(ready: Prepared, k: int, counted: range, kept: int, seed: int, advanc
         met += segment.frames_at(counted.start)
         end = segment.frames[-1]
         advance(segment.stop - ready.settle)
-    again = next(frame for segment in other.forward() for frame in segment.frames_at(counted.start))
-    before = subspaces_apart(met[0], again)
+    other = _course(ready, k, seed + 1).forward()
+    before = subspaces_apart(met[0], next(frame for segment in other for frame in segment.frames_at(counted.start)))
+    del other
     combinations, sums = Combinations(end, seed), _Sums(ready, counted, kept)
     for segment in course.backward():
         combinations.converge(segment, counted.stop)
@@ -196,34 +197,30 @@ class _Sums:
     def __init__(self, ready: Prepared, counted: range, kept: int) -> None:
         self._ready, self._counted, self._kept = ready, counted, kept
         self._growth, self._participation, self._angles = (ready.like.new_zeros(()) for _ in range(3))
-        self._smallest: Tensor | None = None
+        self._smallest = ready.like.new_tensor(torch.pi / 2)
         self._shares: dict[str, Tensor] = {}
         self._vectors: list[Tensor] = []
         self._kept_growth: list[Tensor] = []
 
     def add(self, stretch: Stretch, steps: range) -> None:
-        """Of some steps of a segment, each with the state before it."""
-        vectors, after = stretch.vectors[:-1].flatten(0, 1), stretch.vectors[1:].flatten(0, 1)
-        self._growth = self._growth + stretch.growth.sum((0, 1))
-        self._participation = self._participation + vectors.square().sum(0)
-        angles = (vectors.mT @ vectors).abs().clamp(max=1.0).acos()
-        self._angles = self._angles + angles.sum(0)
-        smallest = angles.amin(0)
-        self._smallest = smallest if self._smallest is None else torch.minimum(self._smallest, smallest)
-        self._add_shares(stretch, steps, vectors, after)
+        """Of some steps of a segment, each with the state before it; one at a time, for frames may be large."""
+        for at, growth, before, after in zip(steps, stretch.growth, stretch.vectors[:-1], stretch.vectors[1:], strict=True):
+            angles = (before.mT @ before).abs().clamp(max=1.0).acos()
+            self._growth = self._growth + growth.sum(0)
+            self._participation = self._participation + before.square().sum(0)
+            self._angles = self._angles + angles.sum(0)
+            self._smallest = torch.minimum(self._smallest, angles.amin(0))
+            for name, share in self._shared(stretch.segment, at, before, after, growth).items():
+                self._shares[name] = self._shares[name] + share if name in self._shares else share
         self._keep(stretch, stretch.segment.first + steps.start)
 
-    def _add_shares(self, stretch: Stretch, steps: range, vectors: Frame, after: Frame) -> None:
-        segment, system = stretch.segment, self._ready.system
-        parts = [part[steps.start : steps.stop] for part in (segment.states, segment.inputs)]
-        batches = zip(*parts, strict=True) if system.grows else [(joined(parts[0]), joined(parts[1]))]  # caches do not join
-        size = self._ready.problem.sequences.batch if system.grows else len(vectors)
-        factors = (-stretch.growth.flatten(0, 1)).exp()
-        split = zip(batches, vectors.split(size), after.split(size), factors.split(size), strict=True)
-        for (state, x), before, new, factor in split:
-            for name, moved in system.paths(state, x, before).items():
-                share = ((new * moved).sum(1) * factor).sum(0)
-                self._shares[name] = self._shares[name] + share if name in self._shares else share
+    def _shared(self, segment: Segment, at: int, before: Frame, after: Frame, growth: Tensor) -> dict[str, Tensor]:
+        """(k,) of every path, summed over sequences."""
+        system = self._ready.system
+        if type(system).paths is System.paths:  # one path, which carries all
+            return {"recurrence": torch.full_like(growth[0], len(growth))}
+        moved = system.paths(segment.states[at], segment.inputs[at], before)
+        return {name: ((after * part).sum(1) * (-growth).exp()).sum(0) for name, part in moved.items()}
 
     def _keep(self, stretch: Stretch, first: int) -> None:
         """The vectors of the first steps that are counted; those of a later segment are already there."""
@@ -237,14 +234,13 @@ class _Sums:
         """Means over all that was added."""
         total, system = len(self._counted) * self._ready.problem.sequences.batch, self._ready.system
         found = errors(history.growth, history.steps)
-        smallest: Any = self._smallest
         return CovariantVectors(
             exponents=history.growth.sum((0, 1)) / history.steps.sum(),
             standard_errors=found.standard_errors,
             growth_rates=_plain(self._growth / total),
             participation=_plain(self._participation / total),
             angles=_plain(self._angles / total),
-            smallest_angles=_plain(smallest),
+            smallest_angles=_plain(self._smallest),
             paths=tuple(self._shares),
             shares=_plain(torch.stack(list(self._shares.values())) / total),
             disagreement=_plain(disagreement),

@@ -16,6 +16,7 @@ from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.estimate import aligned, number
 from lyapunov.intake import CELLS, Request, cores_of, layer_system, split_layers, untouched
 from lyapunov.systems import CoupledStack, System
+from lyapunov.tangent import Workers
 
 AGREE = 1e-3
 """How far a layer's outputs may be from those of its steps one by one, beside the largest."""
@@ -92,7 +93,7 @@ def gradient_decay(
     name, module = _core(model, core)
     longest = _checks.whole_number(lags, "lags", least=1)
     count = _checks.whole_number(starts, "starts", least=1)
-    with torch.inference_mode(False), untouched(model, batch), torch.enable_grad():
+    with torch.inference_mode(False), untouched(model, batch), torch.enable_grad(), Workers():
         states, losses = _recorded(model, module, loss, batch)
         times = _times(losses, len(states), longest, count)
         found = []
@@ -141,6 +142,15 @@ def _recorded(
         raise Unsupported(
             "Expected a `loss` that calls the recurrent core, got one that does not. Call it as a module: core(x)."
         )
+    sequences = len(states[0][0]) if states[0][0].dim() == 2 else 0
+    if len(losses) != sequences:
+        raise InvalidInput(
+            f"Expected a `loss` that returns one row for each of the {sequences} sequences of the core, got "
+            f"{tuple(losses.shape)}. Give the core a batch axis, and the losses the shape (batch, time): losses.view(batch, "
+            "time)."
+        )
+    if not losses.requires_grad:
+        raise InvalidInput("Expected losses that depend on the core, got ones without a gradient. Leave torch.no_grad() out.")
     return states, (losses.unsqueeze(1) if losses.dim() == 1 else losses)
 
 

@@ -23,12 +23,12 @@ def flossing(system: Any, inputs: Any = None, k: int = USUAL, *, target: float =
     Source: Engelken 2023 (arXiv 2312.17306), who takes the squares of single exponents.
     """
     counts = _counts(_checks.whole_number(k, "k", least=1))
-    means = growth(system, inputs, counts, **along) / torch.tensor(counts)
-    return (means - target).square().mean()
+    sums = growth(system, inputs, counts, **along)
+    return (sums / torch.tensor(counts, dtype=sums.dtype, device=sums.device) - target).square().mean()
 
 
 def floss_(
-    module: nn.Module,
+    module: Any,
     inputs: Any,
     *,
     k: int = USUAL,
@@ -45,15 +45,22 @@ def floss_(
     Raises InvalidInput where nothing can be moved, and where an exponent is lost; the weights are then those before that step.
     Gradients that the module holds are left as they were.
     """
-    weights = [weight for weight in module.parameters() if weight.requires_grad]
+    if not isinstance(module, nn.Module):
+        raise InvalidInput(
+            f"Expected a module whose weights are moved, got {type(module).__name__}. Of what was captured, pass its pieces: "
+            "captured.module, captured.inputs."
+        )
+    weights, check = [weight for weight in module.parameters() if weight.requires_grad], along.pop("check", True)
     _checks.given(tuple(weights), "a module with weights that require a gradient", "nn.GRU(10, 64)")
     count = _checks.whole_number(steps, "steps", least=1)
     optimizer = torch.optim.Adam(weights, lr=_checks.positive(learning_rate, "learning_rate"))
     before, found = [weight.grad for weight in weights], []
     try:
-        with progress_bar("Flossing", count, enabled=progress) as advance, torch.enable_grad():
+        bar = progress_bar("Flossing", count, enabled=progress)
+        with bar as advance, torch.inference_mode(False), torch.enable_grad():
             for at in range(count):
-                penalty = flossing(module, inputs() if callable(inputs) else inputs, k, target=target, check=at == 0, **along)
+                drive = inputs() if callable(inputs) else inputs
+                penalty = flossing(module, drive, k, target=target, check=check and at == 0, **along)
                 grads = torch.autograd.grad(penalty, weights, allow_unused=True)
                 _require_finite((penalty, *grads), at)
                 for weight, grad in zip(weights, grads, strict=True):

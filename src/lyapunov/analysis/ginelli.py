@@ -10,9 +10,6 @@ from lyapunov._shapes import Frame
 from lyapunov.errors import InvalidInput
 from lyapunov.tangent import Segment
 
-ROUNDING = 64
-"""In units of the last place: what remains of a column that lies in the span of those before it."""
-
 
 @dataclass(frozen=True)
 class Stretch:
@@ -86,14 +83,12 @@ def subspaces_apart(one: Frame, other: Frame) -> Tensor:
 def require_directions(segments: Iterator[Segment]) -> Iterator[Segment]:
     """Segments as they are; raises InvalidInput once what remains of a column is rounding of the longest up to it."""
     for segment in segments:
-        factors = torch.stack(segment.factors)
-        lengths = torch.linalg.vector_norm(factors, dim=-2).cummax(-1).values
-        share = (factors.diagonal(dim1=-2, dim2=-1) / lengths).amin((0, 1))
-        lost = torch.nonzero(~(share > ROUNDING * torch.finfo(share.dtype).eps))
+        vanished = segment.vanished.any(0).any(0)
+        lost = torch.nonzero(vanished)
         if lost.numel():
             number = int(lost[0])
             raise InvalidInput(
-                f"Expected directions that are not lost, got number {number + 1} of {len(share)} lost, or too small beside the "
-                f"others to be computed, by step {segment.stop}: it has no covariant vector. Pass k={number} or fewer."
+                f"Expected directions that are not lost, got number {number + 1} of {len(vanished)} lost, or too small beside "
+                f"the others to be computed, by step {segment.stop}: it has no covariant vector. Pass k={number} or fewer."
             )
         yield segment

@@ -128,7 +128,7 @@ def gradient_exponents(
     Raises InvalidInput, Unsupported, BadSystem, Diverged.
     Source: docs/gradients.md; Saxe, McClelland, Ganguli 2013 and Pennington, Schoenholz, Ganguli 2017 for isometry.
     """
-    asked = (horizon,) if isinstance(horizon, int) else tuple(horizon)
+    asked = tuple(horizon) if isinstance(horizon, Sequence) else (horizon,)
     _checks.given(asked, "lags as `horizon`", "horizon=(20, 80)")
     horizons = _checks.ascending([_checks.whole_number(one, "horizon", least=1) for one in asked], "horizon")
     request = Request(inputs, state, steps, lengths, "full", True, dtype, carried)

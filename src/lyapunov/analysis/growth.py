@@ -1,5 +1,6 @@
 """Sums of leading exponents that one can differentiate."""
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -11,9 +12,9 @@ from torch import Tensor
 from lyapunov import _checks
 from lyapunov.analysis.adjoint import Adjoint, Sensitivity, leaves_of
 from lyapunov.analysis.prepared import Prepared, prepared
-from lyapunov.errors import InvalidInput
+from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.intake import Request
-from lyapunov.systems import System
+from lyapunov.systems import ClosedForm, System
 from lyapunov.tangent import Course, Segment, Workers, random_frame
 
 
@@ -62,12 +63,17 @@ def growth(
     with prepared(system, request, settle=settle, check=check, graph=True) as ready:
         run = _Run.of(ready, _sums(k, ready.size), ready.aligned(align), seed, fixed=fixed_trajectory)
         weights = run.weights() if differentiated else []
+        if weights and not ready.system.differentiable:
+            raise Unsupported(
+                f"Expected a system that reverse mode can follow, got {ready.system.name}, whose step writes into its caches. "
+                "Take the value alone, within torch.no_grad()."
+            )
         with torch.no_grad():
             value = run.value()
     if weights and not bool(torch.isfinite(value).all()):
         raise InvalidInput(
             f"Expected sums of exponents that have a derivative, got {value.tolist()} for k = {list(run.sums)}: a direction is "
-            "lost. Pass a smaller k; `lyapunov.spectrum(...).rank` says how many there are."
+            "lost, or too small beside the others to be computed. Pass a smaller k."
         )
     if weights:
         value = _Grown.apply(run, value, *weights)
@@ -119,7 +125,8 @@ class _Run:
     @classmethod
     def of(cls, ready: Prepared, sums: tuple[int, ...], align: int, seed: int, *, fixed: bool) -> "_Run":
         drive, start, frame = ready.problem.sequences, ready.settle + align, None
-        by_volume = sums == (ready.size,) and ready.system.volume_cost != "none"
+        cheap = isinstance(ready.system, ClosedForm) and ready.system.volume_cost != "none"
+        by_volume = cheap and sums == (ready.size,)
         if not by_volume:
             frame = random_frame(ready.size, sums[-1], batch=drive.batch, seed=seed, block=0, like=ready.like)
         stops = torch.full((drive.batch,), ready.stop) if drive.lengths is None else drive.lengths
@@ -127,9 +134,11 @@ class _Run:
         return cls(ready, course, sums, start, fixed, float((stops - start).clamp(min=0).sum()), by_volume)
 
     def weights(self) -> list[Tensor]:
-        """The leaves that one step depends on."""
+        """The leaves that the first step depends on, and the parameters of all modules that the system calls upon."""
         frame = torch.ones(self.ready.problem.sequences.batch, self.ready.size, 1).to(self.ready.like)
-        return leaves_of(self.ready.system.push(self.ready.state, self.ready.problem.sequences.at(self.ready.settle), frame))
+        met = leaves_of(self.ready.system.push(self.ready.state, self.ready.problem.sequences.at(self.ready.settle), frame))
+        held = [weight for module in self.ready.system.modules for weight in module.parameters() if weight.requires_grad]
+        return list({id(weight): weight for weight in (*met, *held)}.values())
 
     def value(self) -> Tensor:
         """(sums,), by a sweep forwards."""
@@ -146,7 +155,8 @@ class _Run:
         system, drive = self.ready.system, self.ready.problem.sequences
         shares = cotangents / self.counted
         with ExitStack() as around:
-            for context in (torch.inference_mode(False), torch.enable_grad(), system.running()):
+            plain = torch.autocast(system.device.type, enabled=False)
+            for context in (torch.inference_mode(False), torch.enable_grad(), plain, system.running()):
                 around.enter_context(context)
             around.enter_context(Workers.suited_to(system, drive.batch))
             adjoint = Adjoint(system, drive, weights, fixed=self.fixed)
@@ -176,7 +186,8 @@ class _Run:
         counted = self._counted(segment)
         if self.by_volume:
             return torch.where(counted > 0, _volumes(self.ready.system, segment), 0.0).sum().unsqueeze(0)
-        grown = torch.stack([factor.diagonal(dim1=-2, dim2=-1).log() for factor in segment.factors]).flatten(0, 1)
+        grown = torch.stack([factor.diagonal(dim1=-2, dim2=-1).log() for factor in segment.factors])
+        grown = grown.masked_fill(segment.vanished, -math.inf).flatten(0, 1)
         columns = [one - 1 for one in self.sums]
         return torch.where(counted.unsqueeze(-1) > 0, grown.cumsum(-1), 0.0).sum(0)[columns]
 

@@ -33,6 +33,8 @@ class Growth(NamedTuple):
 class LocalExponents:
     """growth (batch, steps, k): ln R_ii of each step, nats, the i-th exponent being its mean over time; NaN before `first`.
 
+    -inf where a direction is lost in a step, or too small beside the others to be told from that.
+
     Step t is the one that input t drives. The first column grows with the direction that has grown most so far; the sum of the
     first j is how their volume grows.
     """
@@ -51,16 +53,18 @@ class LocalExponents:
         """(batch, steps): the sum over the k columns, how the volume of the leading directions grows."""
         return self.growth.sum(-1)
 
-    def by_symbol(self, symbols: Tensor, names: Sequence[str] | None = None, *, column: int = 0) -> tuple[Growth, ...]:
+    def by_symbol(self, symbols: Any, names: Sequence[str] | None = None, *, column: int = 0) -> tuple[Growth, ...]:
         """Growth of one column by what drove the step: `symbols` (batch, steps) of whole numbers; the most expanding first.
 
         Errors take each step as one observation of its symbol, whatever came before it.
         """
-        _checks.shape(symbols, tuple(self.growth.shape[:2]), "symbols", "One whole number per step of every sequence.")
+        _checks.shape(
+            torch.as_tensor(symbols), tuple(self.growth.shape[:2]), "symbols", "One whole number per step of every sequence."
+        )
         at = _checks.whole_number(column, "column", least=0, most=self.growth.shape[-1] - 1)
         values = self.growth[..., at]
-        counted = torch.isfinite(values)
-        found = []
+        counted = ~torch.isnan(values)
+        symbols, found = torch.as_tensor(symbols), []
         for symbol in symbols[counted].unique().tolist():
             mine = values[counted & (symbols == symbol)]
             error = float(mine.std() / len(mine) ** 0.5) if len(mine) > 1 else float("nan")
@@ -113,8 +117,9 @@ def local_exponents(
         growth = torch.full((batch, ready.stop, count), torch.nan, dtype=torch.float64)
         with progress_bar("Growth by step", ready.stop, enabled=progress) as advance:
             for segment in course.forward():
-                grown = torch.stack([factor.diagonal(dim1=-2, dim2=-1).log() for factor in segment.factors], dim=1)
-                growth[:, segment.first : segment.stop] = grown.double().cpu()
+                grown = torch.stack([factor.diagonal(dim1=-2, dim2=-1).log() for factor in segment.factors])
+                grown = grown.masked_fill(segment.vanished, -torch.inf)
+                growth[:, segment.first : segment.stop] = grown.transpose(0, 1).double().cpu()
                 advance(segment.stop)
     growth[:, :first] = torch.nan
     return LocalExponents(growth, first, ready.system.name)

@@ -26,19 +26,31 @@ class Seen:
         self._call: CastCall | None = None
         self._read = self._chosen(readout, ready)
         with self.running():
-            shown = self._read(ready.state)
+            shown = self._first(ready.state)
         batch = ready.problem.sequences.batch
         if not isinstance(shown, Tensor) or shown.dim() != 2 or len(shown) != batch or not shown.is_floating_point():
             got = tuple(shown.shape) if isinstance(shown, Tensor) else type(shown).__name__
             raise InvalidInput(
                 f"Expected a `readout` that gives a tensor ({batch}, outputs) of a state of {batch} sequences, got {got}. Pass "
-                "the layer that reads one step, such as model.readout."
+                "the layer that reads one step, such as model.readout; of one unit, keep the axis: h[:, :1]."
             )
         self.outputs = shown.shape[1]
 
     def running(self) -> AbstractContextManager[None]:
         """Around its use: a module in evaluation mode, its weights cast."""
         return nullcontext() if self._call is None else self._call.running()
+
+    def _first(self, state: State) -> Any:
+        """The first call, with a word on what the readout was given, where it fails."""
+        try:
+            return self._read(state)
+        except (RuntimeError, TypeError, AttributeError, IndexError) as error:
+            given = self._system.output(state)
+            form = f"a tensor {tuple(given.shape)}" if isinstance(given, Tensor) else f"a {type(given).__name__}, its state"
+            raise InvalidInput(
+                f"Expected a `readout` of what {self._system.name} puts out, {form}, got {type(error).__name__}: {error}. Pass "
+                "a function that takes that."
+            ) from error
 
     def frame(self, state: State) -> tuple[Frame, Tensor]:
         """U (batch, n, r) and diag s (batch, r, r), with W^T = U diag(s) V^T and W = d readout / d vector(state)."""
@@ -50,8 +62,7 @@ class Seen:
         outputs = torch.eye(self.outputs, dtype=shown.dtype, device=shown.device)
         transposed = vmap(lambda output: backward(output.expand_as(shown))[0], out_dims=-1)(outputs)
         u, s, _ = torch.linalg.svd(transposed, full_matrices=False)
-        rank = max(1, int((s > s[:, :1] * torch.finfo(s.dtype).eps * max(transposed.shape[1:])).any(0).sum()))
-        return u[..., :rank], torch.diag_embed(s[:, :rank])
+        return u, torch.diag_embed(s)
 
     def _chosen(self, readout: Readout, ready: Prepared) -> Callable[[State], Any]:
         if isinstance(readout, str):

@@ -194,6 +194,7 @@ def gradient_decay(
     exponents: Mapping[str, float] | None = None,
 ) -> "Axes":
     """How gradients decay with the lag, relative to lag 0: measured, as seen from the readout, and as exponents alone say."""
+    _checks.given(tuple(one for one in (measured, predicted) if one is not None), "gradients to draw", "measured=...")
     longest = 0
     if measured is not None:
         mean, error = measured.mean - measured.mean[0], 2 * measured.standard_errors
@@ -249,10 +250,13 @@ def under_text(
     from matplotlib.patches import Rectangle
 
     _checks.length(text, local.growth.shape[1], "text", "One character, or one name, per step")
-    first = local.first if start is None else start
+    first = _checks.whole_number(local.first if start is None else start, "start", least=0, most=len(text) - 1)
+    _checks.whole_number(lines, "lines", least=1)
+    _checks.whole_number(sequence, "sequence", least=0, most=len(local.growth) - 1)
     grown = local.growth[sequence, first : first + lines * width, column]
-    most = float(grown.abs().nan_to_num(0.0).quantile(0.98)) or 1.0
-    scaled = (grown / most).clamp(-1, 1).nan_to_num(0.0)
+    known = grown[torch.isfinite(grown)].abs()
+    most = (float(known.quantile(0.98)) if len(known) else 0.0) or 1.0
+    scaled = (grown / most).nan_to_num(nan=0.0, neginf=-1.0).clamp(-1, 1)
     for at, value in enumerate(scaled.tolist()):
         line, place = divmod(at, width)
         ax.add_patch(Rectangle((place, -2 * line - 1), 1, 1, color=colormaps["RdBu_r"](0.5 + 0.45 * value), linewidth=0))

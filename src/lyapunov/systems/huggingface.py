@@ -27,6 +27,8 @@ class LanguageModel(System):
     float32 by name, in evaluation mode; the model is left as it was.
     """
 
+    differentiable = False
+
     def __init__(self, model: Any, *, dtype: torch.dtype, coupled: bool = False) -> None:
         backbone = getattr(model, model.base_model_prefix, model)
         self.name = type(model).__name__

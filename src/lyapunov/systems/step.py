@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import keystr, tree_flatten, tree_flatten_with_path, tree_map, tree_unflatten
 
 from lyapunov._shapes import Input, Rows, State
@@ -53,6 +53,11 @@ class Step(System):
             for unit in range(shape.numel())
             for part in ((".real", ".imag") if is_complex else ("",))
         )
+
+    @property
+    def modules(self) -> tuple[nn.Module, ...]:
+        """Those that the function reaches."""
+        return self._call.modules
 
     def initial_state(self, batch: int, like: Tensor) -> State:
         """The example the system was built with, repeated for the batch."""

@@ -38,6 +38,8 @@ class System(ABC):
     """What one call of `log_volume` costs in the size of the state; "none" where there is no such number."""
     triangular: bool = False
     """Whether the Jacobian is triangular in the coordinates of `vector`, in an order that never changes: see `log_factors`."""
+    differentiable: bool = True
+    """Whether reverse mode can follow its step."""
     grows: bool = False
     """Whether what its state carries along becomes longer from step to step, as a cache of attention does."""
 
@@ -45,6 +47,11 @@ class System(ABC):
     @abstractmethod
     def tangent_size(self) -> int | tuple[int, ...]:
         """Rows of the frame: one number, or one per independent block."""
+
+    @property
+    def modules(self) -> tuple[torch.nn.Module, ...]:
+        """What its step calls upon, so that all weights are known; those of closed forms are met in any step."""
+        return ()
 
     @property
     def labels(self) -> tuple[Label, ...]:

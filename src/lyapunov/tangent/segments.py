@@ -18,8 +18,10 @@ from lyapunov.tangent.transients import settled_after
 from lyapunov.tangent.transport import Transport
 from lyapunov.tangent.workers import Workers
 
-SHORTEST = 64
-"""Steps that a segment has at the least; of a long sequence, the root of its length."""
+SHORTEST, ENTRIES = 64, 2**22
+"""Steps that a segment has, where all its frames have no more entries than that; else the root of the sequence's length."""
+ROUNDING = 64
+"""In units of the last place: what remains of a column that lies in the span of those before it."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,13 @@ class Segment:
         """The frame before step t, or after the last one; none where that is in another segment."""
         return self.frames[t - self.first : t - self.first + 1] if t >= self.first else []
 
+    @property
+    def vanished(self) -> Tensor:
+        """(steps, batch, k): where what remains of a column is rounding of the longest up to it: lost, or too small to tell."""
+        factors = torch.stack(self.factors)
+        lengths = torch.linalg.vector_norm(factors, dim=-2).cummax(-1).values
+        return ~(factors.diagonal(dim1=-2, dim2=-1) > ROUNDING * torch.finfo(factors.dtype).eps * lengths)
+
     def pull(self, at: int, frame: Frame) -> Frame:
         """J^T @ frame of its step number `at`; sequences that have ended keep theirs."""
         return self._pull(at, frame)
@@ -73,7 +82,8 @@ class Course:
         segment: int | None = None,
     ) -> None:
         self._system, self._drive, self._steps = system, drive, steps
-        self._size = segment or max(SHORTEST, math.isqrt(len(steps)))
+        entries = 1 if frame is None else frame.numel()
+        self._size = segment or max(1, math.isqrt(len(steps)), min(SHORTEST, ENTRIES // entries))
         self._lengths = None if drive.lengths is None else drive.lengths.to(system.device)
         self._start = (state, frame)
         self._kept: list[tuple[State, Frame | None]] = []
@@ -84,6 +94,7 @@ class Course:
         self._kept, at = [], self._start
         for first in self._steps[:: self._size]:
             self._kept.append(at)
+            self._latest = None
             with torch.no_grad():
                 segment = self._segment(first, *at)
             at = segment.states[-1], (segment.frames[-1] if segment.frames else None)
