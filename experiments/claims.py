@@ -149,11 +149,13 @@ def pruning(table: Table) -> Iterator[tuple[int, str, float]]:
 
 
 def tables() -> Iterator[Table]:
-    """Of the sweeps that have been run."""
+    """Of the sweeps that have been run to the end."""
     for task in TASKS:
-        file = RESULTS / f"{sweep(task, 'small').name}.csv"
-        if file.exists():
-            yield Table.read(file, task)
+        chosen = sweep(task, "small")
+        file = RESULTS / f"{chosen.name}.csv"
+        table = Table.read(file, task) if file.exists() else None
+        if table is not None and len(table.final) == len(chosen.recipes):
+            yield table
 
 
 def in_words(table: Table) -> Iterator[str]:
@@ -187,6 +189,6 @@ def write(page: Path, found: list[Table]) -> None:
 if __name__ == "__main__":
     known = list(tables())
     if not known:
-        sys.exit("Expected results of a small sweep, got none. Run python -m experiments.sweep text --preset small first.")
+        sys.exit("Expected a small sweep that is finished, got none. Run python -m experiments.sweep text --preset small first.")
     write(PAGE, known)
     print(PAGE.read_text())
