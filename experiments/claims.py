@@ -189,6 +189,6 @@ def write(page: Path, found: list[Table]) -> None:
 if __name__ == "__main__":
     known = list(tables())
     if not known:
-        sys.exit("Expected a small sweep that is finished, got none. Run python -m experiments.sweep text --preset small first.")
+        sys.exit("Expected a small sweep that is finished, got none. Run python -m experiments.sweep text first.")
     write(PAGE, known)
     print(PAGE.read_text())

@@ -61,7 +61,8 @@ class GradientDecay:
 
     def __repr__(self) -> str:
         starts, batch = self.log_norms.shape[1:]
-        title = f"Gradients of the loss by the state of {self.core or 'the core'}: {starts} starting times x {batch} sequences"
+        times = f"{starts} starting time{'s' * (starts > 1)} x {batch} sequences"
+        title = f"Gradients of the loss by the state of {self.core or 'the core'}: {times}"
         shown = torch.linspace(0, len(self.lags) - 1, min(_SHOWN, len(self.lags))).round().long().tolist()
         means, errors = self.mean, self.standard_errors
         rows = [(str(int(self.lags[at])), number(float(means[at])), number(float(errors[at]))) for at in shown]

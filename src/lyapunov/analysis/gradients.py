@@ -85,7 +85,8 @@ class GradientExponents:
 
     def __repr__(self) -> str:
         starts, batch = self.weights.shape
-        title = f"Gradients of {self.system} seen from the readout: {starts} starting times x {batch} sequences, nats per step"
+        times = f"{starts} starting time{'s' * (starts > 1)} x {batch} sequences"
+        title = f"Gradients of {self.system} seen from the readout: {times}, nats per step"
         rows: list[tuple[str, ...]] = [("lag", "exponent", "± error", "reach", "mean square", "variance", "condition")]
         for at, horizon in enumerate(self.horizons):
             leading, error = float(self.exponents[at, 0]), float(self.standard_errors[at, 0])
