@@ -171,9 +171,10 @@ def in_words(count: int, other: int) -> str:
 
 
 def draw(counts: dict[str, int]) -> None:
-    """Share of networks that learn it, by delay."""
-    figure = Figure(figsize=(5.2 * len(DELAYS), 3.8), layout="constrained")
-    for (kind, delays), ax in zip(DELAYS.items(), figure.subplots(1, len(DELAYS), sharey=True), strict=True):
+    """Share of networks that learn it, by delay; of kinds that ran at several."""
+    kinds = {kind: delays for kind, delays in DELAYS.items() if len(delays) > 1}
+    figure = Figure(figsize=(5.2 * len(kinds), 3.8), layout="constrained")
+    for (kind, delays), ax in zip(kinds.items(), figure.subplots(1, len(kinds), squeeze=False)[0], strict=True):
         for arm in ARMS:
             there = [delay for delay in delays if f"{kind} {delay} {arm}" in counts]
             ax.plot(there, [counts[f"{kind} {delay} {arm}"] / SEEDS for delay in there], marker="o", label=arm)
