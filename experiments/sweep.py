@@ -59,7 +59,10 @@ def _look(learner: Learner, chosen: Sweep, history: History, trained: dict[str, 
     """Reads the network and appends what was read."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", lyapunov.LyapunovWarning)  # tails below the floor are marked in the spectra
-        found = readouts(learner, chosen, whole=learner.epoch in chosen.whole)
+        try:
+            found = readouts(learner, chosen, whole=learner.epoch in chosen.whole)
+        except lyapunov.LyapunovError as error:  # a network that broke is a result, too
+            found = {"failure": str(error), "spectra": {}}
     record = {"epoch": learner.epoch, **trained, "held_out_loss": learner.held_out_loss(), **found}
     history.append(record)
 

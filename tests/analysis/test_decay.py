@@ -159,6 +159,19 @@ def test_gradients_below_the_dtype_have_no_slope() -> None:
     assert lyapunov.gradient_decay(model.double(), loss, DATA, lags=20).slope().value < -8
 
 
+def test_a_chaotic_network_is_no_other_network() -> None:
+    """Rounding sets its steps apart from PyTorch's own pass after some time."""
+    model, size = seeded(Whole, nn.RNN, scale=1.0), 100
+    model.core, model.head = seeded(nn.RNN, SYMBOLS, size, batch_first=True), seeded(nn.Linear, size, SYMBOLS)
+    with torch.no_grad():
+        model.core.weight_hh_l0.copy_(2.0 * drawn(size, size, seed=3) / size**0.5)
+        model.core.weight_ih_l0.mul_(0.1)
+    text = torch.randint(SYMBOLS, (BATCH, 801), generator=torch.Generator().manual_seed(2))
+    long = one_hot(text[:, :-1], SYMBOLS).double(), text[:, 1:]
+    assert lyapunov.spectrum(model.core, long[0], k=1).max > 0.05
+    assert lyapunov.gradient_decay(model, loss, long, lags=10, starts=5).log_norms.isfinite().all()
+
+
 class Two(nn.Module):
     """Two cores."""
 
