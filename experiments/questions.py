@@ -51,12 +51,13 @@ def reading(system: Any, inputs: Any, **given: Any) -> Row:
 
 def strength(size: int, steps: int) -> Iterator[Row]:
     """Noise of growing strength into a chaotic vanilla RNN; and the same strength by the norm of the input weights."""
+    start = {"state": 0.5 * noise(1, 10, size, 13)}  # without inputs, zero is a fixed point, and unstable
     for value in STRENGTHS:
         module = network(size, 2.0)
-        yield {"x": value, "what": "inputs", **reading(module, value * noise(10, steps, size, 5))}
+        yield {"x": value, "what": "inputs", **reading(module, value * noise(10, steps, size, 5), **start)}
         with torch.no_grad():
             module.weight_ih_l0.mul_(value)
-        yield {"x": value, "what": "input weights", **reading(module, noise(10, steps, size, 5))}
+        yield {"x": value, "what": "input weights", **reading(module, noise(10, steps, size, 5), **start)}
 
 
 def division(size: int, steps: int) -> Iterator[Row]:
