@@ -16,7 +16,7 @@ from lyapunov.errors import InvalidInput
 from lyapunov.estimate import aligned, errors, number
 from lyapunov.intake import Request
 from lyapunov.systems import Label, Linearization, System
-from lyapunov.tangent import MAX_BINS, Course, Segment, random_frame
+from lyapunov.tangent import MAX_BINS, Segment
 
 CONVERGED = 1e-3
 """Sine of the angle that the transients may leave a vector uncertain by."""
@@ -146,7 +146,7 @@ def covariant_vectors(
 def _found(ready: Prepared, k: int, counted: range, kept: int, seed: int, advance: Callable[[int], None]) -> CovariantVectors:
     """Both sweeps."""
     batch, there = ready.problem.sequences.batch, ready.stop - ready.settle
-    course = _course(ready, k, seed)
+    course = ready.course(k, seed)
     history, end = _History(counted, batch, k), ready.like
     met: list[Frame] = []
     for segment in require_directions(course.forward()):
@@ -154,7 +154,7 @@ def _found(ready: Prepared, k: int, counted: range, kept: int, seed: int, advanc
         met += segment.frames_at(counted.start)
         end = segment.frames[-1]
         advance(segment.stop - ready.settle)
-    other = _course(ready, k, seed + 1).forward()
+    other = ready.course(k, seed + 1).forward()
     before = subspaces_apart(met[0], next(frame for segment in other for frame in segment.frames_at(counted.start)))
     del other
     combinations, sums = Combinations(end, seed), _Sums(ready, counted, kept)
@@ -167,12 +167,6 @@ def _found(ready: Prepared, k: int, counted: range, kept: int, seed: int, advanc
         if segment.first <= counted.start:
             break
     return sums.result(history, torch.maximum(before, combinations.disagreement))
-
-
-def _course(ready: Prepared, k: int, seed: int) -> Course:
-    drive = ready.problem.sequences
-    frame = random_frame(ready.size, k, batch=drive.batch, seed=seed, block=0, like=ready.like)
-    return Course(ready.system, drive, ready.state, range(ready.settle, ready.stop), frame=frame)
 
 
 class _History:

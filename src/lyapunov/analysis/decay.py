@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 from lyapunov import _checks
 from lyapunov._progress import progress_bar
 from lyapunov._shapes import State
-from lyapunov.analysis.slopes import Slope, mean, slope
+from lyapunov.analysis.slopes import Slope, mean, slope, starting_times
 from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.estimate import aligned, number
 from lyapunov.intake import CELLS, Request, cores_of, layer_system, split_layers, untouched
@@ -64,7 +64,7 @@ class GradientDecay:
         starts, batch = self.log_norms.shape[1:]
         times = f"{starts} starting time{'s' * (starts > 1)} x {batch} sequences"
         title = f"Gradients of the loss by the state of {self.core or 'the core'}: {times}"
-        shown = torch.linspace(0, len(self.lags) - 1, min(_SHOWN, len(self.lags))).round().long().tolist()
+        shown = starting_times(0, len(self.lags) - 1, _SHOWN)
         means, errors = self.mean, self.standard_errors
         rows = [(str(int(self.lags[at])), number(float(means[at])), number(float(errors[at]))) for at in shown]
         return "\n".join([title, "", *aligned([("lag", "mean ln |gradient|", "± error"), *rows])])
@@ -170,8 +170,7 @@ def _times(losses: Tensor, steps: int, longest: int, starts: int) -> list[tuple[
         )
     if columns == 1:
         return [(0, steps - 1)]
-    count = min(starts, steps - longest)
-    return [(time, time) for time in torch.linspace(longest, steps - 1, count, dtype=torch.float64).round().long().tolist()]
+    return [(time, time) for time in starting_times(longest, steps - 1, starts)]
 
 
 def _log_norms(losses: Tensor, states: list[list[Tensor]]) -> Tensor:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from lyapunov._progress import progress_bar
 from lyapunov._shapes import State
 from lyapunov.analysis.prepared import Prepared, prepared
 from lyapunov.analysis.readout import Readout, Seen
-from lyapunov.analysis.slopes import Slope, mean, slope
+from lyapunov.analysis.slopes import Mean, Slope, mean, reach_of, slope, starting_times
 from lyapunov.errors import Diverged, InvalidInput
 from lyapunov.estimate import aligned, half_widths, number
 from lyapunov.intake import Request
@@ -55,33 +55,32 @@ class GradientExponents:
     @property
     def exponents(self) -> Tensor:
         """(horizons, k): mean growth of the singular values over the lag, (ln s_i(n) - ln s_i(0)) / n."""
-        return torch.stack([mean(rates, self.weights).value for rates in self._rates])
+        return torch.stack([one.value for one in self._means])
 
     @property
     def standard_errors(self) -> Tensor:
         """(horizons, k): of `exponents`, over starting times and sequences."""
-        return torch.stack([mean(rates, self.weights).standard_error for rates in self._rates])
+        return torch.stack([one.standard_error for one in self._means])
 
     def interval(self, level: float = 0.95) -> Tensor:
         """(horizons, k, 2): Student-t intervals of `exponents`."""
-        found = [mean(rates, self.weights) for rates in self._rates]
-        half = torch.stack([half_widths(one.standard_error, one.degrees, level) for one in found])
+        half = torch.stack([half_widths(one.standard_error, one.degrees, level) for one in self._means])
         return torch.stack([self.exponents - half, self.exponents + half], dim=-1)
 
     @property
     def reach(self) -> float:
         """Steps over which the leading gradient falls by a factor e, at the longest horizon; infinite where it does not."""
-        leading = float(self.exponents[-1, 0])
-        return -1 / leading if leading < 0 else float("inf")
+        return reach_of(float(self.exponents[-1, 0]))
 
     def slope(self, first: int | None = None, last: int | None = None) -> Slope:
         """Least squares of the mean ln of the largest singular value over the horizons from `first` to `last`."""
         return slope(torch.tensor(self.horizons), self.log_singular[..., 0], self.weights, first, last)
 
-    @property
-    def _rates(self) -> Iterator[Tensor]:
-        lags = torch.tensor(self.horizons, dtype=torch.float64)
-        return ((value - self.log_readout) / lag for value, lag in zip(self.log_singular, lags, strict=True))
+    @cached_property
+    def _means(self) -> list[Mean]:
+        """Of the growth rates at each horizon, (k,)."""
+        grown = zip(self.log_singular, self.horizons, strict=True)
+        return [mean((value - self.log_readout) / lag, self.weights) for value, lag in grown]
 
     def __repr__(self) -> str:
         starts, batch = self.weights.shape
@@ -89,10 +88,9 @@ class GradientExponents:
         title = f"Gradients of {self.system} seen from the readout: {times}, nats per step"
         rows: list[tuple[str, ...]] = [("lag", "exponent", "± error", "reach", "mean square", "variance", "condition")]
         for at, horizon in enumerate(self.horizons):
-            leading, error = float(self.exponents[at, 0]), float(self.standard_errors[at, 0])
-            reach = number(-1 / leading if leading < 0 else float("inf"), 1)
+            leading, error = (float(one[at, 0]) for one in (self.exponents, self.standard_errors))
             moments = (f"{float(one[at]):.3g}" for one in (self.mean_square, self.variance, self.condition))
-            rows.append((str(horizon), number(leading), number(error), reach, *moments))
+            rows.append((str(horizon), number(leading), number(error), number(reach_of(leading), 1), *moments))
         return "\n".join([title, "", *aligned(rows)])
 
 
@@ -149,8 +147,7 @@ def _times(ready: Prepared, longest: int, starts: int) -> list[int]:
             f"Expected `inputs` longer than settle + horizon = {ready.settle} + {longest}, got {ready.stop} steps. Pass longer "
             "sequences, a shorter horizon, or a smaller settle."
         )
-    count = min(starts, ready.stop - first + 1)
-    return torch.linspace(first, ready.stop, count, dtype=torch.float64).round().long().tolist()
+    return starting_times(first, ready.stop, starts)
 
 
 def _measured(
@@ -163,7 +160,7 @@ def _measured(
         raise InvalidInput("Expected a sequence longer than settle + horizon, got none. Pass a shorter horizon.")
     found, done = [], 0
     for group, states in _groups(ready, seen, times, horizons[-1]):
-        pulled = _pulled_back(ready, seen, group, states, horizons, partial(_advance, advance, done, len(group)))
+        pulled = _pulled_back(ready, seen, group, states, horizons, done, advance)
         found.append(pulled.unflatten(1, (len(group), batch)))
         done += len(group) * horizons[-1]
     logs = torch.cat(found, dim=1)
@@ -203,18 +200,14 @@ def _groups(ready: Prepared, seen: Seen, times: list[int], longest: int) -> Iter
         yield group, states
 
 
-def _advance(advance: Callable[[int], None], done: int, starts: int, lag: int) -> None:
-    """So many starting times have come to a lag."""
-    advance(done + starts * lag)
-
-
 def _pulled_back(
     ready: Prepared,
     seen: Seen,
     group: list[int],
     states: dict[int, State],
     horizons: tuple[int, ...],
-    on_lag: Callable[[int], None],
+    done: int,
+    advance: Callable[[int], None],
 ) -> Tensor:
     """(1 + horizons, group x batch, r): ln of the singular values of the readout itself and at every horizon."""
     system, drive = ready.system, ready.problem.sequences
@@ -231,7 +224,7 @@ def _pulled_back(
             triangle, scale = triangle / largest.view(-1, 1, 1), scale + largest.log().unsqueeze(-1)
         if lag in horizons:
             found.append(_log_singular(triangle, scale))
-        on_lag(lag)
+        advance(done + len(group) * lag)
     return torch.stack(found)
 
 

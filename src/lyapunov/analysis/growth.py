@@ -15,7 +15,7 @@ from lyapunov.analysis.prepared import Prepared, prepared
 from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.intake import Request
 from lyapunov.systems import ClosedForm, System
-from lyapunov.tangent import Course, Segment, Workers, random_frame
+from lyapunov.tangent import Course, Segment, Workers
 
 
 def growth(
@@ -124,13 +124,11 @@ class _Run:
 
     @classmethod
     def of(cls, ready: Prepared, sums: tuple[int, ...], align: int, seed: int, *, fixed: bool) -> "_Run":
-        drive, start, frame = ready.problem.sequences, ready.settle + align, None
+        drive, start = ready.problem.sequences, ready.settle + align
         cheap = isinstance(ready.system, ClosedForm) and ready.system.volume_cost != "none"
         by_volume = cheap and sums == (ready.size,)
-        if not by_volume:
-            frame = random_frame(ready.size, sums[-1], batch=drive.batch, seed=seed, block=0, like=ready.like)
         stops = torch.full((drive.batch,), ready.stop) if drive.lengths is None else drive.lengths
-        course = Course(ready.system, drive, ready.state, range(ready.settle, ready.stop), frame=frame)
+        course = ready.course(None if by_volume else sums[-1], seed)
         return cls(ready, course, sums, start, fixed, float((stops - start).clamp(min=0).sum()), by_volume)
 
     def weights(self) -> list[Tensor]:

@@ -13,7 +13,6 @@ from lyapunov.analysis.prepared import prepared
 from lyapunov.estimate import aligned, number
 from lyapunov.intake import Request
 from lyapunov.systems import Linearization
-from lyapunov.tangent import Course, random_frame
 
 LONGEST = 100
 """Steps to align in, at the most, where the caller does not say."""
@@ -58,13 +57,11 @@ class LocalExponents:
 
         Errors take each step as one observation of its symbol, whatever came before it.
         """
-        _checks.shape(
-            torch.as_tensor(symbols), tuple(self.growth.shape[:2]), "symbols", "One whole number per step of every sequence."
-        )
+        symbols, found = torch.as_tensor(symbols), []
+        _checks.shape(symbols, tuple(self.growth.shape[:2]), "symbols", "One whole number per step of every sequence.")
         at = _checks.whole_number(column, "column", least=0, most=self.growth.shape[-1] - 1)
         values = self.growth[..., at]
         counted = ~torch.isnan(values)
-        symbols, found = torch.as_tensor(symbols), []
         for symbol in symbols[counted].unique().tolist():
             mine = values[counted & (symbols == symbol)]
             error = float(mine.std() / len(mine) ** 0.5) if len(mine) > 1 else float("nan")
@@ -72,10 +69,11 @@ class LocalExponents:
         return tuple(sorted(found, key=lambda one: -one.growth))
 
     def __repr__(self) -> str:
-        batch, steps, k = self.growth.shape
+        batch, steps, _ = self.growth.shape
         spread = self.growth[:, self.first :].std((0, 1))
+        leading = zip(self.exponents[:_SHOWN].tolist(), spread.tolist(), strict=False)
         rows = [("i", "mean growth", "spread over steps")]
-        rows += [(str(at + 1), number(float(self.exponents[at])), number(float(spread[at]))) for at in range(min(k, _SHOWN))]
+        rows += [(str(at), number(value), number(wide)) for at, (value, wide) in enumerate(leading, 1)]
         title = f"Growth of {self.system} by step: {batch} sequences x {steps - self.first} steps, nats"
         return "\n".join([title, "", *aligned(rows)])
 
@@ -111,12 +109,9 @@ def local_exponents(
         why = f" (the system has {ready.size} exponents)"
         count = _checks.whole_number(k, "k", least=1, most=ready.size, why=why)
         first = ready.settle + ready.aligned(align, most=LONGEST)
-        batch = ready.problem.sequences.batch
-        frame = random_frame(ready.size, count, batch=batch, seed=seed, block=0, like=ready.like)
-        course = Course(ready.system, ready.problem.sequences, ready.state, range(ready.settle, ready.stop), frame=frame)
-        growth = torch.full((batch, ready.stop, count), torch.nan, dtype=torch.float64)
+        growth = torch.full((ready.problem.sequences.batch, ready.stop, count), torch.nan, dtype=torch.float64)
         with progress_bar("Growth by step", ready.stop, enabled=progress) as advance:
-            for segment in course.forward():
+            for segment in ready.course(count, seed).forward():
                 grown = torch.stack([factor.diagonal(dim1=-2, dim2=-1).log() for factor in segment.factors])
                 grown = grown.masked_fill(segment.vanished, -torch.inf)
                 growth[:, segment.first : segment.stop] = grown.transpose(0, 1).double().cpu()

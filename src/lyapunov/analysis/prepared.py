@@ -13,7 +13,7 @@ from lyapunov._shapes import State
 from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.intake import Problem, Request, recognize
 from lyapunov.systems import System, check_contract
-from lyapunov.tangent import Workers, settled_state
+from lyapunov.tangent import Course, Workers, random_frame, settled_state
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,13 @@ class Prepared:
     def like(self) -> Tensor:
         """Of the dtype and on the device of the run."""
         return self.system.vector(self.state).new_empty(0)
+
+    def course(self, k: int | None, seed: int) -> Course:
+        """Of the state, and of a random frame of k columns with it (None: of the state alone), to the last step."""
+        drive, frame = self.problem.sequences, None
+        if k is not None:
+            frame = random_frame(self.size, k, batch=drive.batch, seed=seed, block=0, like=self.like)
+        return Course(self.system, drive, self.state, range(self.settle, self.stop), frame=frame)
 
     def aligned(self, align: int | None, name: str = "align", *, most: int | None = None) -> int:
         """Steps for a frame to align in, checked, with at least one left to count.

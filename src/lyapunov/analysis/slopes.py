@@ -29,10 +29,20 @@ class Slope(NamedTuple):
     @property
     def reach(self) -> float:
         """Steps over which it falls by a factor e; infinite where it does not fall."""
-        return -1 / self.value if self.value < 0 else float("inf")
+        return reach_of(self.value)
 
     def __str__(self) -> str:
         return f"{self.value:.4f} ± {self.standard_error:.4f} nats per step over lags {self.first} to {self.last}"
+
+
+def reach_of(rate: float) -> float:
+    """Steps over which what grows by `rate` nats per step falls by a factor e; infinite where it does not fall."""
+    return -1 / rate if rate < 0 else float("inf")
+
+
+def starting_times(first: int, last: int, count: int) -> list[int]:
+    """At most `count` whole numbers, spread from first to last."""
+    return torch.linspace(first, last, min(count, last - first + 1), dtype=torch.float64).round().long().tolist()
 
 
 def mean(values: Tensor, weights: Tensor) -> Mean:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from lyapunov.tasks.task import Batch, Task
+from lyapunov.tasks.task import Batch, Task, stream_of
 
 
 class Adding(Task):
@@ -22,7 +22,7 @@ class Adding(Task):
 
     def batches(self, seed: int, epoch: int) -> Iterator[Batch]:
         """Fresh sequences."""
-        generator = torch.Generator().manual_seed(1_000_003 * seed + epoch)
+        generator = stream_of(seed, epoch)
         for _ in range(self._batches):
             yield self._drawn(self._batch, generator)
 

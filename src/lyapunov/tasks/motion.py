@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lyapunov.tasks.files import data_file, registry
-from lyapunov.tasks.task import Batch, Task
+from lyapunov.tasks.task import Batch, Task, stream_of
 
 THRESHOLD, KEPT, EVERY = 1e-4, 20, 2
 """Coordinates that move less are dropped, the first so many of the others kept; every second frame is taken (60 a second)."""
@@ -35,7 +35,7 @@ class NextFrame(Task):
 
     def batches(self, seed: int, epoch: int) -> Iterator[Batch]:
         """Random windows, every place as likely as any other."""
-        generator = torch.Generator().manual_seed(1_000_003 * seed + epoch)
+        generator = stream_of(seed, epoch)
         windows = _windows(self._train, self._steps, every=1)
         for _ in range(self._batches):
             yield _pairs(windows[torch.randint(len(windows), (self._batch,), generator=generator)])

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, one_hot
 
 from lyapunov.errors import InvalidInput
-from lyapunov.tasks.task import Batch, Task
+from lyapunov.tasks.task import Batch, Task, stream_of
 from lyapunov.tasks.text import Corpus
 
 
@@ -31,7 +31,7 @@ class NextCharacter(Task):
 
     def batches(self, seed: int, epoch: int) -> Iterator[Batch]:
         """Random windows."""
-        generator = torch.Generator().manual_seed(1_000_003 * seed + epoch)
+        generator = stream_of(seed, epoch)
         for _ in range(len(self._data.train) // (self._batch * self._steps)):
             starts = torch.randint(len(self._data.train) - self._steps, (self._batch,), generator=generator)
             yield self._windows(self._data.train, starts, self._steps)

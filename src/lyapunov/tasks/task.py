@@ -3,10 +3,16 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
+import torch
 from torch import Tensor
 
 Batch = tuple[Tensor, Tensor]
 """Inputs and targets, batch first."""
+
+
+def stream_of(seed: int, epoch: int) -> torch.Generator:
+    """The random numbers of one epoch's batches."""
+    return torch.Generator().manual_seed(1_000_003 * seed + epoch)
 
 
 class Task(ABC):

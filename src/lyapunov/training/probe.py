@@ -63,7 +63,8 @@ class Probe:
         """The system and the request of this look."""
         if self.waits:
             caught, self._caught = self._caught, None
-            assert caught is not None
+            if caught is None:
+                raise InvalidInput("Expected `ready()` to have said so before `take()`, got no inputs yet. Ask it first.")
             return self._system, caught
         if not self._inside:
             return self._system, self._request
