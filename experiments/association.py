@@ -1,6 +1,6 @@
 """Rank correlations with intervals, partial ones, and what a signal adds to another: the statistics of the claims."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 Numbers = NDArray[np.float64]
-REPLICATES, SEED, RIDGE = 1000, 0, 1.0
+REPLICATES, SEED, RIDGE, TINY = 1000, 0, 1.0, 1e-9
 
 
 @dataclass(frozen=True)
@@ -28,28 +28,53 @@ class Estimate:
         return f"{self.value:+.2f} [{self.low:+.2f}, {self.high:+.2f}]"
 
 
-def spearman(signal: Numbers, target: Numbers) -> float:
-    """Rank correlation; NaN where one of them is constant."""
-    return _correlation(rankdata(signal), rankdata(target))
+def correlation(signal: Numbers, target: Numbers, groups: Numbers, given: Sequence[Numbers] = ()) -> Estimate:
+    """Spearman's rank correlation, and its interval from a bootstrap over groups: seeds of one point stay together.
+
+    `given`: partial, of what is left of the ranks once those of the controls are taken out by least squares. NaN where a signal
+    is constant, or the controls leave nothing of it.
+    """
+    return _estimate(_partial(_rank_correlations([signal, target, *given], _resamples(groups))))
 
 
-def partial(signal: Numbers, target: Numbers, controls: Sequence[Numbers]) -> float:
-    """Rank correlation of what is left of the ranks once those of the controls are taken out by least squares."""
-    known = np.column_stack([np.ones(len(signal)), *(rankdata(control) for control in controls)])
-    left = [ranks - known @ np.linalg.lstsq(known, ranks, rcond=None)[0] for ranks in (rankdata(signal), rankdata(target))]
-    return _correlation(left[0], left[1])
+def _resamples(groups: Numbers) -> Numbers:
+    """(1 + REPLICATES, networks): how often each network is taken; once each in the first row."""
+    source, members = np.random.default_rng(SEED), np.unique(groups, return_inverse=True)[1]
+    count = members.max() + 1
+    drawn = source.multinomial(count, np.full(count, 1 / count), size=REPLICATES)[:, members]
+    return np.vstack([np.ones(len(groups)), drawn]).astype(np.float64)
 
 
-def bootstrapped(statistic: Callable[[NDArray[np.int64]], float], groups: Numbers) -> Estimate:
-    """Of a statistic of which networks are taken: resampled by group, so that seeds of one point stay together."""
-    source, members = np.random.default_rng(SEED), [np.flatnonzero(groups == group) for group in np.unique(groups)]
-    values = []
-    for _ in range(REPLICATES):
-        chosen = source.integers(len(members), size=len(members))
-        values.append(statistic(np.concatenate([members[at] for at in chosen])))
-    known = np.array(values)[np.isfinite(values)]  # a resample may hold one point alone
+def _rank_correlations(signals: Sequence[Numbers], taken: Numbers) -> Numbers:
+    """(resamples, signals, signals). The rank of a number is how many are taken below it, and half of its equals."""
+    below = [np.less.outer(signal, signal) + np.equal.outer(signal, signal) / 2 for signal in signals]
+    ranks = np.stack([taken @ one for one in below], axis=-1)
+    means = np.einsum("rn,rna->ra", taken, ranks) / taken.sum(axis=1, keepdims=True)
+    left = ranks - means[:, None]
+    products = np.einsum("rn,rna,rnb->rab", taken, left, left)
+    lengths = np.sqrt(np.einsum("raa->ra", products))
+    scale = lengths[:, :, None] * lengths[:, None, :]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(scale > TINY, products / scale, np.nan)
+
+
+def _partial(correlations: Numbers) -> Numbers:
+    """(resamples,): of the first two signals, given the others."""
+    pair, cross, known = correlations[:, :2, :2], correlations[:, :2, 2:], correlations[:, 2:, 2:]
+    found = np.full(len(correlations), np.nan)
+    sound = np.isfinite(correlations).all(axis=(1, 2))
+    left = pair[sound] - cross[sound] @ np.linalg.pinv(known[sound], hermitian=True) @ cross[sound].mT
+    own = left[:, 0, 0] * left[:, 1, 1]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found[sound] = np.where(own > TINY, left[:, 0, 1] / np.sqrt(own), np.nan)
+    return found
+
+
+def _estimate(values: Numbers) -> Estimate:
+    """The first one; the interval from the others, where they are known: a resample may hold one point alone."""
+    known = values[1:][np.isfinite(values[1:])]
     low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (np.nan, np.nan)
-    return Estimate(statistic(np.arange(len(groups))), float(low), float(high))
+    return Estimate(float(values[0]), float(low), float(high))
 
 
 def predicted(features: Sequence[Numbers], target: Numbers, groups: Numbers) -> Numbers:
@@ -65,10 +90,11 @@ def predicted(features: Sequence[Numbers], target: Numbers, groups: Numbers) -> 
     return found
 
 
-def gain(early: Sequence[Numbers], more: Sequence[Numbers], target: Numbers, groups: Numbers) -> Estimate:
-    """By how much the cross-validated prediction's rank correlation rises when `more` is added to what is known early."""
-    without, beside = predicted(early, target, groups), predicted([*early, *more], target, groups)
-    return bootstrapped(lambda at: spearman(beside[at], target[at]) - spearman(without[at], target[at]), groups)
+def gain(early: Sequence[Numbers], more: Sequence[Numbers], target: Numbers, groups: Numbers) -> tuple[float, Estimate]:
+    """The rank correlation of a cross-validated prediction from what is known early, and by how much `more` raises it."""
+    foretold = [predicted(features, target, groups) for features in (early, [*early, *more])]
+    found = _rank_correlations([*foretold, target], _resamples(groups))
+    return float(found[0, 0, 2]), _estimate(found[:, 1, 2] - found[:, 0, 2])
 
 
 def regret(signal: Numbers, target: Numbers, keep: int) -> float:
@@ -82,12 +108,6 @@ def random_regret(target: Numbers, keep: int) -> float:
     source = np.random.default_rng(SEED)
     best = [target[source.choice(len(target), keep, replace=False)].min() for _ in range(REPLICATES)]
     return float(np.mean(best) - target.min())
-
-
-def _correlation(one: Numbers, other: Numbers) -> float:
-    one, other = one - one.mean(), other - other.mean()
-    scale = np.sqrt((one @ one) * (other @ other))
-    return float(one @ other / scale) if scale > 1e-9 else float("nan")
 
 
 def _standard(values: Numbers) -> Numbers:

@@ -1,11 +1,11 @@
 """Writes expected.json, what the tiny sweeps must give: `python -m experiments.expected`."""
 
-import csv
 import json
 import tempfile
 from pathlib import Path
 
 from experiments.presets import TASKS
+from experiments.rows import read
 from experiments.sweep import run_sweep
 
 FILE = Path(__file__).with_suffix(".json")
@@ -16,8 +16,7 @@ def tiny(task: str) -> list[dict[str, float]]:
     """The checked numbers, a row per network and epoch."""
     with tempfile.TemporaryDirectory() as folder:
         file = run_sweep(task, "tiny", workers=1, runs=Path(folder) / "runs", results=Path(folder))
-        with file.open(newline="") as lines:
-            return [{name: float(row[name]) for name in CHECKED} for row in csv.DictReader(lines)]
+        return [{name: float(row[name]) for name in CHECKED} for row in read(file)]
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ NOISE, STATES = 1.0, 20
 def network(size: int, gain: float) -> nn.RNN:
     """h' = tanh(W h + x), W Gaussian; a noise input of its own for every unit."""
     generator = torch.Generator().manual_seed(0)
-    module = nn.RNN(size, size, batch_first=True, bias=False).double()
+    with torch.random.fork_rng(devices=[]):
+        module = nn.RNN(size, size, batch_first=True, bias=False).double()
     with torch.no_grad():
         module.weight_ih_l0.copy_(torch.eye(size))
         module.weight_hh_l0.copy_(gain / math.sqrt(size) * torch.randn(size, size, generator=generator, dtype=torch.float64))

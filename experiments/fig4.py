@@ -4,12 +4,11 @@ a, b: text; c, d: motion. Of the full state, and of the hidden state alone, whic
 """
 
 import numpy as np
-from safetensors.torch import load_file
 
-from experiments.association import bootstrapped, spearman
-from experiments.claims import RESULTS, Table
+from experiments.association import correlation
 from experiments.outputs import Outcome, command, panels
-from experiments.presets import Preset, sweep
+from experiments.presets import Preset
+from experiments.table import Table, spectra_of
 from lyapunov import InvalidInput
 
 SHOWN = 6
@@ -19,7 +18,7 @@ PANELS = {"text": ("largest", "max"), "motion": ("mean", "mean")}
 
 def make(preset: Preset) -> Outcome:
     """Both tasks, as far as their sweeps have been run."""
-    tables = {task: _table(task, preset) for task in PANELS}
+    tables = {task: Table.of(task, preset) for task in PANELS}
     known = {task: table for task, table in tables.items() if table is not None}
     if not known:
         raise InvalidInput("Expected results of a sweep, got none. Run python -m experiments.sweep text first.")
@@ -27,12 +26,12 @@ def make(preset: Preset) -> Outcome:
     rows, words = [], []
     for at, (task, table) in enumerate(known.items()):
         readout, suffix = PANELS[task]
-        best = np.nanargmin(table.values["held_out_loss"][:, 1:], axis=1) + 1
+        best = table.best
         everyone = np.arange(len(best))
         _spectra(axes[3 * at], task, preset, table, best)
         for ax, state in zip(axes[3 * at + 1 : 3 * at + 3], ("full", "hidden"), strict=True):
             values = table.values[f"{state}_{suffix}"][everyone, best]
-            found = bootstrapped(lambda chosen, v=values, f=table.final: spearman(v[chosen], f[chosen]), table.groups)
+            found = correlation(values, table.final, table.groups)
             ax.scatter(values, table.final, s=16)
             ax.set_xlabel(f"{readout} exponent, {state} state (nats per step)")
             ax.set_ylabel("least validation loss")
@@ -46,14 +45,9 @@ def make(preset: Preset) -> Outcome:
     return Outcome(rows, figure, "; ".join(words), theirs)
 
 
-def _table(task: str, preset: Preset) -> Table | None:
-    file = RESULTS / f"{sweep(task, preset).name}.csv"
-    return Table.read(file, task) if file.exists() else None
-
-
 def _spectra(ax, task: str, preset: Preset, table: Table, best: np.ndarray) -> None:  # noqa: ANN001
     """Hidden-state spectra of networks spread over the ranking, at their best epochs."""
-    spectra = load_file(RESULTS / f"{sweep(task, preset).name}.safetensors")
+    spectra = spectra_of(task, preset)
     numbers = table.values["network"][:, 0].astype(int)
     ranking = np.argsort(table.final)
     for place in np.linspace(0, len(ranking) - 1, min(SHOWN, len(ranking))).round().astype(int):

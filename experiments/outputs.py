@@ -1,11 +1,10 @@
 """What every figure's command leaves: its data as CSV, the figure as PNG and SVG, and its line in README.md."""
 
 import argparse
-import csv
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,12 @@ from matplotlib.figure import Figure
 
 import lyapunov
 from experiments.presets import PRESETS, Preset
+from experiments.rows import Row, write
 
 HERE = Path(__file__).parent
 RESULTS, FIGURES, PAGE = HERE / "results", HERE / "figures", HERE / "README.md"
 START, END = "<!-- figures -->\n", "<!-- /figures -->"
 HEAD = "| figure | command | minutes | our number | the paper's | made with |\n" + "|---" * 6 + "|\n"
-Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -52,14 +51,9 @@ def command(name: str, title: str, make: Callable[[Preset], Outcome], document: 
 
 def leave(name: str, preset: Preset, outcome: Outcome, results: Path = RESULTS, figures: Path = FIGURES) -> list[Path]:
     """The CSV, the PNG and the SVG."""
-    results.mkdir(parents=True, exist_ok=True)
     figures.mkdir(parents=True, exist_ok=True)
     files = [results / f"{name}-{preset}.csv", *(figures / f"{name}-{preset}.{suffix}" for suffix in ("png", "svg"))]
-    names = list(dict.fromkeys(key for row in outcome.rows for key in row))
-    with files[0].open("w", newline="") as lines:
-        writer = csv.DictWriter(lines, names, restval="")
-        writer.writeheader()
-        writer.writerows({key: _short(value) for key, value in row.items()} for row in outcome.rows)
+    write(files[0], outcome.rows)
     for file in files[1:]:
         outcome.figure.savefig(file, dpi=120, metadata={"Date": None} if file.suffix == ".svg" else None)
     return files
@@ -79,7 +73,3 @@ def panels(count: int, height: float = 3.6) -> tuple[Figure, Any]:
     """A figure with so many axes side by side."""
     figure = Figure(figsize=(4.4 * count, height), layout="constrained")
     return figure, figure.subplots(1, count, squeeze=False)[0]
-
-
-def _short(value: Any) -> Any:
-    return f"{value:.6g}" if isinstance(value, float) else value

@@ -15,6 +15,10 @@ from lyapunov.tasks import Adding, NextCharacter, NextFrame, Recipe, Task, corpu
 Preset = Literal["tiny", "small", "paper"]
 PRESETS: tuple[Preset, ...] = ("tiny", "small", "paper")
 TASKS = ("text", "motion", "adding")
+SWEEPS = (*TASKS, "spread")
+"""What can be run: a sweep per task, and that of several p, which is text, too."""
+SPREADS = (0.04, 0.08, 0.16, 0.32)
+"""p at the paper's 512 units."""
 WAR_AND_PEACE = "war_and_peace/input.txt"
 
 
@@ -26,7 +30,7 @@ class Sweep:
     measured ones, too.
     """
 
-    task: str
+    name: str
     preset: Preset
     build: Callable[[], Task]
     recipes: tuple[Recipe, ...]
@@ -37,14 +41,14 @@ class Sweep:
     horizons: tuple[int, ...]
 
     @property
-    def name(self) -> str:
+    def label(self) -> str:
         """Of its folder and files."""
-        return f"{self.task}-{self.preset}"
+        return f"{self.name}-{self.preset}"
 
 
 def sweep(task: str, preset: Preset) -> Sweep:
-    """One of the nine."""
-    return {"text": _text, "motion": _motion, "adding": _adding}[task](preset)
+    """One of SWEEPS, at one of its sizes."""
+    return {"text": _text, "motion": _motion, "adding": _adding, "spread": _spread}[task](preset)
 
 
 def _text(preset: Preset) -> Sweep:
@@ -72,6 +76,15 @@ def _text(preset: Preset) -> Sweep:
         align=10 if preset == "tiny" else 50,
         horizons=(5, 10) if preset == "tiny" else (10, 20, 40),
     )
+
+
+def _spread(preset: Preset) -> Sweep:
+    """The text's network started from several p, all else being equal; whole spectra after every epoch."""
+    base = _text(preset)
+    hidden = base.recipes[0].hidden
+    recipe = replace(base.recipes[0], learning_rate=1.28 / hidden, dropout=0.05, seed=0)
+    recipes = tuple(replace(recipe, spread=p * math.sqrt(512 / hidden)) for p in SPREADS[: 2 if preset == "tiny" else None])
+    return replace(base, name="spread", recipes=recipes, whole=tuple(range(base.epochs + 1)))
 
 
 def _motion(preset: Preset) -> Sweep:

@@ -4,13 +4,13 @@
 the paper describes), validation loss by epoch. reference_grid.csv of the shared data; it is not part of this repository.
 """
 
-import csv
 import os
 from pathlib import Path
 
 import numpy as np
 
-from experiments.association import Numbers, bootstrapped, partial, random_regret, regret, spearman
+from experiments.association import Numbers, correlation, random_regret, regret
+from experiments.rows import read
 from lyapunov.tasks import DATA_DIR
 
 EPOCH = 4
@@ -18,8 +18,7 @@ EPOCH = 4
 
 def columns(file: Path) -> dict[str, Numbers]:
     """Of the rows at the early epoch."""
-    with file.open(newline="") as lines:
-        rows = [row for row in csv.DictReader(lines) if int(row["le_epoch"]) == EPOCH]
+    rows = [row for row in read(file) if int(row["le_epoch"]) == EPOCH]
     return {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
 
 
@@ -33,12 +32,8 @@ def findings(grid: dict[str, Numbers]) -> dict[str, str]:
         "mean exponent": grid["le_mean"],
         "validation loss": early,
     }.items():
-        found[f"{name} at epoch {EPOCH}, with the best loss"] = str(
-            bootstrapped(lambda at, s=signal: spearman(s[at], final[at]), points)
-        )
-        found[f"{name}, given the learning rate"] = str(
-            bootstrapped(lambda at, s=signal: partial(s[at], final[at], [rate[at]]), points)
-        )
+        found[f"{name} at epoch {EPOCH}, with the best loss"] = str(correlation(signal, final, points))
+        found[f"{name}, given the learning rate"] = str(correlation(signal, final, points, [rate]))
     keep = len(final) // 4
     found["regret, a quarter kept by the validation loss"] = f"{regret(early, final, keep):.4f}"
     found["regret, by the largest exponent (largest kept)"] = f"{regret(-grid['le_max'], final, keep):.4f}"

@@ -23,11 +23,11 @@ STRENGTHS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)
 def make(preset: Preset) -> Outcome:
     """All five."""
     size = {"tiny": 24, "small": 128, "paper": 512}[preset]
-    steps = {"tiny": 80, "small": 300, "paper": 600}[preset]
+    steps = {"tiny": 160, "small": 300, "paper": 600}[preset]
     figure, axes = panels(5)
     rows: list[Row] = []
     words: list[str] = []
-    for ask, ax in zip((strength, division, sizes, linearizations, redrawn), axes, strict=True):
+    for ask, ax in zip(ASKED, axes, strict=True):
         found = list(ask(size, steps))
         rows += [{"question": ask.__name__, **row} for row in found]
         words.append(draw(ax, ask.__name__, found))
@@ -78,7 +78,7 @@ def division(size: int, steps: int) -> Iterator[Row]:
 
 def sizes(size: int, steps: int) -> Iterator[Row]:
     """Whole spectra of driven vanilla RNNs of one gain, at rank fractions."""
-    for count in (size // 4, size // 2, size, 2 * size):
+    for count in (size // 2, size, 2 * size, 4 * size):
         spectrum = lyapunov.spectrum(network(count, 2.0), noise(4, steps, count, 9), progress=False)
         for at in range(0, count, max(count // 32, 1)):
             yield {"x": (at + 0.5) / count, "what": f"N = {count}", "largest": float(spectrum.exponents[at])}
@@ -87,8 +87,9 @@ def sizes(size: int, steps: int) -> Iterator[Row]:
 def linearizations(size: int, steps: int) -> Iterator[Row]:
     """LSTMs of PyTorch's initialization with a growing bias of the forget gate: full and hidden state."""
     for at, bias in enumerate((0.0, 1.0, 2.0, 4.0)):
-        torch.manual_seed(0)
-        module = nn.LSTM(8, size, batch_first=True).double()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            module = nn.LSTM(8, size, batch_first=True).double()
         with torch.no_grad():
             module.bias_ih_l0[size : 2 * size] += bias
         for state in ("full", "hidden"):
@@ -108,6 +109,9 @@ def redrawn(size: int, steps: int) -> Iterator[Row]:
 
         start = torch.zeros(4, count, dtype=torch.float64)
         yield {"x": gain, "what": "drawn anew", **reading(step, (inputs, weights), state=start)}
+
+
+ASKED = (strength, division, sizes, linearizations, redrawn)
 
 
 def draw(ax: Any, name: str, rows: list[Row]) -> str:

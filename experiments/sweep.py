@@ -7,7 +7,6 @@ their whole spectra in <sweep>.safetensors, named network/epoch/linearization.
 """
 
 import argparse
-import csv
 import json
 import os
 import platform
@@ -24,23 +23,22 @@ from rich.progress import Progress
 from safetensors.torch import load_file, save_file
 
 import lyapunov
-from experiments.presets import PRESETS, TASKS, Preset, Sweep, sweep
+from experiments.presets import PRESETS, SWEEPS, Preset, Sweep, sweep
 from experiments.readouts import readouts
+from experiments.rows import read, shown, write
 from lyapunov import InvalidInput
-from lyapunov.tasks import Learner, Recipe
+from lyapunov.tasks import Learner
 from lyapunov.training import History
 
 RUNS, RESULTS = Path("runs") / "experiments", Path(__file__).parent / "results"
-DIGITS = 6
-"""Significant digits in the CSV."""
-Row = dict[str, Any]
+Record = dict[str, Any]
 
 
 def run_network(task: str, preset: Preset, number: int, runs: Path = RUNS) -> Path:
     """One network from where it was left to the end; its folder."""
     torch.set_num_threads(1)
     chosen = sweep(task, preset)
-    directory = runs / chosen.name / f"{number:03d}"
+    directory = runs / chosen.label / f"{number:03d}"
     history, checkpoint = History(directory), directory / "checkpoint.safetensors"
     learner = Learner(chosen.build(), chosen.recipes[number])
     if checkpoint.exists():
@@ -67,7 +65,7 @@ def _look(learner: Learner, chosen: Sweep, history: History, trained: dict[str, 
     history.append(record)
 
 
-def records(directory: Path) -> list[Row]:
+def records(directory: Path) -> list[Record]:
     """What was read, by epoch; of an epoch that was made twice, the later record."""
     file = directory / "history.jsonl"
     lines = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
@@ -82,7 +80,7 @@ def run_sweep(task: str, preset: Preset, *, workers: int, runs: Path = RUNS, res
     done = set(finished(chosen, runs, results)[0])
     todo = [number for number in numbers if number not in done]
     with Progress() as progress, ProcessPoolExecutor(workers) as pool:
-        bar = progress.add_task(f"{chosen.name}: networks", total=len(numbers), completed=len(done))
+        bar = progress.add_task(f"{chosen.label}: networks", total=len(numbers), completed=len(done))
         for ready in as_completed([pool.submit(run_network, task, preset, number, runs) for number in todo]):
             ready.result()
             progress.advance(bar)
@@ -90,50 +88,39 @@ def run_sweep(task: str, preset: Preset, *, workers: int, runs: Path = RUNS, res
     return gather(chosen, runs, results)
 
 
-def finished(chosen: Sweep, runs: Path, results: Path) -> tuple[dict[int, list[Row]], dict[str, torch.Tensor]]:
+def finished(chosen: Sweep, runs: Path, results: Path) -> tuple[dict[int, list[Record]], dict[str, torch.Tensor]]:
     """Rows of every finished network, by its number, and spectra by name: from this machine's runs, else from the results."""
-    rows: dict[int, list[Row]] = {}
-    file = results / f"{chosen.name}.csv"
+    rows: dict[int, list[Record]] = {}
+    file = results / f"{chosen.label}.csv"
     spectra = load_file(file.with_suffix(".safetensors")) if file.exists() else {}
-    if file.exists():
-        with file.open(newline="") as lines:
-            for row in csv.DictReader(lines):
-                rows.setdefault(int(row["network"]), []).append(row)
+    for row in read(file) if file.exists() else ():
+        rows.setdefault(int(row["network"]), []).append(row)
     for number, recipe in enumerate(chosen.recipes):
-        found = records(runs / chosen.name / f"{number:03d}")
+        found = records(runs / chosen.label / f"{number:03d}")
         if len(found) > chosen.epochs:
             rows[number] = []
             for record in found:
                 place = f"{number:03d}/{record['epoch']:02d}"
                 spectra |= {f"{place}/{name}": _tensor(values) for name, values in record.pop("spectra").items()}
-                rows[number].append({name: _short(value) for name, value in _named(number, recipe, record).items()})
+                rows[number].append({"network": number, **asdict(recipe), **record})
     for number, mine in rows.items():
-        expected = {name: _shown(value) for name, value in asdict(chosen.recipes[number]).items()}
-        if any(_shown(row[name]) != value for row in mine for name, value in expected.items()):
+        expected = {name: _text(value) for name, value in asdict(chosen.recipes[number]).items()}
+        if any(_text(row[name]) != value for row in mine for name, value in expected.items()):
             raise InvalidInput(
-                f"Expected results of the networks that {chosen.name} has now, got others in {file}, network {number}. Move "
+                f"Expected results of the networks that {chosen.label} has now, got others in {file}, network {number}. Move "
                 "the file away."
             )
     return {number: mine for number, mine in sorted(rows.items()) if len(mine) > chosen.epochs}, spectra
-
-
-def _named(number: int, recipe: Recipe, record: Row) -> Row:
-    return {"network": number, **asdict(recipe), **record}
 
 
 def gather(chosen: Sweep, runs: Path, results: Path) -> Path:
     """The finished networks' records as one CSV, their whole spectra as one safetensors file, and what made them."""
     results.mkdir(parents=True, exist_ok=True)
     by_network, spectra = finished(chosen, runs, results)
-    rows = [row for mine in by_network.values() for row in mine]
-    file = results / f"{chosen.name}.csv"
-    with file.with_suffix(".csv.partial").open("w", newline="") as partial:
-        writer = csv.DictWriter(partial, list(dict.fromkeys(name for row in rows for name in row)), restval="")
-        writer.writeheader()
-        writer.writerows(rows)
+    file = results / f"{chosen.label}.csv"
     save_file(spectra, file.with_suffix(".safetensors.partial"))
     file.with_suffix(".safetensors.partial").replace(file.with_suffix(".safetensors"))
-    file.with_suffix(".csv.partial").replace(file)
+    write(file, [row for mine in by_network.values() for row in mine])
     file.with_suffix(".json").write_text(json.dumps(_made_by(chosen), indent=1) + "\n")
     return file
 
@@ -146,7 +133,7 @@ def _tensor(values: list[float | str]) -> torch.Tensor:
 def _made_by(chosen: Sweep) -> dict[str, Any]:
     """Command, versions and machine."""
     return {
-        "command": f"python -m experiments.sweep {chosen.task} --preset {chosen.preset}",
+        "command": f"python -m experiments.sweep {chosen.name} --preset {chosen.preset}",
         "lyapunov": lyapunov.__version__,
         "torch": torch.__version__,
         "python": platform.python_version(),
@@ -156,19 +143,15 @@ def _made_by(chosen: Sweep) -> dict[str, Any]:
     }
 
 
-def _shown(value: Any) -> str:
-    """As it stands in the CSV."""
-    return "" if value is None else str(_short(value))
-
-
-def _short(value: Any) -> Any:
-    return f"{value:.{DIGITS}g}" if isinstance(value, float) else value
+def _text(value: Any) -> str:
+    """As it is read back from the CSV."""
+    return "" if value is None else str(shown(value))
 
 
 def main(say: Callable[[str], None] = print) -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("task", choices=TASKS)
+    parser.add_argument("task", choices=SWEEPS)
     parser.add_argument("--preset", choices=PRESETS, default="small")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one per core)")
     asked = parser.parse_args()

@@ -1,10 +1,16 @@
 """The statistics of the claims on numbers whose relations are known, and the page as the command writes it."""
 
+import os
+import re
+
 import numpy as np
 import pytest
+from experiments.table import Table
+from scipy.stats import rankdata, spearmanr
 
 from experiments import association as a
-from experiments import claims
+from experiments import findings
+from lyapunov.tasks import DATA_DIR
 
 SOURCE = np.random.default_rng(3)
 RATE = SOURCE.normal(size=200)
@@ -17,30 +23,47 @@ POINTS = np.arange(200, dtype=np.float64)
 
 
 def test_rank_correlation_is_of_ranks() -> None:
-    assert a.spearman(np.exp(RATE), RATE) == pytest.approx(1.0)
-    assert a.spearman(-(RATE**3), RATE) == pytest.approx(-1.0)
-    assert np.isnan(a.spearman(np.ones(5), np.arange(5.0)))
+    assert a.correlation(np.exp(RATE), RATE, POINTS).value == pytest.approx(1.0)
+    assert a.correlation(-(RATE**3), RATE, POINTS).value == pytest.approx(-1.0)
+    assert a.correlation(RATE.round(), LOSS.round(), POINTS).value == pytest.approx(spearmanr(RATE.round(), LOSS.round())[0])
+    assert np.isnan(a.correlation(np.ones(5), np.arange(5.0), np.arange(5.0)).value)
+
+
+def test_partial_correlation_is_that_of_the_residuals_of_ranks() -> None:
+    known = np.column_stack([np.ones(200), rankdata(RATE), rankdata(HIDDEN)])
+    left = [ranks - known @ np.linalg.lstsq(known, ranks, rcond=None)[0] for ranks in (rankdata(FOLLOWER), rankdata(FINAL))]
+    found = a.correlation(FOLLOWER, FINAL, POINTS, [RATE, HIDDEN])
+    assert found.value == pytest.approx(np.corrcoef(*left)[0, 1])
+    assert np.isnan(a.correlation(RATE, LOSS, POINTS, [RATE]).value)
 
 
 def test_what_follows_the_rate_alone_has_nothing_left_given_the_rate() -> None:
-    assert a.spearman(FOLLOWER, LOSS) > 0.7
-    assert abs(a.partial(FOLLOWER, LOSS, [RATE])) < 0.2
-    assert a.partial(RATE, LOSS, [FOLLOWER]) > 0.1
+    assert a.correlation(FOLLOWER, LOSS, POINTS).low > 0.7
+    assert not a.correlation(FOLLOWER, LOSS, POINTS, [RATE]).is_clear
+    assert a.correlation(RATE, LOSS, POINTS, [FOLLOWER]).low > 0.0
+
+
+def test_resampled_correlations_are_those_of_networks_taken_several_times() -> None:
+    taken = a._resamples(POINTS[:30] // 3)[7].astype(int)
+    at = np.repeat(np.arange(30), taken)
+    found = a._rank_correlations([RATE[:30], LOSS[:30]], taken[None].astype(float))[0, 0, 1]
+    assert found == pytest.approx(spearmanr(RATE[at], LOSS[at])[0])
+    assert (taken.reshape(-1, 3) == taken.reshape(-1, 3)[:, :1]).all()  # seeds of one point stay together
 
 
 def test_intervals_hold_the_value_and_keep_groups_together() -> None:
-    alone = a.bootstrapped(lambda at: a.spearman(RATE[at], LOSS[at]), POINTS)
+    alone = a.correlation(RATE, LOSS, POINTS)
     assert alone.low < alone.value < alone.high
-    assert alone.is_clear
     again, copies = np.repeat(RATE[:50], 4), np.repeat(LOSS[:50], 4)
-    together = a.bootstrapped(lambda at: a.spearman(again[at], copies[at]), np.repeat(np.arange(50.0), 4))
-    apart = a.bootstrapped(lambda at: a.spearman(again[at], copies[at]), POINTS)
+    together = a.correlation(again, copies, np.repeat(np.arange(50.0), 4))
+    apart = a.correlation(again, copies, POINTS)
     assert together.high - together.low > 1.5 * (apart.high - apart.low)
 
 
 def test_a_signal_adds_what_the_early_loss_does_not_have() -> None:
-    assert a.gain([LOSS], [HIDDEN], FINAL, POINTS).low > 0.1
-    nothing = a.gain([LOSS], [SOURCE.normal(size=200)], FINAL, POINTS)
+    assert a.gain([LOSS], [HIDDEN], FINAL, POINTS)[1].low > 0.1
+    without, nothing = a.gain([LOSS], [SOURCE.normal(size=200)], FINAL, POINTS)
+    assert without == pytest.approx(spearmanr(a.predicted([LOSS], FINAL, POINTS), FINAL)[0])
     assert nothing.low < 0.02
 
 
@@ -52,9 +75,29 @@ def test_regret_is_how_much_worse_the_best_of_the_kept_is() -> None:
     assert a.random_regret(final, 1) == pytest.approx(final.mean() - 1.0, abs=0.15)
 
 
-def test_the_page_has_what_the_command_writes(tmp_path) -> None:
-    """From the committed results, whatever sweeps there are."""
+def test_a_table_foretells_the_least_loss_or_when_it_is_low(tmp_path) -> None:
+    """A network whose loss is lost ends worst, and never gets there."""
+    file = tmp_path / "some.csv"
+    losses = {0: (1.0, 0.9, 0.5, 0.6), 1: (1.0, 0.2, 0.3, 0.25), 2: (1.0, "nan", "nan", "nan")}
+    rows = [f"{net},LSTM,0.1,,0,{at},{loss},{'broken' * (net == 2)}" for net in losses for at, loss in enumerate(losses[net])]
+    file.write_text("network,kind,learning_rate,spread,dropout,epoch,held_out_loss,failure\n" + "\n".join(rows) + "\n")
+    table = Table.read(file, "some")
+    assert table.final.tolist() == [0.5, 0.2, np.inf]
+    assert table.best.tolist() == [2, 1, 1]
+    assert table.until(0.55).final.tolist() == pytest.approx([1.875, 0.5625, 4.0])
+    assert table.epochs == 3
+
+
+def test_every_number_of_the_page_is_written_by_its_command(tmp_path) -> None:
+    """From the committed results. Outside of the markers there is no number that could have been measured."""
     page = tmp_path / "findings.md"
-    page.write_text(claims.PAGE.read_text())
-    claims.write(page, list(claims.tables()))
-    assert page.read_text() == claims.PAGE.read_text()
+    page.write_text(findings.PAGE.read_text())
+    findings.write(page)
+    assert page.read_text() == findings.PAGE.read_text()
+    outside = re.sub(r"<!-- (\w+) -->.*?<!-- /\1 -->", "", page.read_text(), flags=re.DOTALL)
+    assert not re.findall(r"\d+\.\d|[+-]\.?\d", outside)
+
+
+@pytest.mark.skipif(DATA_DIR not in os.environ, reason=f"the published grid is not there ({DATA_DIR})")
+def test_the_published_grid_is_among_what_is_written() -> None:
+    assert "published" in dict(findings.blocks("tiny"))

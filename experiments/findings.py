@@ -1,0 +1,113 @@
+"""Writes the numbers of findings.md, all of them: `python -m experiments.findings`.
+
+From results/*-small.csv; what the paper's authors published is read again where the shared data are there (LYAPUNOV_DATA_DIR),
+and left as it stands where they are not.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from experiments import answers, published
+from experiments.claims import CHAIN_AT, LEADING, Addition, Line, additions, chain, lines, pruning, tables
+from experiments.presets import Preset
+from experiments.table import READOUTS, Table
+from lyapunov.tasks import DATA_DIR
+
+PAGE, PRESET = Path(__file__).with_suffix(".md"), "small"
+EARLY_LOSS = "early validation loss"
+
+
+@dataclass(frozen=True)
+class Tested:
+    """A table, and what the statistics say of it."""
+
+    table: Table
+    lines: tuple[Line, ...]
+    additions: tuple[Addition, ...]
+
+    @property
+    def heading(self) -> str:
+        """Which networks, and what is foretold."""
+        points = len(set(self.table.groups.tolist()))
+        return f"{self.table.name}: {self.table.target}; {len(self.table.final)} networks at {points} points"
+
+    @property
+    def clear(self) -> list[Line]:
+        """Readouts whose interval leaves zero out, given the early loss and all settings."""
+        return [line for line in self.lines if line.given_all is not None and line.given_all.is_clear]
+
+    @property
+    def looked_at(self) -> int:
+        """How many readouts there are, at all epochs."""
+        return sum(line.given_all is not None for line in self.lines)
+
+
+def blocks(preset: Preset) -> Iterator[tuple[str, list[str]]]:
+    """By the name of its markers, the lines of every part that can be written here."""
+    known = [Tested(table, tuple(lines(table)), tuple(additions(table))) for table in tables(preset)]
+    yield "verdicts", [line for tested in known for line in verdict(tested)]
+    yield "tables", [line for tested in known for line in (*in_words(tested), "")]
+    yield "answers", list(answers.paragraphs(preset))
+    if os.environ.get(DATA_DIR):
+        grid = published.columns(Path(os.environ[DATA_DIR]) / "reference_grid.csv")
+        yield "published", [f"- {name}: {value}" for name, value in published.findings(grid).items()]
+
+
+def verdict(tested: Tested) -> Iterator[str]:
+    """One table in short: the early loss, the largest exponents, and what all readouts add, by epoch."""
+    found = {(line.epoch, line.signal): line for line in tested.lines}
+    yield f"**{tested.heading}**\n"
+    yield f"| epoch | {EARLY_LOSS} | {' | '.join(READOUTS[name] for name in LEADING)} | all readouts add |"
+    yield "|---" * (3 + len(LEADING)) + "|"
+    for added in tested.additions:
+        cells = [str(found[added.epoch, "held_out_loss"].alone)]
+        for line in (found.get((added.epoch, name)) for name in LEADING):
+            cells.append("-" if line is None else f"{line.alone}; given all {line.given_all}")
+        without, more = added.to_all
+        yield f"| {added.epoch} | {' | '.join(cells)} | {without:+.2f} without, {more} |"
+    clear = f"{len(tested.clear)} of {tested.looked_at}"
+    rate = found[0, "learning_rate"].alone
+    yield f"\nLearning rate: {rate}. Readouts clear of zero given early loss and settings: {clear}.\n"
+
+
+def in_words(tested: Tested) -> Iterator[str]:
+    """The tables of one task, as markdown."""
+    table = tested.table
+    yield f"### {tested.heading}\n"
+    yield "| epoch | signal | alone | given the learning rate | given the early loss | given early loss and settings |"
+    yield "|---" * 6 + "|"
+    for line in tested.lines:
+        shown = (str(one) if one else "-" for one in (line.given_rate, line.given_loss, line.given_all))
+        yield f"| {line.epoch} | {_named(line.signal)} | {line.alone} | {' | '.join(shown)} |"
+    yield "\nA prediction's rank correlation, cross-validated, and what all readouts add to it:\n"
+    yield "| epoch | from the early loss | they add | from early loss and settings | they add |\n|---|---|---|---|---|"
+    for epoch, (loss, to_loss), (everything, to_all) in tested.additions:
+        yield f"| {epoch} | {loss:+.2f} | {to_loss} | {everything:+.2f} | {to_all} |"
+    yield f"\n| link, at epoch {CHAIN_AT} | rank correlation |\n|---|---|"
+    yield from (f"| {name} | {found} |" for name, found in chain(table, CHAIN_AT).items())
+    yield f"\n| epoch | a quarter kept by | regret in {table.target} |\n|---|---|---|"
+    for epoch, signal, lost in pruning(table):
+        hindsight = ", the better sign by hindsight" if signal in READOUTS else ""
+        yield f"| {epoch} | {_named(signal)}{hindsight} | {lost:.4f} |"
+
+
+def write(page: Path, preset: Preset = PRESET) -> None:
+    """Every part between its markers; those that cannot be written here stay as they are."""
+    text = page.read_text()
+    for name, found in blocks(preset):
+        before, _, rest = text.partition(f"<!-- {name} -->\n")
+        inside = "".join(f"{line}\n" for line in found)
+        text = f"{before}<!-- {name} -->\n{inside}<!-- /{name} -->{rest.partition(f'<!-- /{name} -->')[2]}"
+    page.write_text(text)
+
+
+def _named(signal: str) -> str:
+    return READOUTS.get(signal, EARLY_LOSS if signal == "held_out_loss" else signal.replace("_", " "))
+
+
+if __name__ == "__main__":
+    write(PAGE)
+    sys.stdout.write(PAGE.read_text())
