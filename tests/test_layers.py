@@ -96,6 +96,7 @@ ORDER = {
         "ginelli",
         "covariant",
         "local",
+        "initialization",
         "plan",
     ),
     "training": (
@@ -216,7 +217,7 @@ def test_every_room_is_known() -> None:
 
 
 def test_leaves_of_a_folder_are_reached_through_its_interface_from_outside() -> None:
-    public_files = {("systems", "known"), ("training", "every"), ("report", "plots")}
+    public_files = {("systems", "known"), ("training", "every"), ("report", "plots"), ("analysis", "initialization")}
     for path in FILES:
         own = path.relative_to(ROOT).parts
         for module in imported(path):

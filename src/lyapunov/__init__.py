@@ -18,6 +18,7 @@ from lyapunov.analysis import (
     local_exponents,
     plan,
 )
+from lyapunov.analysis import initialization as init
 from lyapunov.errors import BadSystem, Diverged, InvalidInput, LyapunovError, LyapunovWarning, Unsupported
 from lyapunov.estimate import Difference, Settings, Spectrum, Verdict, spectrum
 from lyapunov.intake import Captured, capture
@@ -59,6 +60,7 @@ __all__ = [
     "gradient_decay",
     "gradient_exponents",
     "growth",
+    "init",
     "integrations",
     "local_exponents",
     "plan",

@@ -95,6 +95,13 @@ def positive(value: Any, name: str) -> float:
     raise InvalidInput(f"Expected `{name}` to be a finite number above zero, got {value!r}. Pass for example {name}=1.0.")
 
 
+def finite_number(value: Any, name: str) -> float:
+    """A finite number of any sign."""
+    if isinstance(value, Real) and not isinstance(value, bool) and abs(float(value)) < float("inf"):
+        return float(value)
+    raise InvalidInput(f"Expected `{name}` to be a finite number, got {value!r}. Pass for example {name}=0.0.")
+
+
 def writable(path: Path, name: str, suffixes: tuple[str, ...]) -> None:
     """A file that can be written: its folder is there, and its ending is one of some."""
     if path.suffix not in suffixes:

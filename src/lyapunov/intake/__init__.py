@@ -5,12 +5,13 @@ from lyapunov.intake.checkpoint import Checkpoint, Nonlinearity, load_checkpoint
 from lyapunov.intake.files import encode, existing, one_hot_sequences, read_inputs, read_text
 from lyapunov.intake.foreign import require_whole, unwrapped
 from lyapunov.intake.inputs import Sequences, digest
-from lyapunov.intake.layers import CELLS, layer_system, only_watches, split_layers
+from lyapunov.intake.layers import CELLS, LAYERS, kind_of, layer_system, only_watches, split_layers
 from lyapunov.intake.problem import Problem, Request, compute_device
 from lyapunov.intake.recognize import recognize
 
 __all__ = [
     "CELLS",
+    "LAYERS",
     "Captured",
     "Checkpoint",
     "Nonlinearity",
@@ -24,6 +25,7 @@ __all__ = [
     "encode",
     "existing",
     "holds_cores",
+    "kind_of",
     "layer_system",
     "load_checkpoint",
     "one_hot_sequences",

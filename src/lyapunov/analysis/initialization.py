@@ -1,0 +1,217 @@
+"""Weights scaled, before training, until the largest exponent of the driven network is what is wanted: `lyapunov.init`."""
+
+import math
+import warnings
+from collections.abc import Callable
+from contextlib import contextmanager
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from lyapunov import _checks
+from lyapunov._progress import progress_bar
+from lyapunov.errors import Diverged, InvalidInput, LyapunovWarning, Unsupported
+from lyapunov.estimate import Spectrum, spectrum
+from lyapunov.intake import CELLS, LAYERS, kind_of
+
+__all__ = ["critical_scale", "to_exponent_"]
+
+LOOKS = 40
+"""Spectra that are taken at the most."""
+NEAR = 1e-4
+"""Nats per step: nearer than that is not asked for, however small the error."""
+FURTHEST, LONGEST, NARROWEST = 8.0, 2.0, 1e-9
+"""In the logarithm of a factor, or in a bias: where the search ends, its first stride at most, what is left without a crossing.
+
+A gate of bias 8 keeps 0.9997 of a state: beyond that exponents come near zero because nothing gets in any more.
+"""
+
+
+class _Kind(NamedTuple):
+    """Blocks of rows in PyTorch's weights: how many, which drives the new content, which gate keeps the old.
+
+    `at_zero`: of the gates' values, how much of a state is kept at zero, and what multiplies the recurrent product there.
+    """
+
+    blocks: int
+    candidate: int
+    keeping: int | None
+    at_zero: Callable[[list[float]], tuple[float, float]]
+
+
+_KINDS = {
+    "RNN": _Kind(1, 0, None, lambda gates: (0.0, 1.0)),  # noqa: ARG005
+    "GRU": _Kind(3, 2, 1, lambda gates: (gates[1], (1 - gates[1]) * gates[0])),  # r, z, n
+    "LSTM": _Kind(4, 2, 1, lambda gates: (gates[1], gates[0] * gates[3])),  # i, f, g, o
+}
+
+
+def to_exponent_(
+    module: Any,
+    inputs: Any,
+    *,
+    largest: float = 0.0,
+    by: Literal["weights", "gates"] = "weights",
+    progress: bool | None = None,
+    **along: Any,
+) -> Spectrum:
+    """Brings a layer's or cell's largest exponent to `largest` on these inputs, in place; the exponent it has then.
+
+    by: "weights" multiplies all recurrent weights (weight_hh of every layer) by one factor; "gates" adds one number to the
+        biases of all forget gates (LSTM) or update gates (GRU), so that states last longer without more feedback.
+    inputs, and `along` (k, state, settle, align, linearization, seed, ...): as for `lyapunov.spectrum`, which is asked again
+        and again until it answers with the target within one standard error, or within 1e-4 nats per step where that is more.
+        The first factor is the one at which the network would turn unstable without inputs (`critical_scale`).
+
+    Raises InvalidInput where the target is not reached, Unsupported; weights are then as they were.
+    """
+    if not isinstance(module, (*LAYERS, *CELLS)):
+        raise Unsupported(
+            f"Expected one of PyTorch's recurrent layers or cells, got {type(module).__name__}. Of a larger model pass the "
+            "core and what it receives: captured = lyapunov.capture(model, batch), then captured.module and captured.inputs."
+        )
+    _checks.one_of(by, ("weights", "gates"), "by")
+    target = _checks.finite_number(largest, "largest")
+    by_weights = by == "weights"
+    moved = _moved(module, "weight_hh") if by_weights else _moved(module, "bias_ih")
+    first = math.log(critical_scale(module)) + target if by_weights else 0.0
+    with _restored_on_failure(moved) as before, progress_bar("To the exponent", LOOKS, enabled=progress) as advance:
+
+        def look(at: float) -> Spectrum | None:
+            for weight, old in zip(moved, before, strict=True):
+                _set(weight, old, at, None if by_weights else _KINDS[_name(module)])
+            return _leading(module, inputs, along)
+
+        return _Search(look, target, advance).found(first, f"{by}, {type(module).__name__}")
+
+
+def critical_scale(module: Any) -> float:
+    """The factor on the recurrent weights at which zero turns unstable without inputs, for the least stable layer.
+
+    There ln |keep + drive scale mu_j| = 0 for an eigenvalue mu_j of W (RNN: keep 0, drive 1), U_n (GRU: z, (1 - z) r) or U_g
+    (LSTM: f, i o), with gates at the mean of their biases: exact where each gate has one bias and candidates have none, else
+    where to start. Layers with a projection count as critical as they are.
+    Source: docs/theory.md, fixed points of gated networks.
+    """
+    kind, scales = _KINDS[_name(module)], []
+    names = [name.removeprefix("weight_hh") for name, _ in module.named_parameters() if name.startswith("weight_hh")]
+    for suffix in names:
+        weight = getattr(module, f"weight_hh{suffix}").detach().double().cpu()
+        rows = weight.chunk(kind.blocks)[kind.candidate]
+        biases = [getattr(module, f"bias_{of}{suffix}").detach().double().cpu() for of in ("ih", "hh") if module.bias]
+        total = sum(biases, torch.zeros(1, dtype=torch.float64).expand(len(weight)))
+        keep, drive = kind.at_zero([float(one.mean().sigmoid()) for one in total.chunk(kind.blocks)])
+        if rows.shape[0] == rows.shape[1]:
+            scales.append(_critical(torch.linalg.eigvals(rows), keep, drive))
+    return min((scale for scale in scales if scale > 0), default=1.0)
+
+
+def _critical(eigenvalues: Tensor, keep: float, drive: float) -> float:
+    """The least s with |keep + drive s mu| = 1 for one of them; 0 where there is none."""
+    size, real = eigenvalues.abs(), eigenvalues.real
+    roots = ((keep * real).square() + (1 - keep**2) * size.square()).sqrt() - keep * real
+    found = (roots / (drive * size.square()))[size > 0]
+    return float(found.min()) if len(found) else 0.0
+
+
+class _Search:
+    """The place where the largest exponent meets the target: strides until two places enclose it, then between them."""
+
+    def __init__(self, look: Callable[[float], Spectrum | None], target: float, advance: Callable[[int], None]) -> None:
+        self._look, self._target, self._advance = look, target, advance
+        self._met: Spectrum | None = None
+        self._seen: list[tuple[float, float]] = []
+
+    def found(self, first: float, what: str) -> Spectrum:
+        """The exponents there."""
+        low, high = self._enclosed(first)
+        while self._met is None and low and high and len(self._seen) < LOOKS and high[0] - low[0] > NARROWEST:
+            between = (low[0] + high[0]) / 2
+            if math.isfinite(low[1]) and math.isfinite(high[1]) and len(self._seen) % 3:  # every third time the middle
+                between = low[0] - low[1] * (high[0] - low[0]) / (high[1] - low[1])
+            gap = self._gap(between)
+            low, high = (low, (between, gap)) if gap > 0 else ((between, gap), high)
+        if self._met is not None:
+            return self._met
+        tried = sorted(self._seen)
+        raise InvalidInput(
+            f"Expected a largest exponent that can be brought to {self._target:g} by the {what}, got {self._shown(tried)}. "
+            "Choose a target between them, other inputs, or the other of by='weights' and by='gates'."
+        )
+
+    def _enclosed(self, first: float) -> tuple[tuple[float, float] | None, tuple[float, float] | None]:
+        """A place below and one above the target, by strides of twice the length each; None where there is none."""
+        low = high = None
+        at, stride = first, None
+        while self._met is None and not (low and high) and abs(at - first) <= FURTHEST:
+            gap = self._gap(at)
+            low, high = (low, (at, gap)) if gap > 0 else ((at, gap), high)
+            stride = min(max(abs(gap), 0.1), LONGEST) if stride is None else 2 * stride
+            at += -stride if gap > 0 else stride
+        return low, high
+
+    def _gap(self, at: float) -> float:
+        """Exponent less target; infinite where the states run away."""
+        spectrum = self._look(at)
+        gap = math.inf if spectrum is None else spectrum.max - self._target
+        error = math.nan if spectrum is None else float(spectrum.standard_errors[0])
+        if abs(gap) <= (max(error, NEAR) if math.isfinite(error) else NEAR):
+            self._met = spectrum
+        self._seen.append((at, gap))
+        self._advance(len(self._seen))
+        return gap
+
+    def _shown(self, tried: list[tuple[float, float]]) -> str:
+        values = [gap + self._target for _, gap in tried]
+        return f"from {min(values):.4f} to {max(values):.4f} in {len(values)} looks"
+
+
+def _leading(module: nn.Module, inputs: Any, along: dict[str, Any]) -> Spectrum | None:
+    """None where the states run away."""
+    settings: dict[str, Any] = {"k": 1, "progress": False, **along}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LyapunovWarning)  # what is not settled is said by the result's verdict
+        try:
+            return spectrum(module, inputs, **settings)
+        except Diverged:
+            return None
+
+
+def _name(module: nn.Module) -> str:
+    return kind_of(module).__name__.removesuffix("Cell")
+
+
+def _moved(module: nn.Module, prefix: str) -> list[nn.Parameter]:
+    """The parameters to be moved, which must be plain ones."""
+    if prefix == "bias_ih" and _KINDS[_name(module)].keeping is None:
+        raise Unsupported("Expected an LSTM or a GRU with by='gates', got an RNN, which has no gates. Use by='weights'.")
+    found = [weight for name, weight in module.named_parameters(recurse=False) if name.startswith(prefix)]
+    if not found:
+        raise Unsupported(
+            f"Expected a {type(module).__name__} with plain parameters {prefix}_..., got none: it has no biases, or they are "
+            "parametrized. Move what is there yourself, and look with lyapunov.spectrum."
+        )
+    return found
+
+
+@torch.no_grad()
+def _set(weight: Tensor, old: Tensor, at: float, gates: _Kind | None) -> None:
+    """All of it times e^at; or, of the biases of a kind with gates, those of the keeping one plus `at`."""
+    if gates is None:
+        weight.copy_(old * math.exp(at))
+    else:
+        weight.copy_(old)
+        weight.chunk(gates.blocks)[gates.keeping or 0].add_(at)
+
+
+@contextmanager
+def _restored_on_failure(weights: list[nn.Parameter]):  # noqa: ANN202
+    before = [weight.detach().clone() for weight in weights]
+    try:
+        yield before
+    except BaseException:
+        with torch.no_grad():
+            for weight, old in zip(weights, before, strict=True):
+                weight.copy_(old)
+        raise
