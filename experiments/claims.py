@@ -36,7 +36,7 @@ class Line:
     given_rate: Estimate | None
     given_loss: Estimate | None
     given_all: Estimate | None
-    """Given the early loss and all hyperparameters that were drawn."""
+    """Given the early loss and `table.settings`."""
 
 
 class Addition(NamedTuple):
@@ -65,22 +65,22 @@ def looked_at(table: Table) -> tuple[int, ...]:
 def lines(table: Table) -> Iterator[Line]:
     """Every signal at every epoch; those that some network does not have are left out."""
     for epoch in looked_at(table):
-        loss, drawn = table.at("held_out_loss", epoch), {name: table.at(name, 0) for name in table.hyperparameters}
+        loss, rate = table.at("held_out_loss", epoch), table.at("learning_rate", 0)
         for name in ("held_out_loss", *table.hyperparameters, *READOUTS):
             signal = table.at(name, epoch)
             if np.isfinite(signal).all():
-                given_rate = None if name == "learning_rate" else _given(table, signal, drawn["learning_rate"])
+                given_rate = None if name == "learning_rate" else _given(table, signal, rate)
                 given_loss = None if name == "held_out_loss" else _given(table, signal, loss)
-                given_all = _given(table, signal, loss, *drawn.values()) if name in READOUTS else None
+                given_all = _given(table, signal, loss, *table.settings) if name in READOUTS else None
                 yield Line(epoch, name, _given(table, signal), given_rate, given_loss, given_all)
 
 
 def additions(table: Table) -> Iterator[Addition]:
     """By epoch, over the early loss, and over early loss and hyperparameters."""
     for epoch in looked_at(table):
-        loss, drawn = table.at("held_out_loss", epoch), [table.at(name, 0) for name in table.hyperparameters]
+        loss = table.at("held_out_loss", epoch)
         more = [values for values in (table.at(name, epoch) for name in READOUTS) if np.isfinite(values).all()]
-        yield Addition(epoch, *(gain(known, more, table.final, table.groups) for known in ([loss], [loss, *drawn])))
+        yield Addition(epoch, *(gain(known, more, table.final, table.groups) for known in ([loss], [loss, *table.settings])))
 
 
 def chain(table: Table, epoch: int) -> dict[str, Estimate]:

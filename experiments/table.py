@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load_file
+from scipy.stats import rankdata
 
 from experiments.association import Numbers
 from experiments.presets import Preset, sweep
@@ -79,6 +80,12 @@ class Table:
     def hyperparameters(self) -> list[str]:
         """Those that were drawn."""
         return [name for name in DRAWN if np.unique(self.values[name]).size > 1]
+
+    @property
+    def settings(self) -> list[Numbers]:
+        """What was drawn, (networks,) each, and how far each is from its middle rank: the best one often lies inside."""
+        drawn = [self.at(name, 0) for name in self.hyperparameters]
+        return [*drawn, *(np.abs(rankdata(one) - (len(one) + 1) / 2) for one in drawn)]
 
     def at(self, name: str, epoch: int) -> Numbers:
         """(networks,); infinities as the largest numbers there are, so that they keep their rank."""
