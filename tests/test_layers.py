@@ -17,9 +17,10 @@ LEVELS = {
     "analysis": 4,
     "training": 4,
     "report": 5,
-    "tasks": 5,
+    "tuning": 5,
     "integrations": 6,
-    "cli": 6,
+    "tasks": 7,
+    "cli": 8,
 }
 """Folders by number; files at the root (errors, _checks, ...) are 0."""
 ORDER = {
@@ -122,9 +123,11 @@ ORDER = {
         "network",
         "characters",
         "demo",
+        "objectives",
     ),
-    "integrations": ("loggers", "lightning", "transformers"),
-    "cli": ("__init__", "demo", "spectrum", "report", "watch", "data"),
+    "tuning": ("engines", "forecast", "rule", "worker", "search"),
+    "integrations": ("loggers", "lightning", "transformers", "optuna"),
+    "cli": ("__init__", "demo", "spectrum", "report", "watch", "data", "tune"),
 }
 """Files (and folders) of a folder: each may build on those before it."""
 FILES = sorted(ROOT.rglob("*.py"))

@@ -102,6 +102,13 @@ def finite_number(value: Any, name: str) -> float:
     raise InvalidInput(f"Expected `{name}` to be a finite number, got {value!r}. Pass for example {name}=0.0.")
 
 
+def fraction(value: Any, name: str) -> float:
+    """A number from 0 to 1."""
+    if isinstance(value, Real) and not isinstance(value, bool) and 0 <= float(value) <= 1:
+        return float(value)
+    raise InvalidInput(f"Expected `{name}` to be a number from 0 to 1, got {value!r}. Pass for example {name}=0.5.")
+
+
 def writable(path: Path, name: str, suffixes: tuple[str, ...]) -> None:
     """A file that can be written: its folder is there, and its ending is one of some."""
     if path.suffix not in suffixes:

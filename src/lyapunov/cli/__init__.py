@@ -15,6 +15,7 @@ COMMANDS = {
     "demo": "Train a character LSTM on real text and watch its Lyapunov spectrum move.",
     "spectrum": "Print the Lyapunov spectrum of the RNN, GRU or LSTM in a checkpoint, driven by the inputs of a file.",
     "report": "Write one page about one or several runs: figures, tables and words, in a file that needs no network.",
+    "tune": "Search the hyperparameters of your own training function, on one machine or many.",
     "data": "Fetch the data of the experiments, or say where it is.",
     "watch": "Show the readings of a run while it goes on; Ctrl-C ends the watching, not the training.",
 }

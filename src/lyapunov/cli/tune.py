@@ -1,0 +1,132 @@
+"""`lyapunov tune`."""
+
+import os
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from lyapunov import _checks
+from lyapunov._optional import needed
+from lyapunov.integrations import spectrum_pruner
+from lyapunov.tuning import Engine, Order, SpectrumRule, Standing, rows, search, write_rows
+
+Pruner = Literal["median", "halving", "none"]
+BEST = 10
+"""Trials that are shown."""
+
+
+def tune(
+    function: str,
+    /,
+    *,
+    trials: int = 50,
+    workers: int | None = None,
+    storage: str | None = None,
+    study: str | None = None,
+    pruner: Pruner = "median",
+    spectra: Annotated[bool, Parameter(negative="--no-spectra")] = False,
+    lag: float | None = None,
+    maximize: Annotated[bool, Parameter(negative=())] = False,
+    seed: int | None = None,
+    engine: Engine = "processes",
+    output: Annotated[Path, Parameter(name=["--output", "-o"])] = Path("runs/tune"),
+) -> None:
+    """Search the hyperparameters of your own training function, on one machine or many.
+
+    The function takes one Optuna trial and returns what is to be least: `def objective(trial): ... return loss`. With
+    lyapunov.integrations.optuna_report(trial, step, loss, reading) it tells losses and spectra as it goes. Ctrl-C ends the
+    search, and the same command goes on with it.
+
+    Parameters
+    ----------
+    function
+        module:name, as you would import it; the current folder is looked in. lyapunov.tasks.objectives:adding is one.
+    trials
+        How many trials are to end, altogether.
+    workers
+        Processes here, or Ray tasks; each with one thread. Default: one per core.
+    storage
+        A journal file (default: in the output folder), or postgresql://user@host/database for many machines.
+    study
+        The name of the search in the storage (default: the function's).
+    pruner
+        Which trials are given up early.
+    spectra
+        Ask reported spectra, too, where they have been seen to foretell more than losses.
+    lag
+        How many steps back the task needs the network to remember: what cannot is given up at once.
+    maximize
+        The function returns what is to be greatest.
+    seed
+        Of the sampler.
+    engine
+        processes, or ray: a cluster that `ray start --head` began here or that RAY_ADDRESS names.
+    output
+        Folder of the journal and of trials.csv.
+    """
+    output.mkdir(parents=True, exist_ok=True)
+    order = Order(
+        function=function,
+        storage=storage or str((output / "journal.log").absolute()),
+        study=study or function,
+        trials=_checks.whole_number(trials, "trials", least=1),
+        pruner=partial(_pruner, pruner, spectra, lag),
+        maximize=maximize,
+        seed=seed,
+    )
+    try:
+        with _Bar(order) as bar:
+            found = rows(search(order, workers=workers or os.cpu_count() or 1, engine=engine, say=bar.show))
+    except KeyboardInterrupt:
+        print("Stopped; what was running will be tried again. The same command goes on.", file=sys.stderr)
+        raise
+    write_rows(found, output / "trials.csv")
+    _show(found, maximize=maximize)
+    print(f"{output / 'trials.csv'}: {len(found)} trials")
+
+
+def _pruner(name: Pruner, spectra: bool, lag: float | None) -> object:
+    """In the process that needs it."""
+    pruners = needed("optuna", "tune").pruners
+    kinds = {"median": pruners.MedianPruner, "halving": pruners.SuccessiveHalvingPruner, "none": pruners.NopPruner}
+    return spectrum_pruner(kinds[name](), SpectrumRule(lag=lag)) if spectra or lag is not None else kinds[name]()
+
+
+class _Bar:
+    """How far the search has come."""
+
+    def __init__(self, order: Order) -> None:
+        text = TextColumn("{task.description}")
+        self._progress = Progress(text, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=Console(stderr=True))
+        self._task = self._progress.add_task(order.study, total=order.trials)
+
+    def __enter__(self) -> "_Bar":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def show(self, now: Standing) -> None:
+        """One line."""
+        best = "no value yet" if now.best is None else f"best {now.best:.5g} (trial {now.best_number})"
+        about = f"{best}, {now.running} running, {now.pruned} pruned, {now.failed} failed"
+        self._progress.update(self._task, completed=now.ended, description=about)
+
+
+def _show(found: list[dict[str, object]], *, maximize: bool) -> None:
+    ended = [row for row in found if row["state"] == "complete"]
+    ended.sort(key=lambda row: row["value"], reverse=maximize)  # type: ignore[arg-type,return-value]
+    names = [name for name in ended[0] if name not in ("state", "why")] if ended else []
+    table = Table(title=f"The best of {len(ended)} trials that ran to their end")
+    for name in names:
+        table.add_column(name.replace("_", " "), justify="right")
+    for row in ended[:BEST]:
+        table.add_row(*(f"{value:.4g}" if isinstance(value := row.get(name, ""), float) else str(value) for name in names))
+    Console().print(table)

@@ -1,0 +1,56 @@
+"""Optuna: a pruner that reads spectra beside losses, and the one line that reports both."""
+
+import math
+from typing import Any
+
+from lyapunov._optional import needed
+from lyapunov.training import Reading
+from lyapunov.tuning import Record, SpectrumRule, numbers_of
+
+PREFIX = "lyapunov/"
+"""Of user attributes: "lyapunov/3" holds the numbers of step 3, by name."""
+
+
+def optuna_report(trial: Any, step: int, loss: float, reading: Reading | None = None) -> None:
+    """Reports the value that is to be optimised, and what a Monitor read, if it did: `monitor.observe(...)`.
+
+    Spectra are numbers in the trial's user attributes, written before the value so that a pruner sees both.
+    """
+    numbers = numbers_of(reading)
+    if numbers:
+        trial.set_user_attr(f"{PREFIX}{step}", numbers)
+    trial.report(float(loss), step)
+
+
+def spectrum_pruner(wrapped: Any = None, rule: SpectrumRule | None = None) -> Any:
+    """A pruner for `optuna.create_study(pruner=...)`, around another one (None: optuna.pruners.MedianPruner()).
+
+    It prunes at once what cannot train, and asks spectra once they have been seen to foretell the ends of trials better than
+    losses alone; until then, and where they do not, it does what the wrapped one does. See `lyapunov.tuning.SpectrumRule`.
+    """
+    optuna = needed("optuna", "tune")
+    inner, asked = wrapped or optuna.pruners.MedianPruner(), rule or SpectrumRule()
+
+    class SpectrumPruner(optuna.pruners.BasePruner):
+        def prune(self, study: Any, trial: Any) -> bool:
+            sign = -1.0 if study.direction == optuna.study.StudyDirection.MAXIMIZE else 1.0
+            finished = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+            if trial.last_step is None:
+                return False
+            says = bool(inner.prune(study, trial))
+            decision = asked.decide(
+                _record(trial, sign), trial.last_step, [_record(one, sign) for one in finished], wrapped=says
+            )
+            if decision.prune:
+                study.set_user_attr(f"{PREFIX}pruned/{trial.number}", decision.why)
+            return decision.prune
+
+    return SpectrumPruner()
+
+
+def _record(trial: Any, sign: float) -> Record:
+    """Of an Optuna trial; where more is better, losses are negative values."""
+    spectra = {int(name.removeprefix(PREFIX)): value for name, value in trial.user_attrs.items() if name.startswith(PREFIX)}
+    losses = {step: sign * value for step, value in trial.intermediate_values.items()}
+    final = trial.value if trial.state.is_finished() and trial.value is not None else math.nan
+    return Record(trial.number, losses, spectra, sign * final if math.isfinite(final) else None)

@@ -1,0 +1,25 @@
+"""Searches over hyperparameters that look at spectra beside losses, by as many workers as there are."""
+
+from lyapunov.tuning.engines import ENGINES, Engine, mapped
+from lyapunov.tuning.forecast import Forecast, forecast
+from lyapunov.tuning.rule import Decision, Record, SpectrumRule, numbers_of
+from lyapunov.tuning.search import Standing, rows, search, standing, write_rows
+from lyapunov.tuning.worker import Order
+
+__all__ = [
+    "ENGINES",
+    "Decision",
+    "Engine",
+    "Forecast",
+    "Order",
+    "Record",
+    "SpectrumRule",
+    "Standing",
+    "forecast",
+    "mapped",
+    "numbers_of",
+    "rows",
+    "search",
+    "standing",
+    "write_rows",
+]

@@ -1,0 +1,153 @@
+"""A search: workers kept at work until enough trials have ended, and what came of them. The brain is Optuna's."""
+
+import csv
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from lyapunov import _checks
+from lyapunov.errors import InvalidInput
+from lyapunov.tuning.engines import Engine, Worker, connect, start
+from lyapunov.tuning.worker import FAILURE, Order, abandon, counted, gone, here, objective, opened, work
+
+POLL = 0.3
+"""Seconds between two looks at the workers."""
+RESTARTS = 10
+"""Workers that may be lost in a search before it is given up."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far a search has come: trials that have ended (and how), those that run, and the best one so far."""
+
+    wanted: int
+    ended: int
+    running: int
+    pruned: int
+    failed: int
+    best: float | None
+    best_number: int | None
+
+
+def search(
+    order: Order, *, workers: int = 1, engine: Engine = "processes", say: Callable[[Standing], None] = lambda _: None
+) -> Any:
+    """Runs a search to its end, or on from where it was; the Optuna study.
+
+    Trials that were running when an earlier search of this machine was killed are tried again first, as are those of a worker
+    that is killed now. `say` is told now and then how far it has come. Ctrl-C ends the workers politely and queues their trials
+    again: the same call goes on. Other machines join with the same storage and study.
+
+    Raises InvalidInput where the function cannot be had, or where every trial fails.
+    """
+    _checks.whole_number(workers, "workers", least=1)
+    _checks.whole_number(order.trials, "trials", least=1)
+    objective(order)
+    connect(engine)
+    study = opened(order)
+    abandon(order, study, lambda name: name is None or gone(name), "its search was ended")
+    crew = _Crew(order, study, engine, workers)
+    try:
+        while not crew.done():
+            say(standing(study, order))
+            _require_some_success(study)
+            time.sleep(POLL)
+    except BaseException:
+        crew.stop()
+        raise
+    say(standing(study, order))
+    return study
+
+
+class _Crew:
+    """The workers of this process: those that are lost are replaced, and their trials repeated."""
+
+    def __init__(self, order: Order, study: Any, engine: Engine, size: int) -> None:
+        self._order, self._study, self._engine, self._lost = order, study, engine, 0
+        self._workers: dict[int, Worker] = {slot: self._started(slot) for slot in range(size)}
+
+    def done(self) -> bool:
+        """Whether all have ended and enough trials, too."""
+        for slot, worker in list(self._workers.items()):
+            if worker.running():
+                continue
+            if worker.failed():
+                self._replace(slot)
+            else:
+                del self._workers[slot]
+        if not self._workers and counted(self._study) < self._order.trials:  # queued again after the last one had looked
+            self._workers[0] = self._started(0)
+        return not self._workers
+
+    def stop(self) -> None:
+        """Politely; what was running is queued again."""
+        for worker in self._workers.values():
+            worker.stop()
+        names = {here(slot) for slot in self._workers}
+        abandon(self._order, self._study, lambda name: name in names, "the search was stopped")
+
+    def _replace(self, slot: int) -> None:
+        self._lost += 1
+        abandon(self._order, self._study, lambda name: name == here(slot), "its worker was lost")
+        if self._lost > RESTARTS:
+            self._workers.pop(slot)
+            raise InvalidInput(
+                f"Expected workers that go on, got {self._lost} that were killed or could not start. Look at memory, and "
+                f"try {self._order.function} by itself; the trials that have ended are kept."
+            )
+        self._workers[slot] = self._started(slot)
+
+    def _started(self, slot: int) -> Worker:
+        return start(partial(work, self._order, here(slot), slot), self._engine)
+
+
+def standing(study: Any, order: Order) -> Standing:
+    """Of all workers, on whatever machine."""
+    states = [trial.state.name for trial in study.get_trials(deepcopy=False)]
+    complete = "COMPLETE" in states
+    running = states.count("RUNNING")
+    return Standing(
+        wanted=order.trials,
+        ended=counted(study) - running,
+        running=running,
+        pruned=states.count("PRUNED"),
+        failed=states.count("FAIL"),
+        best=study.best_value if complete else None,
+        best_number=study.best_trial.number if complete else None,
+    )
+
+
+def rows(study: Any) -> list[dict[str, Any]]:
+    """A row per trial, with its values, how it ended and how long it took."""
+    found = []
+    for trial in study.get_trials(deepcopy=False):
+        took = trial.duration.total_seconds() if trial.duration is not None else None
+        why = trial.user_attrs.get(FAILURE) or study.user_attrs.get(f"lyapunov/pruned/{trial.number}") or ""
+        shown = {"trial": trial.number, "state": trial.state.name.lower(), "value": trial.value, "steps": trial.last_step}
+        found.append({**shown, "seconds": took, **trial.params, "why": why})
+    return found
+
+
+def write_rows(found: list[dict[str, Any]], file: Path) -> None:
+    """As CSV, whole or not at all."""
+    partial_file = file.with_name(f"{file.name}.{os.getpid()}.partial")
+    with partial_file.open("w", newline="") as lines:
+        writer = csv.DictWriter(lines, list(dict.fromkeys(name for row in found for name in row)), restval="")
+        writer.writeheader()
+        writer.writerows(found)
+    partial_file.replace(file)
+
+
+def _require_some_success(study: Any) -> None:
+    """Five failures and nothing else: the function does not work."""
+    failures = [trial for trial in study.get_trials(deepcopy=False) if FAILURE in trial.user_attrs]
+    others = [trial for trial in study.get_trials(deepcopy=False) if trial.state.name in ("COMPLETE", "PRUNED")]
+    if len(failures) >= 5 and not others:
+        raise InvalidInput(
+            f"Expected trials that end with a value, got {len(failures)} failures and nothing else, the last one: "
+            f"{failures[-1].user_attrs[FAILURE]} Mend the function, and start again with another study name."
+        )

@@ -1,0 +1,201 @@
+"""What every worker of a search does: ask for a trial, run the function on it, tell how it ended, until there are enough.
+
+A trial that was running when its worker died is told to have failed and is queued again with the same values.
+"""
+
+import importlib
+import os
+import signal
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+
+from lyapunov._optional import needed
+from lyapunov.errors import InvalidInput
+
+WORKER, AGAIN, FAILURE = "worker", "again", "failure"
+"""User attributes of trials: who runs it, the number of the trial that it repeats, and why it failed."""
+REPEATS = 3
+"""How often a trial is tried again."""
+BEAT = 30
+"""Seconds between signs of life, where the storage keeps them (databases)."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is searched: `function` ("module:name", of one Optuna trial), until `trials` have ended.
+
+    storage: the path of a journal file, or the address of a database ("postgresql://..."). seed: of the sampler; each worker
+    draws its own. pruner: makes the study's pruner, in every process anew. folder: where the function's module is looked for,
+    beside what is installed; every machine must have it.
+    """
+
+    function: str
+    storage: str
+    study: str
+    trials: int
+    pruner: Callable[[], Any]
+    maximize: bool = False
+    seed: int | None = None
+    folder: str = field(default_factory=os.getcwd)
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the storage is a journal file."""
+        return "://" not in self.storage
+
+
+INTERRUPTED = 130
+"""The exit code of a worker that was asked to end."""
+
+
+def objective(order: Order) -> Callable[[Any], float]:
+    """The user's function."""
+    function, (module, _, name) = order.function, order.function.partition(":")
+    if not name:
+        raise InvalidInput(f"Expected `function` as module:name, got {function!r}. Name it like train:objective.")
+    if order.folder not in sys.path:
+        sys.path.insert(0, order.folder)
+    try:
+        found = getattr(importlib.import_module(module), name, None)
+    except ModuleNotFoundError as error:
+        raise InvalidInput(f"Expected a module {module!r} to import {name!r} from, got: {error}. Run where it is.") from error
+    if not callable(found):
+        raise InvalidInput(f"Expected a function {name!r} in {module}, got {type(found).__name__}. It takes one Optuna trial.")
+    return found
+
+
+def opened(order: Order) -> Any:
+    """The study, made if it is not there yet."""
+    optuna = needed("optuna", "tune")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna.create_study(
+        storage=_storage(order),
+        study_name=order.study,
+        direction="maximize" if order.maximize else "minimize",
+        pruner=order.pruner(),
+        load_if_exists=True,
+    )
+
+
+def _storage(order: Order) -> Any:
+    optuna = needed("optuna", "tune")
+    if order.is_file:
+        Path(order.storage).parent.mkdir(parents=True, exist_ok=True)
+        return optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(order.storage))
+    address = order.storage
+    if address.startswith("postgresql://"):
+        needed("psycopg", "postgres")
+        address = address.replace("postgresql://", "postgresql+psycopg://", 1)
+    return optuna.storages.RDBStorage(address)
+
+
+@contextmanager
+def alone(order: Order) -> Generator[None, None, None]:
+    """Within it no other worker asks for a trial, where the storage is a file. Databases may give out a trial too many."""
+    if not order.is_file:
+        yield
+        return
+    with FileLock(f"{order.storage}.turn"):  # ".lock" is the journal's own
+        yield
+
+
+def work(order: Order, name: str, offset: int) -> None:
+    """Until enough trials have ended. `name`: what its trials are marked with; `offset`: the how-many-th worker it is."""
+    torch.set_num_threads(1)
+    _end_as_by_ctrl_c()
+    try:
+        _work(order, name, offset)
+    except KeyboardInterrupt:  # the one who asked for it knows
+        sys.exit(INTERRUPTED)
+
+
+def _work(order: Order, name: str, offset: int) -> None:
+    function, study = objective(order), opened(order)
+    if order.seed is not None:  # one that goes on does not draw again what was drawn
+        drawn = 1000 * len(study.get_trials(deepcopy=False)) + offset
+        study.sampler = needed("optuna", "tune").samplers.TPESampler(seed=order.seed + drawn)
+    while True:
+        with alone(order):
+            if counted(study) >= order.trials:
+                return
+            trial = study.ask()
+            trial.set_user_attr(WORKER, name)
+        _run(study, trial, function)
+
+
+def _run(study: Any, trial: Any, function: Callable[[Any], float]) -> None:
+    optuna = needed("optuna", "tune")
+    states = optuna.trial.TrialState
+    try:
+        value = float(function(trial))
+    except optuna.TrialPruned:
+        study.tell(trial, state=states.PRUNED)
+    except Exception as error:  # the user's: the trial failed, the search goes on
+        trial.set_user_attr(FAILURE, "".join(traceback.format_exception_only(error)).strip())
+        study.tell(trial, state=states.FAIL)
+    except BaseException:
+        repeat(study, study.trials[trial.number], "its worker was stopped")
+        raise
+    else:
+        study.tell(trial, value) if value == value else study.tell(trial, state=states.FAIL)
+
+
+def repeat(study: Any, trial: Any, why: str) -> None:
+    """A running trial has failed, and its values are queued again, at most REPEATS times in a row."""
+    optuna = needed("optuna", "tune")
+    study.tell(trial.number, state=optuna.trial.TrialState.FAIL, skip_if_finished=True)
+    tries = trial.user_attrs.get("tries", 0) + 1
+    if tries <= REPEATS:
+        study.enqueue_trial(trial.params, user_attrs={AGAIN: trial.number, "tries": tries, "why": why})
+
+
+def counted(study: Any) -> int:
+    """Trials that have ended or are running; those that are repeated count once."""
+    trials = study.get_trials(deepcopy=False)
+    repeated = {trial.user_attrs[AGAIN] for trial in trials if AGAIN in trial.user_attrs}
+    return sum(trial.state.name != "WAITING" and trial.number not in repeated for trial in trials)
+
+
+def abandon(order: Order, study: Any, belongs: Callable[[str | None], bool], why: str) -> int:
+    """Repeats running trials of workers that are gone; how many there were."""
+    with alone(order):
+        trials = [trial for trial in study.trials if trial.state.name == "RUNNING" and belongs(trial.user_attrs.get(WORKER))]
+        for trial in trials:
+            repeat(study, trial, why)
+    return len(trials)
+
+
+def here(slot: int) -> str:
+    """A name that says where a worker runs and whose it is."""
+    return f"{socket.gethostname()}/{os.getpid()}/{slot}"
+
+
+def gone(name: str | None) -> bool:
+    """Whether the search that started a worker is known to be over: it ran on this machine, and its process is not there."""
+    host, _, rest = (name or "").partition("/")
+    owner = rest.partition("/")[0]
+    if host != socket.gethostname() or not owner.isdigit():
+        return False
+    try:
+        os.kill(int(owner), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def _end_as_by_ctrl_c() -> None:
+    """A polite end (SIGTERM) leaves the trial to others."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)

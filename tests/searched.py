@@ -1,0 +1,39 @@
+"""Functions that the tests search: workers import them."""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+FOLDER = "LYAPUNOV_TEST_FOLDER"
+
+
+def bowl(trial: Any) -> float:
+    """Leaves a file per run, with its process's number, while it runs and after; the third trial waits to be killed, once."""
+    x = trial.suggest_float("x", -3.0, 3.0)
+    folder = Path(os.environ[FOLDER])
+    (folder / f"run-{trial.number}-{os.getpid()}").touch()
+    if trial.number == 2:
+        (folder / "victim.partial").write_text(str(os.getpid()))
+        (folder / "victim.partial").rename(folder / "victim")
+        time.sleep(60.0)
+    time.sleep(0.1)
+    for step in range(2):
+        trial.report((x - 1) ** 2 + step, step)
+    (folder / f"ended-{trial.number}").touch()
+    return (x - 1) ** 2
+
+
+def quick(trial: Any) -> float:
+    x = trial.suggest_float("x", -3.0, 3.0)
+    return (x - 1) ** 2
+
+
+def slow(trial: Any) -> float:
+    trial.suggest_float("x", 0.0, 1.0)
+    time.sleep(60.0)
+    return 0.0
+
+
+def broken(trial: Any) -> float:
+    raise ValueError(f"no data for {trial.suggest_float('x', 0.0, 1.0):.0f}")

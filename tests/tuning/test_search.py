@@ -1,0 +1,218 @@
+"""Searches by processes, on a journal file and on PostgreSQL, and by Ray: whoever dies, every trial is accounted for."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+import searched
+from lyapunov import InvalidInput
+from lyapunov.tuning import Engine, Order, mapped, rows, search, standing, write_rows
+
+HERE = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(searched.FOLDER, str(tmp_path))
+    return tmp_path
+
+
+def order(function: str, storage: Any, trials: int, **kwargs: Any) -> Order:
+    return Order(
+        f"searched:{function}", str(storage), "test", trials, optuna.pruners.NopPruner, folder=str(HERE), seed=0, **kwargs
+    )
+
+
+def waited_for(file: Path, seconds: float = 60.0) -> str:
+    deadline = time.monotonic() + seconds
+    while not file.exists():
+        assert time.monotonic() < deadline, f"{file} did not come"
+        time.sleep(0.05)
+    return file.read_text()
+
+
+def searched_with_a_kill(asked: Order, folder: Path, engine: Engine = "processes") -> optuna.Study:
+    """Two workers; the one at the third trial is killed with -9."""
+
+    def kill() -> None:
+        os.kill(int(waited_for(folder / "victim")), signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    study = search(asked, workers=2, engine=engine)
+    killer.join()
+    return study
+
+
+def require_every_trial_accounted_for(study: optuna.Study, folder: Path, trials: int) -> None:
+    """The killed one has failed and its values were tried again; none ended twice, none is left."""
+    states = Counter(trial.state.name for trial in study.trials)
+    assert states == {"COMPLETE": trials, "FAIL": 1}
+    again = [trial for trial in study.trials if "again" in trial.user_attrs]
+    assert [trial.user_attrs["again"] for trial in again] == [2]
+    assert again[0].params == study.trials[2].params
+    ended = sorted(int(file.name.split("-")[1]) for file in folder.glob("ended-*"))
+    assert ended == [trial.number for trial in study.trials if trial.state.name == "COMPLETE"]
+    runs = Counter(file.name.split("-")[1] for file in folder.glob("run-*"))
+    assert set(runs.values()) == {1}
+    assert len({file.name.split("-")[2] for file in folder.glob("run-*")}) >= 2  # two workers took part
+
+
+def test_two_processes_on_a_journal_file_one_killed(folder: Path) -> None:
+    study = searched_with_a_kill(order("bowl", folder / "journal.log", 8), folder)
+    require_every_trial_accounted_for(study, folder, 8)
+    table = rows(study)
+    assert [row["trial"] for row in table] == list(range(9))
+    write_rows(table, folder / "trials.csv")
+    assert (folder / "trials.csv").read_text().startswith("trial,state,value,steps,seconds,x,why\n")
+
+
+def test_a_search_goes_on_where_it_was(folder: Path) -> None:
+    first = [trial.params for trial in search(order("quick", folder / "journal.log", 3), workers=1).trials]
+    seen: list[int] = []
+    more = search(order("quick", folder / "journal.log", 5), workers=2, say=lambda now: seen.append(now.ended))
+    assert [trial.params for trial in more.trials[:3]] == first
+    assert len({trial.params["x"] for trial in more.trials}) == 5  # none is drawn again
+    assert seen[0] >= 3
+    assert seen[-1] == 5
+
+
+def test_a_search_that_was_killed_with_its_workers_repeats_what_was_running(folder: Path) -> None:
+    """All at once, with -9: the next start finds that its owner is gone."""
+    storage = folder / "journal.log"
+    code = "import sys, optuna; from lyapunov.tuning import Order, search\n"
+    code += (
+        "if __name__ == '__main__': search(Order('searched:slow', sys.argv[1], 'test', 2, optuna.pruners.NopPruner), workers=2)"
+    )
+    script = folder / "killed.py"
+    script.write_text(code)
+    started = subprocess.Popen(
+        [sys.executable, str(script), str(storage)], cwd=HERE, start_new_session=True, stderr=subprocess.DEVNULL
+    )
+    study = None
+    for _ in range(200):
+        time.sleep(0.1)
+        if storage.exists() and optuna.get_all_study_names(_storage(storage)):
+            study = optuna.load_study(study_name="test", storage=_storage(storage))
+            if sum("x" in trial.params for trial in study.trials) == 2:
+                break
+    assert study is not None
+    os.killpg(started.pid, signal.SIGKILL)
+    started.wait()
+    found = search(order("quick", storage, 2), workers=1)
+    assert Counter(trial.state.name for trial in found.trials) == {"FAIL": 2, "COMPLETE": 2}
+    assert {trial.user_attrs["again"] for trial in found.trials[2:]} == {0, 1}
+    assert standing(found, order("quick", storage, 2)).ended == 2
+
+
+def test_ctrl_c_ends_the_workers_and_the_same_command_goes_on(folder: Path) -> None:
+    command = [sys.executable, "-c", "from lyapunov.cli import main; main()", "tune"]
+    asked = ["--trials", "2", "--workers", "2", "--output", str(folder / "out"), "--study", "one", "--pruner", "none"]
+    started = subprocess.Popen([*command, "searched:slow", *asked], cwd=HERE, stderr=subprocess.PIPE, text=True)
+    storage = folder / "out" / "journal.log"
+    for _ in range(300):
+        time.sleep(0.1)
+        if storage.exists() and storage.read_text().count('"x"') >= 2:
+            break
+    started.send_signal(signal.SIGINT)
+    said = started.communicate(timeout=30)[1]
+    assert "The same command goes on." in said
+    assert "Traceback" not in said
+    assert started.returncode == 130
+    before = optuna.load_study(study_name="one", storage=_storage(storage))
+    assert Counter(trial.state.name for trial in before.trials) == {"FAIL": 2, "WAITING": 2}
+    done = subprocess.run(
+        [*command, "searched:quick", *asked], cwd=HERE, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert "The best of 2 trials that ran to their end" in done.stdout
+    lines = (folder / "out" / "trials.csv").read_text().splitlines()
+    assert [line.split(",")[1] for line in lines[1:]] == ["fail", "fail", "complete", "complete"]
+
+
+def test_functions_that_only_fail_end_the_search_with_their_words(folder: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"failures and nothing else.*ValueError: no data"):
+        search(order("broken", folder / "journal.log", 30), workers=1)
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [("searched", "module:name"), ("nowhere:f", "a module 'nowhere'"), ("searched:nothing", "a function 'nothing'")],
+)
+def test_functions_that_are_not_there_are_named(function: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        search(Order(function, str(tmp_path / "j.log"), "test", 1, optuna.pruners.NopPruner, folder=str(HERE)))
+
+
+def test_work_is_mapped_in_order() -> None:
+    assert mapped(abs, [-3, 1, -2], workers=2) == [3, 1, 2]
+
+
+def _storage(file: Path) -> optuna.storages.JournalStorage:
+    return optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(file)))
+
+
+@pytest.fixture
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a server of its own on a free port; it does not run as root, so root becomes another user for it."""
+    folders = [Path(found).parent for found in (shutil.which("initdb"),) if found] + sorted(
+        Path("/usr/lib/postgresql").glob("*/bin")
+    )
+    tools = [folder for folder in folders if (folder / "initdb").exists() and (folder / "pg_ctl").exists()]
+    if not tools:
+        pytest.skip("PostgreSQL is not installed (Debian's package postgresql)")
+    runs_as = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+    data = Path(tmp_path_factory.mktemp("postgresql"))
+    for parent in (data, *data.parents[:3]):
+        parent.chmod(0o777 if parent == data else 0o755)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+
+    def run(*command: str) -> None:
+        subprocess.run([*runs_as, *command], check=True, capture_output=True, cwd=data)
+
+    run(str(tools[0] / "initdb"), "-D", f"{data}/cluster", "-U", "searcher", "-A", "trust", "--no-sync")
+    options = f"-p {port} -k {data} -c listen_addresses=127.0.0.1 -c fsync=off"
+    subprocess.run(  # the server inherits what it is given to write to, and so must not be given pipes
+        [*runs_as, str(tools[0] / "pg_ctl"), "-D", f"{data}/cluster", "-o", options, "-l", f"{data}/log", "-w", "start"],
+        check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=data,
+    )  # fmt: skip
+    yield f"postgresql://searcher@127.0.0.1:{port}/postgres"
+    run(str(tools[0] / "pg_ctl"), "-D", f"{data}/cluster", "-m", "immediate", "stop")
+
+
+def test_two_workers_on_postgresql_one_killed(postgresql: str, folder: Path) -> None:
+    study = searched_with_a_kill(order("bowl", postgresql, 8), folder)
+    complete = sum(trial.state.name == "COMPLETE" for trial in study.trials)
+    assert complete in (8, 9)  # a database may give out a trial too many
+    require_every_trial_accounted_for(study, folder, complete)
+
+
+def test_two_nodes_of_ray_one_worker_killed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("PYTHONPATH", str(HERE))
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    cluster.add_node(num_cpus=1)
+    try:
+        ray.init(address=cluster.address, log_to_driver=False)
+        assert len(ray.nodes()) == 2
+        study = searched_with_a_kill(order("bowl", folder / "journal.log", 8), folder, "ray")
+        require_every_trial_accounted_for(study, folder, 8)
+        assert mapped(abs, [-3, 1, -2], workers=2, engine="ray") == [3, 1, 2]
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
