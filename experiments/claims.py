@@ -106,11 +106,17 @@ def pruning(table: Table) -> Iterator[tuple[int, str, float]]:
     for epoch in looked_at(table)[1:]:
         yield epoch, "held_out_loss", regret(table.at("held_out_loss", epoch), table.final, keep)
         for name in LEADING:
-            seconds = np.nanmean(table.values[f"{name.split('_')[0]}_seconds"][:, epoch])
-            share = float(seconds / np.nanmean(table.values["train_seconds"][:, 1:]))  # of an epoch
-            fewer = max(1, round(keep - count * share / (table.epochs - epoch)))
+            fewer = max(1, round(keep - count * _cost(table, name) / (table.epochs - epoch)))
             yield epoch, name, min(regret(sign * table.at(name, epoch), table.final, fewer) for sign in (-1, 1))
         yield epoch, "random", random_regret(table.final, keep)
+
+
+def _cost(table: Table, name: str) -> float:
+    """Of a look, in epochs of training: from epochs at which no whole spectrum of the full state was taken."""
+    plain = np.isnan(table.values["full_variance"])
+    return float(
+        np.nanmedian(table.values[f"{name.split('_')[0]}_seconds"][plain]) / np.nanmedian(table.values["train_seconds"])
+    )
 
 
 def _given(table: Table, signal: Numbers, *controls: Numbers) -> Estimate:

@@ -28,6 +28,11 @@ class Tested:
     lines: tuple[Line, ...]
     additions: tuple[Addition, ...]
 
+    @classmethod
+    def of(cls, table: Table) -> "Tested":
+        """Everything that is asked of a table."""
+        return cls(table, tuple(lines(table)), tuple(additions(table)))
+
     @property
     def heading(self) -> str:
         """Which networks, and what is foretold."""
@@ -47,7 +52,7 @@ class Tested:
 
 def blocks(preset: Preset) -> Iterator[tuple[str, list[str]]]:
     """By the name of its markers, the lines of every part that can be written here."""
-    known = [Tested(table, tuple(lines(table)), tuple(additions(table))) for table in tables(preset)]
+    known = [Tested.of(table) for table in tables(preset)]
     yield "verdicts", [line for tested in known for line in verdict(tested)]
     yield "tables", [line for tested in known for line in (*in_words(tested), "")]
     yield "answers", list(answers.paragraphs(preset))
@@ -91,7 +96,7 @@ def in_words(tested: Tested) -> Iterator[str]:
     yield f"\n| epoch | a quarter kept by | regret in {table.target} |\n|---|---|---|"
     for epoch, signal, lost in pruning(table):
         hindsight = ", the better sign by hindsight" if signal in READOUTS else ""
-        yield f"| {epoch} | {_named(signal)}{hindsight} | {lost:.4f} |"
+        yield f"| {epoch} | {_named(signal)}{hindsight} | {lost:.2g} |"
 
 
 def write(page: Path, preset: Preset = PRESET) -> None:

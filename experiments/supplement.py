@@ -35,7 +35,7 @@ def make(preset: Preset) -> Outcome:
             for network in everyone
         ]
         for name, ax in zip(shown, line, strict=True):
-            values = np.nan_to_num(at_best[name], neginf=np.nan)
+            values = np.nan_to_num(at_best[name], nan=np.nan, neginf=np.nan)
             usable = np.isfinite(values)
             if usable.sum() > 2:
                 kept, final, groups = values[usable], table.final[usable], table.groups[usable]

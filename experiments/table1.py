@@ -10,6 +10,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from matplotlib.ticker import NullFormatter
+
 import lyapunov
 from experiments.outputs import Outcome, command, panels
 from experiments.presets import Preset, sweep
@@ -25,7 +27,7 @@ WAYS: dict[str, dict[str, Any]] = {
 
 def make(preset: Preset) -> Outcome:
     """Text and motion."""
-    figure, axes = panels(2)
+    figure, axes = panels(2, 3.0)
     rows, words = [], []
     for task, ax in zip(("text", "motion"), axes, strict=True):
         chosen = sweep(task, preset)
@@ -45,9 +47,10 @@ def make(preset: Preset) -> Outcome:
             rows.append({"task": task, "spectrum": name, "epochs": shares[name], "iterations": shares[name] * steps})
         ax.barh(list(shares), list(shares.values()))
         ax.set_xscale("log")
+        ax.xaxis.set_minor_formatter(NullFormatter())
         ax.axvline(1.0, color="0.4", linewidth=0.8)
-        ax.set_xlabel(f"time in epochs of training ({epoch:.2f} s, {steps} steps)")
-        ax.set_title(task)
+        ax.set_xlabel("time in epochs of training")
+        ax.set_title(f"{task}: an epoch takes {epoch:.2f} s, {steps} steps")
         fraction = shares["16 leading, hidden state"] / chosen.epochs
         leading, everything = shares["16 leading, full state"], shares["all, full state"]
         words.append(

@@ -5,11 +5,11 @@ import re
 
 import numpy as np
 import pytest
-from experiments.table import Table
+from experiments.table import READOUTS, Table, results_of
 from scipy.stats import rankdata, spearmanr
 
 from experiments import association as a
-from experiments import findings
+from experiments import claims, findings
 from lyapunov.tasks import DATA_DIR
 
 SOURCE = np.random.default_rng(3)
@@ -101,3 +101,81 @@ def test_every_number_of_the_page_is_written_by_its_command(tmp_path) -> None:
 @pytest.mark.skipif(DATA_DIR not in os.environ, reason=f"the published grid is not there ({DATA_DIR})")
 def test_the_published_grid_is_among_what_is_written() -> None:
     assert "published" in dict(findings.blocks("tiny"))
+
+
+def test_every_task_has_been_run_to_the_end() -> None:
+    for task in ("text", "motion", "adding"):
+        table = Table.read(results_of(task, "small"), task)
+        assert len(table.final) >= 48
+        assert np.isfinite(table.values["held_out_loss"][:, -1]).all()
+
+
+@pytest.fixture(scope="module")
+def tested() -> dict[str, findings.Tested]:
+    """By task, what the statistics say; "solved": of when the adding problem is."""
+    found = [findings.Tested.of(table) for table in claims.tables("small")]
+    return dict(zip(("text", "motion", "adding", "solved"), found, strict=True))
+
+
+def line(tested: findings.Tested, epoch: int, signal: str) -> claims.Line:
+    return next(one for one in tested.lines if (one.epoch, one.signal) == (epoch, signal))
+
+
+def has(tested: findings.Tested, epoch: int, signal: str) -> bool:
+    return any((one.epoch, one.signal) == (epoch, signal) for one in tested.lines)
+
+
+def at_best(tested: findings.Tested, signal: str) -> a.Estimate:
+    """As Fig. 4 has it."""
+    table = tested.table
+    return a.correlation(table.values[signal][np.arange(len(table.best)), table.best], table.final, table.groups)
+
+
+def gains(tested: findings.Tested) -> dict[int, a.Estimate]:
+    return {addition.epoch: addition.to_all[1] for addition in tested.additions}
+
+
+def test_what_the_page_says_holds(tested: dict[str, findings.Tested]) -> None:
+    text, motion, solved = tested["text"], tested["motion"], tested["solved"]
+    assert all(line(text, epoch, "hidden_max").alone.high < 0 for epoch in (1, 2, 4, 8))
+    assert all(line(text, epoch, "seen_max").alone.high < 0 for epoch in (4, 8))
+    assert at_best(text, "hidden_max").high < -0.5
+    assert at_best(motion, "hidden_mean").high < 0
+    assert not at_best(text, "full_max").is_clear
+    assert not at_best(motion, "full_mean").is_clear
+    for one in tested.values():
+        assert claims.chain(one.table, claims.CHAIN_AT)["exponent and reach"].low > 0.2
+    assert not line(solved, 1, "held_out_loss").alone.is_clear
+    assert line(solved, 1, "full_max").alone.low > 0.2
+    assert line(solved, 1, "full_max").given_all.low > 0.2  # type: ignore[union-attr]
+    assert all(line(motion, epoch, "hidden_max").given_all.low > 0.2 for epoch in (1, 2))  # type: ignore[union-attr]
+    assert gains(motion)[1].low > 0
+    lost = {(epoch, signal): value for epoch, signal, value in claims.pruning(motion.table)}
+    assert lost[1, "full_max"] < lost[1, "random"] < lost[1, "held_out_loss"]
+    lost = {(epoch, signal): value for epoch, signal, value in claims.pruning(text.table)}
+    assert all(lost[epoch, "full_max"] >= lost[epoch, "held_out_loss"] for epoch in (1, 2, 4, 8))
+
+
+def test_what_the_page_says_does_not_hold(tested: dict[str, findings.Tested]) -> None:
+    text, motion, adding, solved = tested.values()
+    assert all(line(motion, epoch, "full_max").alone.low > 0.4 for epoch in claims.EPOCHS)
+    assert line(solved, 0, "full_max").alone.high < 0
+    assert line(solved, 1, "full_max").alone.low > 0
+    assert line(solved, 4, "full_max").alone.high < 0
+    for epoch in claims.EPOCHS:
+        one = line(text, epoch, "full_max")
+        assert not one.alone.is_clear
+        assert not one.given_all.is_clear  # type: ignore[union-attr]
+    for one in (text, adding, solved):
+        assert not claims.chain(one.table, claims.CHAIN_AT)["reach and what is foretold"].is_clear
+    assert claims.chain(motion.table, claims.CHAIN_AT)["reach and what is foretold"].low > 0.4
+    for one in tested.values():
+        for epoch in (4, 8):
+            loss = abs(line(one, epoch, "held_out_loss").alone.value)
+            others = [abs(line(one, epoch, name).alone.value) for name in READOUTS if has(one, epoch, name)]
+            assert max(others) < loss
+    assert not text.clear
+    assert all(gain.low < 0.01 for gain in (*gains(text).values(), *gains(adding).values(), *gains(solved).values()))
+    assert solved.clear
+    means = [line(motion, epoch, name) for epoch in claims.EPOCHS for name in ("hidden_mean", "full_mean")]
+    assert not any(one.alone.high < 0 for one in means)
