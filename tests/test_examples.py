@@ -1,6 +1,7 @@
 """The examples run as they are, and leave a run that can be reported."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,21 @@ LOOPS = {
 
 def test_every_loop_is_run_here() -> None:
     assert {path.stem for path in EXAMPLES.glob("*_loop.py")} == set(LOOPS)
+
+
+def test_a_loop_is_tuned_with_and_without_spectra(tmp_path) -> None:
+    """In under 40 lines; and by the command, from its folder."""
+    script = EXAMPLES / "tuned.py"
+    assert len(script.read_text().splitlines()) < 40
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for arguments in ([], ["--spectra"]):
+        command = [sys.executable, "-W", "ignore", str(script), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=300, check=True)
+        assert float(re.search(r"best loss (\S+) with", done.stdout)[1]) < 0.1
+    command = [sys.executable, "-W", "ignore", "-c", "from lyapunov.cli import main; main()", "tune", "tuned:objective"]
+    command += ["--trials", "3", "--workers", "2", "--output", str(tmp_path), "--spectra"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=EXAMPLES, timeout=300, check=True)
+    assert "trials.csv: 3 trials" in done.stdout.replace("\n", "")
 
 
 @pytest.mark.parametrize("name", LOOPS)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 Numbers = NDArray[np.float64]
 RIDGE = 2.0 / 12
 """In units of the variance of standings, 1/12: a signal alone counts for n / (n + 2) of what it says on n trials."""
-SURE = 1.0
+SURE = 2.0
 """Standard errors by which spectra must lower the squared error on held-out trials before they are believed."""
 
 
