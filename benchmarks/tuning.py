@@ -14,6 +14,12 @@ spectra add is the difference to that. After 1000 replays of other orders, in wh
 capture and this control was missing, it was added, and spectra are believed at two standard errors instead of one; all else was
 fixed before, after 100 to 300 replays with a copy of the rule.
 
+Real searches, one each, of 24 trials with two workers (benchmarks/searches, a row per trial):
+
+    lyapunov tune lyapunov.tasks.objectives:motion --trials 24 --workers 2 --seed 0 --share 0      # alone
+    ... --share 0.1                                                                                # share
+    ... --share 0.1 --spectra                                                                      # spectra
+
 Intervals are over replays, so they speak of the order in which trials come, not of other networks. "Networks that end better":
 the share of them, than the best found for a quarter of what all cost.
 Results: benchmarks/tuning.json; table in docs/tuning.md, between its markers; figure docs/figures/tuning.png.
@@ -36,6 +42,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from experiments.association import Numbers  # noqa: E402
+from experiments.rows import read  # noqa: E402
 from experiments.table import Table  # noqa: E402
 
 from lyapunov.integrations import optuna_report, spectrum_pruner  # noqa: E402
@@ -43,7 +50,7 @@ from lyapunov.training import Reading  # noqa: E402
 from lyapunov.tuning import SpectrumRule  # noqa: E402
 
 RESULTS, PAGE = Path(__file__).with_suffix(".json"), ROOT / "docs" / "tuning.md"
-FIGURE = ROOT / "docs" / "figures" / "tuning.png"
+SEARCHES, FIGURE = Path(__file__).parent / "searches", ROOT / "docs" / "figures" / "tuning.png"
 REPLAYS, FIRST, LOOKS, BEST, BUDGET = 1000, 10_000, (1, 2, 4, 8), 0.1, 0.25
 EPOCHS = {"text": 12, "motion": 12, "adding": 8}
 LAGS = {"adding": 60.0}
@@ -51,8 +58,6 @@ LEADING = tuple(f"full_{at:02d}" for at in range(1, 9))
 PLAIN = 3
 """An epoch at which no whole spectrum was taken: what its look cost is what a look costs."""
 PRUNERS = ("none", "median", "median, share", "median, spectra", "halving", "halving, share", "halving, spectra")
-NEVER = 10**6
-"""Trials that there never are."""
 
 
 class Pool:
@@ -88,10 +93,7 @@ def pruner(name: str, lag: float | None, seed: int) -> optuna.pruners.BasePruner
         "median": optuna.pruners.MedianPruner,
         "halving": optuna.pruners.SuccessiveHalvingPruner,
     }[kind]()
-    if not asked:
-        return plain
-    enough = SpectrumRule.enough if asked == "spectra" else NEVER
-    return spectrum_pruner(plain, SpectrumRule(lag=lag, seed=FIRST + seed, enough=enough))
+    return spectrum_pruner(plain, SpectrumRule(lag=lag, seed=FIRST + seed, spectra=asked == "spectra")) if asked else plain
 
 
 def replay(pool: Pool, name: str, seed: int) -> Iterator[tuple[float, float]]:
@@ -103,8 +105,8 @@ def replay(pool: Pool, name: str, seed: int) -> Iterator[tuple[float, float]]:
     for network in np.random.default_rng(FIRST + seed).permutation(len(pool.final)):
         trial = study.ask()
         for epoch in range(1, pool.epochs + 1):
-            asked = ", " in name and epoch in LOOKS  # a share runs on only where there are spectra
-            cost += 1.0 + pool.look * (asked and "spectra" in name)
+            asked = "spectra" in name and epoch in LOOKS
+            cost += 1.0 + pool.look * asked
             best = min(best, pool.losses[network, epoch])
             yield cost, best
             optuna_report(trial, epoch, pool.losses[network, epoch], pool.reading(network, epoch) if asked else None)
@@ -157,6 +159,27 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines) + f"\n\nA look costs, in epochs: {looks}. {REPLAYS} replays of each row.\n"
 
 
+def searches() -> str:
+    """A row per search, from what its trials left."""
+    lines = ["| search | to their end | given up | epochs | seconds of both workers | best loss |", "|---" * 6 + "|"]
+    for arm in ("alone", "share", "spectra"):
+        rows = read(SEARCHES / f"motion-{arm}.csv")
+        states = [row["state"] for row in rows]
+        best = min(float(row["value"]) for row in rows if row["state"] == "complete")
+        epochs, seconds = (sum(float(row[name]) for row in rows) for name in ("steps", "seconds"))
+        lines.append(
+            f"| motion, median, {arm} | {states.count('complete')} | {states.count('pruned')} | {epochs:.0f} | {seconds:.0f} | "
+            f"{best:.4f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def written(page: str, name: str, text: str) -> str:
+    """The page with what is between its markers of that name replaced."""
+    before, _, rest = page.partition(f"<!-- {name} -->\n")
+    return f"{before}<!-- {name} -->\n{text}<!-- /{name} -->{rest.partition(f'<!-- /{name} -->')[2]}"
+
+
 def draw(rows: list[dict[str, Any]]) -> None:
     """The share of replays that have reached the target, by cost."""
     figure = Figure(figsize=(12, 3.6), layout="constrained")
@@ -187,8 +210,7 @@ def main() -> None:
                 print(row["task"], row["pruner"], interval(np.array(row["cost"])), flush=True)
         RESULTS.write_text(json.dumps([{**row, "cost": _short(row["cost"]), "regret": _short(row["regret"])} for row in rows]))
     rows = json.loads(RESULTS.read_text())
-    before, _, rest = PAGE.read_text().partition("<!-- replays -->\n")
-    PAGE.write_text(f"{before}<!-- replays -->\n{table(rows)}<!-- /replays -->{rest.partition('<!-- /replays -->')[2]}")
+    PAGE.write_text(written(written(PAGE.read_text(), "replays", table(rows)), "searches", searches()))
     draw(rows)
     print(table(rows))
 

@@ -5,6 +5,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from lyapunov import Monitor
+from lyapunov.tuning import trial_folder
+
 FOLDER = "LYAPUNOV_TEST_FOLDER"
 
 
@@ -27,6 +32,18 @@ def bowl(trial: Any) -> float:
 def quick(trial: Any) -> float:
     x = trial.suggest_float("x", -3.0, 3.0)
     return (x - 1) ** 2
+
+
+def watched(trial: Any) -> float:
+    """Leaves its run."""
+    x = trial.suggest_float("x", 0.1, 1.0)
+    rnn = torch.nn.RNN(2, 4, batch_first=True)
+    with torch.no_grad():
+        rnn.weight_hh_l0.mul_(x)
+    monitor = Monitor(rnn, torch.ones(2, 40, 2), k=2, directory=trial_folder(trial), name=f"trial {trial.number}")
+    for step in range(2):
+        monitor.read(step, loss=x - step / 10)
+    return x
 
 
 def slow(trial: Any) -> float:

@@ -5,11 +5,12 @@ import re
 
 import numpy as np
 import pytest
-from experiments.table import READOUTS, Table, results_of
+from experiments.rows import read
+from experiments.table import READOUTS, RESULTS, Table, results_of
 from scipy.stats import rankdata, spearmanr
 
 from experiments import association as a
-from experiments import claims, findings
+from experiments import claims, fig3, findings
 from lyapunov.tasks import DATA_DIR
 
 SOURCE = np.random.default_rng(3)
@@ -154,6 +155,15 @@ def test_what_the_page_says_holds(tested: dict[str, findings.Tested]) -> None:
     assert lost[1, "full_max"] < lost[1, "random"] < lost[1, "held_out_loss"]
     lost = {(epoch, signal): value for epoch, signal, value in claims.pruning(text.table)}
     assert all(lost[epoch, "full_max"] >= lost[epoch, "held_out_loss"] for epoch in (1, 2, 4, 8))
+
+
+def test_what_the_page_says_of_figure_3() -> None:
+    rows = [row for row in read(RESULTS / "fig3-small.csv") if row["state"] == "full"]
+    epochs = max(int(row["epoch"]) for row in rows)
+    assert len({row["p"] for row in rows}) == 4
+    assert all(float(row["d1"]) > 0 for row in rows if 1 <= int(row["epoch"]) < epochs)
+    for p in {row["p"] for row in rows}:
+        assert fig3.settled([float(row["largest"]) for row in rows if row["p"] == p]) >= epochs - 1
 
 
 def test_what_the_page_says_does_not_hold(tested: dict[str, findings.Tested]) -> None:

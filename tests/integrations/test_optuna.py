@@ -40,8 +40,8 @@ def test_spectra_prune_what_losses_cannot_tell(direction: str, sign: float) -> N
 
 
 def test_without_spectra_it_is_the_wrapped_pruner() -> None:
-    """Of all trials, also of those that would run on for the spectra's sake."""
-    study = optuna.create_study(pruner=spectrum_pruner(optuna.pruners.ThresholdPruner(upper=0.5)))
+    """Which sees the same losses."""
+    study = optuna.create_study(pruner=spectrum_pruner(optuna.pruners.ThresholdPruner(upper=0.5), SpectrumRule(share=0.0)))
 
     def objective(trial: optuna.Trial) -> float:
         assert not trial.should_prune()  # nothing reported

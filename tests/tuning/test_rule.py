@@ -11,9 +11,9 @@ from lyapunov.tuning import Record, SpectrumRule, numbers_of
 RULE = SpectrumRule(share=0.0)
 
 
-def finished(count: int = 12, *, telling: bool = True) -> list[Record]:
+def finished(count: int = 21, *, telling: bool = True) -> list[Record]:
     """Losses at step 1 say nothing; the largest exponent says how it ends, or nothing, too."""
-    ends = [float((7 * at) % count) for at in range(count)]
+    ends = [float((8 * at) % count) for at in range(count)]
     return [
         Record(at, {0: 9.0, 1: 1.0 + 0.01 * ((5 * at) % count)}, {1: {"max": -end if telling else 1.0 * ((5 * at) % 3)}}, end)
         for at, end in enumerate(ends)
@@ -27,7 +27,7 @@ def now(largest: float, **spectrum: float) -> Record:
 @pytest.mark.parametrize("wrapped", [True, False])
 def test_spectra_decide_where_they_foretell(wrapped: bool) -> None:
     """Whatever the other pruner says."""
-    assert RULE.decide(now(-11.5), 1, finished(), wrapped=wrapped).prune
+    assert RULE.decide(now(-18.5), 1, finished(), wrapped=wrapped).prune
     kept = RULE.decide(now(0.5), 1, finished(), wrapped=wrapped)
     assert not kept.prune
     assert "foretell" in kept.why
@@ -36,12 +36,17 @@ def test_spectra_decide_where_they_foretell(wrapped: bool) -> None:
 @pytest.mark.parametrize("wrapped", [True, False])
 @pytest.mark.parametrize("known", [finished(7), finished(telling=False), []], ids=["too few", "spectra say nothing", "none"])
 def test_else_the_other_pruner_decides(known: list[Record], wrapped: bool) -> None:
-    found = RULE.decide(now(-11.5), 1, known, wrapped=wrapped)
+    found = RULE.decide(now(-18.5), 1, known, wrapped=wrapped)
     assert found == (wrapped, "by the other pruner")
 
 
+def test_spectra_that_are_not_asked_have_no_word() -> None:
+    rule = SpectrumRule(share=0.0, spectra=False)
+    assert rule.decide(now(-18.5), 1, finished(), wrapped=False) == (False, "by the other pruner")
+
+
 def test_a_step_without_a_spectrum_is_left_to_the_other_pruner() -> None:
-    trial = Record(99, {0: 9.0, 1: 1.0, 2: 0.9}, {1: {"max": -11.5}})
+    trial = Record(99, {0: 9.0, 1: 1.0, 2: 0.9}, {1: {"max": -18.5}})
     assert RULE.decide(trial, 2, finished(), wrapped=False) == (False, "by the other pruner")
 
 
@@ -50,7 +55,7 @@ def test_a_share_of_trials_runs_on_and_is_the_same_for_everyone() -> None:
     chosen = [number for number in range(1000) if rule.runs_on(number)]
     assert 150 < len(chosen) < 250
     assert chosen == [number for number in range(1000) if SpectrumRule(share=0.2, seed=3).runs_on(number)]
-    trial = Record(chosen[0], {1: 5.0}, {1: {"max": -11.5}})
+    trial = Record(chosen[0], {1: 5.0}, {1: {"max": -18.5}})
     assert rule.decide(trial, 1, finished(), wrapped=True) == (False, "runs on whatever is foretold")
 
 
@@ -78,7 +83,7 @@ def test_losses_that_are_lost_are_left_out() -> None:
         Record(50, {1: math.nan}, {1: {"max": 3.0}}, 1.0),
         Record(51, {1: 1.0}, {1: {"max": math.nan}}, None),
     ]
-    assert RULE.decide(now(-11.5), 1, broken, wrapped=False).prune
+    assert RULE.decide(now(-18.5), 1, broken, wrapped=False).prune
 
 
 def test_numbers_of_a_reading_are_few_and_finite() -> None:

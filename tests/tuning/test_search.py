@@ -141,6 +141,16 @@ def test_ctrl_c_ends_the_workers_and_the_same_command_goes_on(folder: Path) -> N
     assert [line.split(",")[1] for line in lines[1:]] == ["fail", "fail", "complete", "complete"]
 
 
+def test_runs_that_trials_leave_are_in_the_report(folder: Path) -> None:
+    command = [sys.executable, "-c", "from lyapunov.cli import main; main()", "tune", "searched:watched", "--trials", "3"]
+    command += ["--workers", "1", "--output", str(folder), "--maximize"]
+    done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=120, check=True)
+    assert "the runs of the best 3" in done.stdout.replace("\n", " ")
+    page = (folder / "report.html").read_text()
+    assert all(f"trial {number}" in page for number in range(3))
+    assert sorted(path.name for path in (folder / "trials").iterdir()) == ["0000", "0001", "0002"]
+
+
 def test_functions_that_only_fail_end_the_search_with_their_words(folder: Path) -> None:
     with pytest.raises(InvalidInput, match=r"failures and nothing else.*ValueError: no data"):
         search(order("broken", folder / "journal.log", 30), workers=1)

@@ -2,11 +2,13 @@
 
 import os
 import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -14,6 +16,8 @@ from rich.table import Table
 from lyapunov import _checks
 from lyapunov._optional import needed
 from lyapunov.integrations import spectrum_pruner
+from lyapunov.report import write_report
+from lyapunov.training import NAME, Run
 from lyapunov.tuning import Engine, Order, SpectrumRule, Standing, rows, search, write_rows
 
 Pruner = Literal["median", "halving", "none"]
@@ -30,7 +34,8 @@ def tune(
     storage: str | None = None,
     study: str | None = None,
     pruner: Pruner = "median",
-    spectra: Annotated[bool, Parameter(negative="--no-spectra")] = False,
+    spectra: Annotated[bool, Parameter(negative=())] = False,
+    share: Annotated[float, Parameter(validator=Number(gte=0, lte=1))] = 0.1,
     lag: float | None = None,
     maximize: Annotated[bool, Parameter(negative=())] = False,
     seed: int | None = None,
@@ -59,6 +64,8 @@ def tune(
         Which trials are given up early.
     spectra
         Ask reported spectra, too, where they have been seen to foretell more than losses.
+    share
+        Of trials that are not given up early, whatever is foretold: slow starters among them.
     lag
         How many steps back the task needs the network to remember: what cannot is given up at once.
     maximize
@@ -68,7 +75,7 @@ def tune(
     engine
         processes, or ray: a cluster that `ray start --head` began here or that RAY_ADDRESS names.
     output
-        Folder of the journal and of trials.csv.
+        Folder of the journal, of trials.csv, and of report.html where trials have left their runs there.
     """
     output.mkdir(parents=True, exist_ok=True)
     order = Order(
@@ -76,9 +83,10 @@ def tune(
         storage=storage or str((output / "journal.log").absolute()),
         study=study or function,
         trials=_checks.whole_number(trials, "trials", least=1),
-        pruner=partial(_pruner, pruner, spectra, lag),
+        pruner=partial(_pruner, pruner, SpectrumRule(lag=lag, spectra=spectra, share=share)),
         maximize=maximize,
         seed=seed,
+        output=str(output.absolute()),
     )
     try:
         with _Bar(order) as bar:
@@ -89,13 +97,30 @@ def tune(
     write_rows(found, output / "trials.csv")
     _show(found, maximize=maximize)
     print(f"{output / 'trials.csv'}: {len(found)} trials")
+    runs = list(_runs(found, output, maximize=maximize))
+    if runs:
+        write_report(runs, output / "report.html")
+        print(f"{output / 'report.html'}: the runs of the best {len(runs)}")
 
 
-def _pruner(name: Pruner, spectra: bool, lag: float | None) -> object:
+def _runs(found: list[dict[str, Any]], output: Path, *, maximize: bool) -> Iterator[Run]:
+    """Of the best trials, those that have left readings."""
+    for row in _ranked(found, maximize=maximize)[:BEST]:
+        folder = output / "trials" / f"{row['trial']:04d}"
+        if (folder / NAME).exists() and (run := Run.read(folder)).readings:
+            yield run
+
+
+def _ranked(found: list[dict[str, Any]], *, maximize: bool) -> list[dict[str, Any]]:
+    """Trials that ran to their end, the best first."""
+    return sorted((row for row in found if row["state"] == "complete"), key=lambda row: row["value"], reverse=maximize)
+
+
+def _pruner(name: Pruner, rule: SpectrumRule) -> object:
     """In the process that needs it."""
     pruners = needed("optuna", "tune").pruners
     kinds = {"median": pruners.MedianPruner, "halving": pruners.SuccessiveHalvingPruner, "none": pruners.NopPruner}
-    return spectrum_pruner(kinds[name](), SpectrumRule(lag=lag)) if spectra or lag is not None else kinds[name]()
+    return spectrum_pruner(kinds[name](), rule)
 
 
 class _Bar:
@@ -120,9 +145,8 @@ class _Bar:
         self._progress.update(self._task, completed=now.ended, description=about)
 
 
-def _show(found: list[dict[str, object]], *, maximize: bool) -> None:
-    ended = [row for row in found if row["state"] == "complete"]
-    ended.sort(key=lambda row: row["value"], reverse=maximize)  # type: ignore[arg-type,return-value]
+def _show(found: list[dict[str, Any]], *, maximize: bool) -> None:
+    ended = _ranked(found, maximize=maximize)
     names = [name for name in ended[0] if name not in ("state", "why")] if ended else []
     table = Table(title=f"The best of {len(ended)} trials that ran to their end")
     for name in names:

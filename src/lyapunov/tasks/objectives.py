@@ -18,6 +18,7 @@ from lyapunov.tasks.prediction import NextCharacter
 from lyapunov.tasks.task import Task
 from lyapunov.tasks.text import corpus
 from lyapunov.training import Monitor
+from lyapunov.tuning import trial_folder
 
 LOOKS = (0, 1, 2, 4, 8)
 """Epochs at which exponents are read."""
@@ -54,7 +55,10 @@ def _learned(trial: Any, task: Task, recipe: Recipe, epochs: int, lag: float | N
     """The least held-out loss; seeds are the trial's."""
     learner = Learner(task, replace(recipe, seed=trial.number))
     inputs = task.encoded(task.probe()[0]).float()
-    monitor = Monitor(learner.network.core, inputs, k=8, lag=lag)
+    about = {name: f"{value:.4g}" for name, value in trial.params.items()}
+    monitor = Monitor(
+        learner.network.core, inputs, k=8, lag=lag, directory=trial_folder(trial), name=f"trial {trial.number}", about=about
+    )
     losses: list[float] = []
     for epoch in range(epochs + 1):
         if epoch:

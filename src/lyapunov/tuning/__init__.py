@@ -4,7 +4,7 @@ from lyapunov.tuning.engines import ENGINES, Engine, mapped
 from lyapunov.tuning.forecast import Forecast, forecast
 from lyapunov.tuning.rule import Decision, Record, SpectrumRule, numbers_of
 from lyapunov.tuning.search import Standing, rows, search, standing, write_rows
-from lyapunov.tuning.worker import Order
+from lyapunov.tuning.worker import Order, trial_folder
 
 __all__ = [
     "ENGINES",
@@ -21,5 +21,6 @@ __all__ = [
     "rows",
     "search",
     "standing",
+    "trial_folder",
     "write_rows",
 ]

@@ -46,13 +46,15 @@ class SpectrumRule:
     """What is asked before a trial is given up.
 
     lag: how many steps back the task needs the network to remember; None: not known, nothing is given up for that.
-    saturated: the share of units beyond which nothing trains. enough: finished trials from which on spectra are asked.
-    keep: the share of trials, by how they are foretold to end, that go on. share: of trials that run on whatever spectra and
-    losses say, so that what is learned is not learned from survivors alone. seed: of which ones these are.
+    saturated: the share of units beyond which nothing trains. spectra: whether they are asked how a trial will end, and
+    enough: finished trials from which on they are. keep: the share of trials, by how they are foretold to end, that go on.
+    share: of trials that run on whatever is foretold, so that what is learned is not learned from survivors alone. seed: of
+    which ones these are.
     """
 
     lag: float | None = None
     saturated: float = 0.98
+    spectra: bool = True
     enough: int = 8
     keep: float = 0.5
     share: float = 0.1
@@ -71,9 +73,9 @@ class SpectrumRule:
         hopeless = self.hopeless(now.spectra.get(step, {}))
         if hopeless is not None:
             return Decision(True, hopeless)
-        if now.spectra and self.runs_on(now.number):
+        if self.runs_on(now.number):
             return Decision(False, "runs on whatever is foretold")
-        foretold = self._foretold(now, step, finished)
+        foretold = self._foretold(now, step, finished) if self.spectra else None
         return foretold or Decision(wrapped, "by the other pruner")
 
     def runs_on(self, number: int) -> bool:

@@ -22,6 +22,8 @@ from filelock import FileLock
 from lyapunov._optional import needed
 from lyapunov.errors import InvalidInput
 
+OUTPUT = "output"
+"""User attribute of the study."""
 WORKER, AGAIN, FAILURE = "worker", "again", "failure"
 """User attributes of trials: who runs it, the number of the trial that it repeats, and why it failed."""
 REPEATS = 3
@@ -36,7 +38,7 @@ class Order:
 
     storage: the path of a journal file, or the address of a database ("postgresql://..."). seed: of the sampler; each worker
     draws its own. pruner: makes the study's pruner, in every process anew. folder: where the function's module is looked for,
-    beside what is installed; every machine must have it.
+    beside what is installed; every machine must have it. output: where trials may leave their runs (`trial_folder`).
     """
 
     function: str
@@ -47,6 +49,7 @@ class Order:
     maximize: bool = False
     seed: int | None = None
     folder: str = field(default_factory=os.getcwd)
+    output: str | None = None
 
     @property
     def is_file(self) -> bool:
@@ -78,13 +81,22 @@ def opened(order: Order) -> Any:
     """The study, made if it is not there yet."""
     optuna = needed("optuna", "tune")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return optuna.create_study(
+    study = optuna.create_study(
         storage=_storage(order),
         study_name=order.study,
         direction="maximize" if order.maximize else "minimize",
         pruner=order.pruner(),
         load_if_exists=True,
     )
+    if order.output is not None and study.user_attrs.get(OUTPUT) != order.output:
+        study.set_user_attr(OUTPUT, order.output)
+    return study
+
+
+def trial_folder(trial: Any) -> Path | None:
+    """Where a trial may leave its run: `lyapunov.Monitor(..., directory=trial_folder(trial))`; None outside of a search."""
+    output = trial.study.user_attrs.get(OUTPUT)
+    return None if output is None else Path(output) / "trials" / f"{trial.number:04d}"
 
 
 def _storage(order: Order) -> Any:
