@@ -119,8 +119,8 @@ def _ranked(found: list[dict[str, Any]], *, maximize: bool) -> list[dict[str, An
 def _pruner(name: Pruner, rule: SpectrumRule) -> object:
     """In the process that needs it."""
     pruners = needed("optuna", "tune").pruners
-    kinds = {"median": pruners.MedianPruner, "halving": pruners.SuccessiveHalvingPruner, "none": pruners.NopPruner}
-    return spectrum_pruner(kinds[name](), rule)
+    kinds = {"median": None, "halving": pruners.SuccessiveHalvingPruner(), "none": pruners.NopPruner()}
+    return spectrum_pruner(kinds[name], rule)
 
 
 class _Bar:
