@@ -120,13 +120,15 @@ def test_a_search_that_was_killed_with_its_workers_repeats_what_was_running(fold
 def test_ctrl_c_ends_the_workers_and_the_same_command_goes_on(folder: Path) -> None:
     command = [sys.executable, "-c", "from lyapunov.cli import main; main()", "tune"]
     asked = ["--trials", "2", "--workers", "2", "--output", str(folder / "out"), "--study", "one", "--pruner", "none"]
-    started = subprocess.Popen([*command, "searched:slow", *asked], cwd=HERE, stderr=subprocess.PIPE, text=True)
+    started = subprocess.Popen(
+        [*command, "searched:slow", *asked], cwd=HERE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     storage = folder / "out" / "journal.log"
     for _ in range(300):
         time.sleep(0.1)
         if storage.exists() and storage.read_text().count('"x"') >= 2:
             break
-    started.send_signal(signal.SIGINT)
+    os.killpg(started.pid, signal.SIGINT)  # as a terminal does: the workers, too
     said = started.communicate(timeout=30)[1]
     assert "The same command goes on." in said
     assert "Traceback" not in said

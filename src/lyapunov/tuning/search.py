@@ -49,7 +49,7 @@ def search(
     objective(order)
     connect(engine)
     study = opened(order)
-    abandon(order, study, lambda name: name is None or gone(name), "its search was ended")
+    abandon(order, study, gone, "its search was ended")
     crew = _Crew(order, study, engine, workers)
     try:
         while not crew.done():

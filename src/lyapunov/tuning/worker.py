@@ -4,6 +4,7 @@ A trial that was running when its worker died is told to have failed and is queu
 """
 
 import importlib
+import math
 import os
 import signal
 import socket
@@ -13,6 +14,7 @@ import traceback
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +30,8 @@ WORKER, AGAIN, FAILURE = "worker", "again", "failure"
 """User attributes of trials: who runs it, the number of the trial that it repeats, and why it failed."""
 REPEATS = 3
 """How often a trial is tried again."""
-BEAT = 30
-"""Seconds between signs of life, where the storage keeps them (databases)."""
+UNMARKED = 60.0
+"""Seconds after which a trial of a database that no worker has marked is taken for lost."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,7 @@ def alone(order: Order) -> Generator[None, None, None]:
 def work(order: Order, name: str, offset: int) -> None:
     """Until enough trials have ended. `name`: what its trials are marked with; `offset`: the how-many-th worker it is."""
     torch.set_num_threads(1)
-    _end_as_by_ctrl_c()
+    _end_politely()
     try:
         _work(order, name, offset)
     except KeyboardInterrupt:  # the one who asked for it knows
@@ -159,7 +161,11 @@ def _run(study: Any, trial: Any, function: Callable[[Any], float]) -> None:
         repeat(study, study.trials[trial.number], "its worker was stopped")
         raise
     else:
-        study.tell(trial, value) if value == value else study.tell(trial, state=states.FAIL)
+        if math.isnan(value):
+            trial.set_user_attr(FAILURE, "it returned NaN.")
+            study.tell(trial, state=states.FAIL)
+        else:
+            study.tell(trial, value)
 
 
 def repeat(study: Any, trial: Any, why: str) -> None:
@@ -178,13 +184,22 @@ def counted(study: Any) -> int:
     return sum(trial.state.name != "WAITING" and trial.number not in repeated for trial in trials)
 
 
-def abandon(order: Order, study: Any, belongs: Callable[[str | None], bool], why: str) -> int:
-    """Repeats running trials of workers that are gone; how many there were."""
+def abandon(order: Order, study: Any, belongs: Callable[[str], bool], why: str) -> int:
+    """Repeats running trials of workers that are gone; how many there were.
+
+    Among them those that no worker had the time to mark: at once where nobody else can be about to, else after a while.
+    """
     with alone(order):
-        trials = [trial for trial in study.trials if trial.state.name == "RUNNING" and belongs(trial.user_attrs.get(WORKER))]
-        for trial in trials:
+        found = [trial for trial in study.trials if trial.state.name == "RUNNING" and _gone_with(trial, order, belongs)]
+        for trial in found:
             repeat(study, trial, why)
-    return len(trials)
+    return len(found)
+
+
+def _gone_with(trial: Any, order: Order, belongs: Callable[[str], bool]) -> bool:
+    if WORKER in trial.user_attrs:
+        return belongs(trial.user_attrs[WORKER])
+    return order.is_file or (datetime.now() - trial.datetime_start).total_seconds() > UNMARKED
 
 
 def here(slot: int) -> str:
@@ -192,9 +207,9 @@ def here(slot: int) -> str:
     return f"{socket.gethostname()}/{os.getpid()}/{slot}"
 
 
-def gone(name: str | None) -> bool:
+def gone(name: str) -> bool:
     """Whether the search that started a worker is known to be over: it ran on this machine, and its process is not there."""
-    host, _, rest = (name or "").partition("/")
+    host, _, rest = name.partition("/")
     owner = rest.partition("/")[0]
     if host != socket.gethostname() or not owner.isdigit():
         return False
@@ -207,7 +222,14 @@ def gone(name: str | None) -> bool:
     return False
 
 
-def _end_as_by_ctrl_c() -> None:
-    """A polite end (SIGTERM) leaves the trial to others."""
+def _end_politely() -> None:
+    """The first Ctrl-C or SIGTERM leaves the trial to others, and nothing interrupts that: a terminal sends both."""
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _end)
+
+
+def _end(number: int, frame: object) -> None:  # noqa: ARG001
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
+    raise KeyboardInterrupt
