@@ -25,7 +25,7 @@ def readouts(learner: Learner, sweep: Sweep, *, whole: bool) -> dict[str, Any]:
     """
     network: Any = copy.deepcopy(learner.network).double().eval()
     batch = learner.task.probe()
-    inputs = learner.task.encoded(batch[0]).double()
+    inputs = learner.task.encoded(batch[0].to(learner.device)).double()
     along: dict[str, Any] = {"settle": sweep.settle, "align": sweep.align, "progress": False}
     k = None if whole else min(LEADING, 2 * network.core.hidden_size)
     found: dict[str, Any] = {}

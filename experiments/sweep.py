@@ -34,13 +34,13 @@ RUNS, RESULTS = Path("runs") / "experiments", Path(__file__).parent / "results"
 Record = dict[str, Any]
 
 
-def run_network(task: str, preset: Preset, number: int, runs: Path = RUNS) -> Path:
+def run_network(task: str, preset: Preset, number: int, runs: Path = RUNS, device: str = "cpu") -> Path:
     """One network from where it was left to the end; its folder."""
     torch.set_num_threads(1)
     chosen = sweep(task, preset)
     directory = runs / chosen.label / f"{number:03d}"
     history, checkpoint = History(directory), directory / "checkpoint.safetensors"
-    learner = Learner(chosen.build(), chosen.recipes[number])
+    learner = Learner(chosen.build(), chosen.recipes[number], device)
     if checkpoint.exists():
         learner.load(checkpoint)
     if not records(directory):
@@ -73,7 +73,9 @@ def records(directory: Path) -> list[Record]:
     return [by_epoch[epoch] for epoch in sorted(by_epoch)]
 
 
-def run_sweep(task: str, preset: Preset, *, workers: int, runs: Path = RUNS, results: Path = RESULTS) -> Path:
+def run_sweep(
+    task: str, preset: Preset, *, workers: int, runs: Path = RUNS, results: Path = RESULTS, device: str = "cpu"
+) -> Path:
     """Every network that is not finished, with progress; the CSV. What is in the results already is not run again."""
     chosen = sweep(task, preset)
     numbers = range(len(chosen.recipes))
@@ -81,7 +83,7 @@ def run_sweep(task: str, preset: Preset, *, workers: int, runs: Path = RUNS, res
     todo = [number for number in numbers if number not in done]
     with Progress() as progress, ProcessPoolExecutor(workers) as pool:
         bar = progress.add_task(f"{chosen.label}: networks", total=len(numbers), completed=len(done))
-        for ready in as_completed([pool.submit(run_network, task, preset, number, runs) for number in todo]):
+        for ready in as_completed([pool.submit(run_network, task, preset, number, runs, device) for number in todo]):
             ready.result()
             progress.advance(bar)
             gather(chosen, runs, results)
@@ -154,8 +156,9 @@ def main(say: Callable[[str], None] = print) -> None:
     parser.add_argument("task", choices=SWEEPS)
     parser.add_argument("--preset", choices=PRESETS, default="small")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one per core)")
+    parser.add_argument("--device", default="cpu", help="of the networks: cuda for the preset paper (with fewer workers)")
     asked = parser.parse_args()
-    say(f"written: {run_sweep(asked.task, asked.preset, workers=asked.workers)}")
+    say(f"written: {run_sweep(asked.task, asked.preset, workers=asked.workers, device=asked.device)}")
 
 
 if __name__ == "__main__":

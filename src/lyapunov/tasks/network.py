@@ -55,19 +55,20 @@ class Network(nn.Module):
 
 
 class Learner:
-    """A network at a task. `epoch` counts those that are done; what is saved after one goes on to the same numbers."""
+    """A network at a task, on a device. `epoch` counts those done; what is saved after one goes on to the same numbers."""
 
-    def __init__(self, task: Task, recipe: Recipe) -> None:
-        self.task, self.recipe, self.epoch = task, recipe, 0
+    def __init__(self, task: Task, recipe: Recipe, device: torch.device | str = "cpu") -> None:
+        self.task, self.recipe, self.device, self.epoch = task, recipe, torch.device(device), 0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
-            self.network = Network(recipe, task.input_size, task.output_size)
+            self.network = Network(recipe, task.input_size, task.output_size).to(self.device)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=recipe.learning_rate)
 
     def losses(self, network: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
         """(batch, time), or (batch,): what `lyapunov.gradient_decay` takes."""
-        inputs = self.task.encoded(batch[0]).to(next(network.parameters()).dtype)
-        return self.task.losses(network(inputs), batch[1].to(inputs.dtype) if batch[1].is_floating_point() else batch[1])
+        inputs = self.task.encoded(batch[0].to(self.device)).to(next(network.parameters()).dtype)
+        targets = batch[1].to(self.device)
+        return self.task.losses(network(inputs), targets.to(inputs.dtype) if targets.is_floating_point() else targets)
 
     def train(self, say: Callable[[str], None] = lambda _: None) -> float:
         """One epoch; its mean loss. Dropout draws from a stream of its own, given by seed and epoch."""
