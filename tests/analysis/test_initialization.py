@@ -104,6 +104,12 @@ def test_what_cannot_be_reached_leaves_the_weights_as_they_were() -> None:
     assert all(torch.equal(value, old) for value, old in zip(module.parameters(), before, strict=True))
 
 
+def test_what_is_far_out_of_reach_is_said_so() -> None:
+    """Not that the step has no derivative, which at such weights finite differences do not show."""
+    with pytest.raises(InvalidInput, match=r"brought to 9 by the weights, LSTM, got from -[\d.]+ to [\d.]+ in"):
+        init.to_exponent_(layer(nn.LSTM, NOISE), NOISE, largest=9.0, **ALONG)
+
+
 def test_a_network_that_runs_away_is_brought_back() -> None:
     """relu with far too large weights: its states overflow."""
     module = layer(nn.RNN, NOISE, nonlinearity="relu")

@@ -75,13 +75,14 @@ def to_exponent_(
     target = _checks.finite_number(largest, "largest")
     by_weights = by == "weights"
     moved = _moved(module, "weight_hh") if by_weights else _moved(module, "bias_ih")
-    first = math.log(critical_scale(module)) + target if by_weights else 0.0
+    first = math.log(critical_scale(module)) + min(target, LONGEST) if by_weights else 0.0
+    check = along.pop("check", True)
     with _restored_on_failure(moved) as before, progress_bar("To the exponent", LOOKS, enabled=progress) as advance:
 
         def look(at: float) -> Spectrum | None:
             for weight, old in zip(moved, before, strict=True):
                 _set(weight, old, at, None if by_weights else _KINDS[_name(module)])
-            return _leading(module, inputs, along)
+            return _leading(module, inputs, {**along, "check": check and at == first})
 
         return _Search(look, target, advance).found(first, f"{by}, {type(module).__name__}")
 
