@@ -18,7 +18,7 @@ import pytest
 
 import searched
 from lyapunov import InvalidInput
-from lyapunov.tuning import Engine, Order, mapped, rows, search, standing, write_rows
+from lyapunov.tuning import Engine, Order, mapped, rows, search, standing, trial_folder, write_rows
 
 HERE = Path(__file__).parents[1]
 
@@ -165,6 +165,24 @@ def test_functions_that_only_fail_end_the_search_with_their_words(folder: Path) 
 def test_functions_that_are_not_there_are_named(function: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=message):
         search(Order(function, str(tmp_path / "j.log"), "test", 1, optuna.pruners.NopPruner, folder=str(HERE)))
+
+
+def test_a_study_of_the_other_direction_is_refused(folder: Path) -> None:
+    search(order("quick", folder / "journal.log", 1), workers=1)
+    with pytest.raises(InvalidInput, match="a study that is to maximize, got 'test', which was begun the other way"):
+        search(order("quick", folder / "journal.log", 2, maximize=True), workers=1)
+
+
+@pytest.mark.parametrize("address", ["postgresql://me:secret@127.0.0.1:1/none", "nonsense://x"])
+def test_a_database_that_is_not_there_is_one_sentence(address: str, folder: Path) -> None:
+    with pytest.raises(InvalidInput, match="Expected a database at") as raised:
+        search(order("quick", address, 1), workers=1)
+    assert "secret" not in str(raised.value)
+
+
+def test_a_trial_outside_of_a_search_has_no_folder() -> None:
+    assert trial_folder(optuna.trial.FixedTrial({})) is None
+    assert trial_folder(optuna.create_study().ask()) is None
 
 
 def test_work_is_mapped_in_order() -> None:

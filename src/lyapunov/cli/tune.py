@@ -15,6 +15,7 @@ from rich.table import Table
 
 from lyapunov import _checks
 from lyapunov._optional import needed
+from lyapunov.errors import Unsupported
 from lyapunov.integrations import spectrum_pruner
 from lyapunov.report import write_report
 from lyapunov.training import NAME, Run
@@ -99,8 +100,11 @@ def tune(
     print(f"{output / 'trials.csv'}: {len(found)} trials")
     runs = list(_runs(found, output, maximize=maximize))
     if runs:
-        write_report(runs, output / "report.html")
-        print(f"{output / 'report.html'}: the runs of the best {len(runs)}")
+        try:
+            write_report(runs, output / "report.html")
+            print(f"{output / 'report.html'}: the runs of the best {len(runs)}")
+        except Unsupported as missing:
+            print(f"No report of their runs: {missing}")
 
 
 def _runs(found: list[dict[str, Any]], output: Path, *, maximize: bool) -> Iterator[Run]:

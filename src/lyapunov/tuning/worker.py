@@ -90,6 +90,11 @@ def opened(order: Order) -> Any:
         pruner=order.pruner(),
         load_if_exists=True,
     )
+    if (study.direction.name == "MAXIMIZE") != order.maximize:
+        raise InvalidInput(
+            f"Expected a study that is to {'maximize' if order.maximize else 'minimize'}, got {order.study!r}, which was begun "
+            "the other way. Name another study, or go on with that."
+        )
     if order.output is not None and study.user_attrs.get(OUTPUT) != order.output:
         study.set_user_attr(OUTPUT, order.output)
     return study
@@ -97,7 +102,8 @@ def opened(order: Order) -> Any:
 
 def trial_folder(trial: Any) -> Path | None:
     """Where a trial may leave its run: `lyapunov.Monitor(..., directory=trial_folder(trial))`; None outside of a search."""
-    output = trial.study.user_attrs.get(OUTPUT)
+    study = getattr(trial, "study", None)  # a FixedTrial has none
+    output = None if study is None else study.user_attrs.get(OUTPUT)
     return None if output is None else Path(output) / "trials" / f"{trial.number:04d}"
 
 
@@ -110,7 +116,14 @@ def _storage(order: Order) -> Any:
     if address.startswith("postgresql://"):
         needed("psycopg", "postgres")
         address = address.replace("postgresql://", "postgresql+psycopg://", 1)
-    return optuna.storages.RDBStorage(address)
+    try:
+        unpooled = needed("sqlalchemy.pool", "tune").NullPool  # many workers, and a server has few connections to give
+        return optuna.storages.RDBStorage(address, engine_kwargs={"poolclass": unpooled})
+    except Exception as error:  # SQLAlchemy's and the driver's, of many kinds
+        place, first = address.rpartition("@")[2], str(error).strip().partition("\n")[0]
+        raise InvalidInput(
+            f"Expected a database at {place}, got {type(error).__name__}: {first} Check the address, and that it runs."
+        ) from error
 
 
 @contextmanager
