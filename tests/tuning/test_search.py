@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +117,9 @@ def test_a_search_that_was_killed_with_its_workers_repeats_what_was_running(fold
     assert standing(found, order("quick", storage, 2)).ended == 2
 
 
-def test_ctrl_c_ends_the_workers_and_the_same_command_goes_on(folder: Path) -> None:
+@pytest.mark.parametrize("end", [lambda pid: os.killpg(pid, signal.SIGINT), lambda pid: os.kill(pid, signal.SIGTERM)])
+def test_ctrl_c_ends_the_workers_and_the_same_command_goes_on(end: Callable[[int], None], folder: Path) -> None:
+    """As a terminal does, the workers hear it, too; and as those who end jobs do."""
     command = [sys.executable, "-c", "from lyapunov.cli import main; main()", "tune"]
     asked = ["--trials", "2", "--workers", "2", "--output", str(folder / "out"), "--study", "one", "--pruner", "none"]
     started = subprocess.Popen(
@@ -128,7 +130,7 @@ def test_ctrl_c_ends_the_workers_and_the_same_command_goes_on(folder: Path) -> N
         time.sleep(0.1)
         if storage.exists() and storage.read_text().count('"x"') >= 2:
             break
-    os.killpg(started.pid, signal.SIGINT)  # as a terminal does: the workers, too
+    end(started.pid)
     said = started.communicate(timeout=30)[1]
     assert "The same command goes on." in said
     assert "Traceback" not in said

@@ -1,8 +1,11 @@
 """Where workers run: processes of this machine, or tasks of a Ray cluster. Nothing here knows what they do."""
 
 import multiprocessing
+import signal
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 from lyapunov import _checks
@@ -37,7 +40,8 @@ class _Process(Worker):
 
     def __init__(self, work: Work) -> None:
         self._process = multiprocessing.get_context("spawn").Process(target=work)
-        self._process.start()
+        with _deaf():
+            self._process.start()
 
     def running(self) -> bool:
         return self._process.is_alive()
@@ -52,6 +56,19 @@ class _Process(Worker):
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
+
+
+@contextmanager
+def _deaf() -> Generator[None, None, None]:
+    """What starts within it does not hear Ctrl-C until it says how: it would end in the middle of its imports."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class _RayTask(Worker):

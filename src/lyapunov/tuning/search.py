@@ -2,8 +2,11 @@
 
 import csv
 import os
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,7 +15,7 @@ from typing import Any
 from lyapunov import _checks
 from lyapunov.errors import InvalidInput
 from lyapunov.tuning.engines import Engine, Worker, connect, start
-from lyapunov.tuning.worker import FAILURE, Order, abandon, counted, gone, here, objective, opened, work
+from lyapunov.tuning.worker import ENDING, FAILURE, Order, abandon, counted, gone, here, objective, opened, work
 
 POLL = 0.3
 """Seconds between two looks at the workers."""
@@ -50,17 +53,37 @@ def search(
     connect(engine)
     study = opened(order)
     abandon(order, study, gone, "its search was ended")
-    crew = _Crew(order, study, engine, workers)
-    try:
-        while not crew.done():
-            say(standing(study, order))
-            _require_some_success(study)
-            time.sleep(POLL)
-    except BaseException:
-        crew.stop()
-        raise
+    with _between_looks() as require_going_on:
+        crew = _Crew(order, study, engine, workers)
+        try:
+            while not crew.done():
+                say(standing(study, order))
+                _require_some_success(study)
+                time.sleep(POLL)
+                require_going_on()
+        except BaseException:
+            crew.stop()
+            raise
     say(standing(study, order))
     return study
+
+
+@contextmanager
+def _between_looks() -> Generator[Callable[[], None], None, None]:
+    """Ctrl-C and SIGTERM are heard where the function that this yields is called, not while the storage is read or written."""
+    asked: list[int] = []
+    mine = ENDING if threading.current_thread() is threading.main_thread() else ()
+    before = [signal.signal(each, lambda number, _: asked.append(number)) for each in mine]
+
+    def require_going_on() -> None:
+        if asked:
+            raise KeyboardInterrupt
+
+    try:
+        yield require_going_on
+    finally:
+        for each, handler in zip(mine, before, strict=True):
+            signal.signal(each, handler)
 
 
 class _Crew:

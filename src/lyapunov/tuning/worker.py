@@ -59,6 +59,8 @@ class Order:
         return "://" not in self.storage
 
 
+ENDING = (signal.SIGINT, signal.SIGTERM)
+"""What asks for an end: Ctrl-C, and those who end jobs."""
 INTERRUPTED = 130
 """The exit code of a worker that was asked to end."""
 
@@ -139,11 +141,13 @@ def alone(order: Order) -> Generator[None, None, None]:
 def work(order: Order, name: str, offset: int) -> None:
     """Until enough trials have ended. `name`: what its trials are marked with; `offset`: the how-many-th worker it is."""
     torch.set_num_threads(1)
-    _end_politely()
+    asked = _end_politely()
     try:
         _work(order, name, offset)
-    except KeyboardInterrupt:  # the one who asked for it knows
-        sys.exit(INTERRUPTED)
+    except BaseException as error:
+        if asked or isinstance(error, KeyboardInterrupt):  # who asked for it knows, and repeats what is left running
+            sys.exit(INTERRUPTED)
+        raise
 
 
 def _work(order: Order, name: str, offset: int) -> None:
@@ -235,14 +239,17 @@ def gone(name: str) -> bool:
     return False
 
 
-def _end_politely() -> None:
-    """The first Ctrl-C or SIGTERM leaves the trial to others, and nothing interrupts that: a terminal sends both."""
+def _end_politely() -> list[int]:
+    """The first Ctrl-C or SIGTERM leaves the trial to others, and nothing interrupts that; the list says what came."""
+    asked: list[int] = []
+
+    def end(number: int, frame: object) -> None:  # noqa: ARG001
+        asked.append(number)
+        for each in ENDING:
+            signal.signal(each, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
     if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, _end)
-
-
-def _end(number: int, frame: object) -> None:  # noqa: ARG001
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, signal.SIG_IGN)
-    raise KeyboardInterrupt
+        for each in ENDING:
+            signal.signal(each, end)
+    return asked
