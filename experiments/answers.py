@@ -40,7 +40,7 @@ def _division(rows: Rows) -> str:
     apart = (max(values) - min(values)) / (2**0.5 * widest)
     return (
         f"**How to divide the steps.** {listed}. The furthest apart differ by {apart:.1f} standard errors of a difference: "
-        f"{'no difference is seen' if apart < 2 else 'more than chance explains'}, as ergodicity would have it."
+        f"{'no difference is seen, as ergodicity would have it' if apart < 2 else 'more than chance explains'}."
     )
 
 

@@ -136,6 +136,8 @@ def test_what_has_nothing_to_move_is_refused() -> None:
         init.to_exponent_(layer(nn.LSTM, NOISE, bias=False), NOISE, by="gates")
     with pytest.raises(Unsupported, match=r"got Linear\. .*captured\.module"):
         init.to_exponent_(seeded(nn.Linear, 2, 2), NOISE)
+    with pytest.raises(Unsupported, match="got Linear"):
+        init.critical_scale(seeded(nn.Linear, 3, 3))
     with pytest.raises(InvalidInput, match="`largest` to be a finite number"):
         init.to_exponent_(layer(nn.RNN, NOISE), NOISE, largest=math.nan)
     with torch.random.fork_rng():

@@ -19,6 +19,7 @@ import pytest
 import searched
 from lyapunov import InvalidInput
 from lyapunov.tuning import Engine, Order, mapped, rows, search, standing, trial_folder, write_rows
+from lyapunov.tuning.worker import counted, joined, repeat
 
 HERE = Path(__file__).parents[1]
 
@@ -89,8 +90,9 @@ def test_a_search_goes_on_where_it_was(folder: Path) -> None:
     assert seen[-1] == 5
 
 
-def test_a_search_that_was_killed_with_its_workers_repeats_what_was_running(folder: Path) -> None:
-    """All at once, with -9: the next start finds that its owner is gone."""
+@pytest.mark.parametrize("kill", [os.killpg, os.kill], ids=["with its workers", "alone"])
+def test_a_search_that_was_killed_repeats_what_was_running(kill: Callable[[int, int], None], folder: Path) -> None:
+    """With -9: the next start finds that its owner is gone; workers that are left end by themselves."""
     storage = folder / "journal.log"
     code = "import sys, optuna; from lyapunov.tuning import Order, search\n"
     code += (
@@ -109,9 +111,10 @@ def test_a_search_that_was_killed_with_its_workers_repeats_what_was_running(fold
             if sum("x" in trial.params for trial in study.trials) == 2:
                 break
     assert study is not None
-    os.killpg(started.pid, signal.SIGKILL)
+    kill(started.pid, signal.SIGKILL)
     started.wait()
     found = search(order("quick", storage, 2), workers=1)
+    time.sleep(1.0)  # whoever is left has had the time to say something
     assert Counter(trial.state.name for trial in found.trials) == {"FAIL": 2, "COMPLETE": 2}
     assert {trial.user_attrs["again"] for trial in found.trials[2:]} == {0, 1}
     assert standing(found, order("quick", storage, 2)).ended == 2
@@ -152,12 +155,49 @@ def test_runs_that_trials_leave_are_in_the_report(folder: Path) -> None:
     assert "the runs of the best 3" in done.stdout.replace("\n", " ")
     page = (folder / "report.html").read_text()
     assert all(f"trial {number}" in page for number in range(3))
-    assert sorted(path.name for path in (folder / "trials").iterdir()) == ["0000", "0001", "0002"]
+    assert sorted(path.name for path in (folder / "trials" / "searched-watched").iterdir()) == ["0000", "0001", "0002"]
 
 
-def test_functions_that_only_fail_end_the_search_with_their_words(folder: Path) -> None:
+@pytest.mark.parametrize("trials", [2, 30])
+def test_functions_that_only_fail_end_the_search_with_their_words(trials: int, folder: Path) -> None:
     with pytest.raises(InvalidInput, match=r"failures and nothing else.*ValueError: no data"):
-        search(order("broken", folder / "journal.log", 30), workers=1)
+        search(order("broken", folder / "journal.log", trials), workers=1)
+
+
+def test_values_that_were_given_are_tried_again_where_none_was_asked_for_yet() -> None:
+    """And what has ended meanwhile is not; polite stops do not use up the tries."""
+    study = optuna.create_study()
+    study.enqueue_trial({"x": 0.25})
+    for _ in range(6):
+        repeat(study, study.trials[study.ask().number], "stopped", counts=False)
+    again = study.ask()
+    assert again.suggest_float("x", 0.0, 1.0) == 0.25
+    stale = study.trials[again.number]
+    study.tell(again, 1.0)
+    repeat(study, stale, "lost")
+    assert [trial.state.name for trial in study.trials] == ["FAIL"] * 6 + ["COMPLETE"]
+    assert counted(study) == 1
+
+
+def test_a_hyperparameter_does_not_take_the_place_of_a_result() -> None:
+    study = optuna.create_study()
+    study.optimize(lambda trial: 1.0 + 0 * trial.suggest_float("value", 5.0, 6.0), n_trials=1)
+    (row,) = rows(study)
+    assert row["value"] == 1.0
+    assert 5.0 <= row["params_value"] <= 6.0
+
+
+def test_workers_join_a_study_and_do_not_make_one(folder: Path) -> None:
+    with pytest.raises(InvalidInput, match="a folder that all of them see, or a database"):
+        joined(order("quick", folder / "elsewhere.log", 1))
+
+
+def test_trials_draw_by_their_numbers(folder: Path) -> None:
+    """Two searches of one seed that start together, as on two machines, do not draw the same."""
+    drawn = [trial.params["x"] for trial in search(order("quick", folder / "a.log", 4), workers=2).trials]
+    again = [trial.params["x"] for trial in search(order("quick", folder / "b.log", 4), workers=1).trials]
+    assert len(set(drawn)) == 4
+    assert sorted(drawn) == sorted(again)
 
 
 @pytest.mark.parametrize(

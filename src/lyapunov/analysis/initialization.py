@@ -62,15 +62,11 @@ def to_exponent_(
         biases of all forget gates (LSTM) or update gates (GRU), so that states last longer without more feedback.
     inputs, and `along` (k, state, settle, align, linearization, seed, ...): as for `lyapunov.spectrum`, which is asked again
         and again until it answers with the target within one standard error, or within 1e-4 nats per step where that is more.
-        The first factor is the one at which the network would turn unstable without inputs (`critical_scale`).
+        It begins near the factor at which the network would turn unstable without inputs (`critical_scale`).
 
     Raises InvalidInput where the target is not reached, Unsupported; weights are then as they were.
     """
-    if not isinstance(module, (*LAYERS, *CELLS)):
-        raise Unsupported(
-            f"Expected one of PyTorch's recurrent layers or cells, got {type(module).__name__}. Of a larger model pass the "
-            "core and what it receives: captured = lyapunov.capture(model, batch), then captured.module and captured.inputs."
-        )
+    _require_layer(module)
     _checks.one_of(by, ("weights", "gates"), "by")
     target = _checks.finite_number(largest, "largest")
     by_weights = by == "weights"
@@ -92,9 +88,10 @@ def critical_scale(module: Any) -> float:
 
     There ln |keep + drive scale mu_j| = 0 for an eigenvalue mu_j of W (RNN: keep 0, drive 1), U_n (GRU: z, (1 - z) r) or U_g
     (LSTM: f, i o), with gates at the mean of their biases: exact where each gate has one bias and candidates have none, else
-    where to start. Layers with a projection count as critical as they are.
+    where to start, as with relu, which has no derivative at zero. Layers with a projection count as critical as they are.
     Source: docs/theory.md, fixed points of gated networks.
     """
+    _require_layer(module)
     kind, scales = _KINDS[_name(module)], []
     names = [name.removeprefix("weight_hh") for name, _ in module.named_parameters() if name.startswith("weight_hh")]
     for suffix in names:
@@ -106,6 +103,14 @@ def critical_scale(module: Any) -> float:
         if rows.shape[0] == rows.shape[1]:
             scales.append(_critical(torch.linalg.eigvals(rows), keep, drive))
     return min((scale for scale in scales if scale > 0), default=1.0)
+
+
+def _require_layer(module: Any) -> None:
+    if not isinstance(module, (*LAYERS, *CELLS)):
+        raise Unsupported(
+            f"Expected one of PyTorch's recurrent layers or cells, got {type(module).__name__}. Of a larger model pass the "
+            "core and what it receives: captured = lyapunov.capture(model, batch), then captured.module and captured.inputs."
+        )
 
 
 def _critical(eigenvalues: Tensor, keep: float, drive: float) -> float:

@@ -81,7 +81,7 @@ def tune(
     output.mkdir(parents=True, exist_ok=True)
     order = Order(
         function=function,
-        storage=storage or str((output / "journal.log").absolute()),
+        storage=_place(storage, output),
         study=study or function,
         trials=_checks.whole_number(trials, "trials", least=1),
         pruner=partial(_pruner, pruner, SpectrumRule(lag=lag, spectra=spectra, share=share)),
@@ -91,14 +91,14 @@ def tune(
     )
     try:
         with _Bar(order) as bar:
-            found = rows(search(order, workers=workers or os.cpu_count() or 1, engine=engine, say=bar.show))
+            found = rows(search(order, workers=_cores() if workers is None else workers, engine=engine, say=bar.show))
     except KeyboardInterrupt:
         print("Stopped; what was running will be tried again. The same command goes on.", file=sys.stderr)
         raise
     write_rows(found, output / "trials.csv")
     _show(found, maximize=maximize)
     print(f"{output / 'trials.csv'}: {len(found)} trials")
-    runs = list(_runs(found, output, maximize=maximize))
+    runs = list(_runs(found, order, maximize=maximize))
     if runs:
         try:
             write_report(runs, output / "report.html")
@@ -107,11 +107,22 @@ def tune(
             print(f"No report of their runs: {missing}")
 
 
-def _runs(found: list[dict[str, Any]], output: Path, *, maximize: bool) -> Iterator[Run]:
+def _place(storage: str | None, output: Path) -> str:
+    """Of the study, for processes in whatever folder."""
+    place = storage or str(output / "journal.log")
+    return place if "://" in place else str(Path(place).absolute())
+
+
+def _cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _runs(found: list[dict[str, Any]], order: Order, *, maximize: bool) -> Iterator[Run]:
     """Of the best trials, those that have left readings."""
     for row in _ranked(found, maximize=maximize)[:BEST]:
-        folder = output / "trials" / f"{row['trial']:04d}"
-        if (folder / NAME).exists() and (run := Run.read(folder)).readings:
+        folder = order.run_folder(row["trial"])
+        if folder is not None and (folder / NAME).exists() and (run := Run.read(folder)).readings:
             yield run
 
 

@@ -52,7 +52,8 @@ def spectrum_pruner(wrapped: Any = None, rule: SpectrumRule | None = None) -> An
 
 def _record(trial: Any, sign: float) -> Record:
     """Of an Optuna trial; where more is better, losses are negative values."""
-    spectra = {int(name.removeprefix(PREFIX)): value for name, value in trial.user_attrs.items() if name.startswith(PREFIX)}
+    named = {name.removeprefix(PREFIX): value for name, value in trial.user_attrs.items() if name.startswith(PREFIX)}
+    spectra = {int(step): value for step, value in named.items() if step.isdecimal()}
     losses = {step: sign * value for step, value in trial.intermediate_values.items()}
     final = trial.value if trial.state.is_finished() and trial.value is not None else math.nan
     return Record(trial.number, losses, spectra, sign * final if math.isfinite(final) else None)

@@ -5,8 +5,11 @@ import signal
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Literal
+
+import torch
 
 from lyapunov import _checks
 from lyapunov._optional import needed
@@ -31,8 +34,12 @@ class Worker(ABC):
         """Whether it ended in another way than by returning: it was killed, or raised."""
 
     @abstractmethod
+    def ask_to_end(self) -> None:
+        """As Ctrl-C does."""
+
+    @abstractmethod
     def stop(self) -> None:
-        """Asks it to end, as Ctrl-C does, and waits for that."""
+        """Waits for the end of one that was asked, and ends it where it does not."""
 
 
 class _Process(Worker):
@@ -49,10 +56,12 @@ class _Process(Worker):
     def failed(self) -> bool:
         return self._process.exitcode not in (None, 0)
 
-    def stop(self) -> None:
+    def ask_to_end(self) -> None:
         if self._process.is_alive():
             self._process.terminate()
-            self._process.join(PATIENCE)
+
+    def stop(self) -> None:
+        self._process.join(PATIENCE)
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
@@ -91,10 +100,14 @@ class _RayTask(Worker):
             return True
         return False
 
-    def stop(self) -> None:
+    def ask_to_end(self) -> None:
         if self.running():
             self._ray.cancel(self._reference)  # raises KeyboardInterrupt there
-            self._ray.wait([self._reference], timeout=PATIENCE)
+
+    def stop(self) -> None:
+        self._ray.wait([self._reference], timeout=PATIENCE)
+        if self.running():
+            self._ray.cancel(self._reference, force=True)
 
 
 def _called(work: Work) -> None:
@@ -123,10 +136,11 @@ def connect(engine: Engine) -> None:
 
 
 def mapped(function: Callable[[Any], Any], items: Sequence[Any], *, workers: int, engine: Engine = "processes") -> list[Any]:
-    """function(item) of every item, in their order, by so many workers: spectra of many checkpoints, say.
+    """function(item) of every item, in their order: spectra of many checkpoints, say.
 
-    Function, items and results travel, so they must be things that can be pickled; with Ray a task that was killed is tried
-    twice more.
+    By so many processes with one thread each, or with Ray by as many tasks as the cluster has cores for, where a task that was
+    killed is tried twice more. Function, items and results travel, so they must be things that can be pickled.
+    Raises BrokenProcessPool where a process was killed.
     """
     _checks.whole_number(workers, "workers", least=1)
     connect(engine)
@@ -134,5 +148,6 @@ def mapped(function: Callable[[Any], Any], items: Sequence[Any], *, workers: int
         ray = needed("ray", "ray")
         task = ray.remote(num_cpus=1, max_retries=2)(_applied)
         return ray.get([task.remote(function, item) for item in items])
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        return pool.map(function, items, chunksize=1)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        return list(pool.map(function, items))

@@ -110,7 +110,7 @@ class SpectrumRule:
         )
         if not found.with_spectra:
             return None
-        worse = float(found.standing) + 0.5
+        worse = min(max(found.standing + 0.5, 0.0), 1.0)
         why = f"loss and spectrum foretell an end worse than {worse:.0%} of {len(known)} trials"
         return Decision(worse > self.keep, why)
 

@@ -54,8 +54,9 @@ def search(
     study = opened(order)
     abandon(order, study, gone, "its search was ended")
     with _between_looks() as require_going_on:
-        crew = _Crew(order, study, engine, workers)
+        crew = _Crew(order, study, engine)
         try:
+            crew.begin(workers)
             while not crew.done():
                 say(standing(study, order))
                 _require_some_success(study)
@@ -65,6 +66,7 @@ def search(
             crew.stop()
             raise
     say(standing(study, order))
+    _require_some_success(study, least=1)
     return study
 
 
@@ -89,9 +91,14 @@ def _between_looks() -> Generator[Callable[[], None], None, None]:
 class _Crew:
     """The workers of this process: those that are lost are replaced, and their trials repeated."""
 
-    def __init__(self, order: Order, study: Any, engine: Engine, size: int) -> None:
+    def __init__(self, order: Order, study: Any, engine: Engine) -> None:
         self._order, self._study, self._engine, self._lost = order, study, engine, 0
-        self._workers: dict[int, Worker] = {slot: self._started(slot) for slot in range(size)}
+        self._workers: dict[int, Worker] = {}
+
+    def begin(self, size: int) -> None:
+        """So many of them."""
+        for slot in range(size):
+            self._workers[slot] = self._started(slot)
 
     def done(self) -> bool:
         """Whether all have ended and enough trials, too."""
@@ -109,9 +116,11 @@ class _Crew:
     def stop(self) -> None:
         """Politely; what was running is queued again."""
         for worker in self._workers.values():
+            worker.ask_to_end()
+        for worker in self._workers.values():
             worker.stop()
         names = {here(slot) for slot in self._workers}
-        abandon(self._order, self._study, lambda name: name in names, "the search was stopped")
+        abandon(self._order, self._study, lambda name: name in names, "the search was stopped", counts=False)
 
     def _replace(self, slot: int) -> None:
         self._lost += 1
@@ -125,7 +134,7 @@ class _Crew:
         self._workers[slot] = self._started(slot)
 
     def _started(self, slot: int) -> Worker:
-        return start(partial(work, self._order, here(slot), slot), self._engine)
+        return start(partial(work, self._order, here(slot)), self._engine)
 
 
 def standing(study: Any, order: Order) -> Standing:
@@ -151,7 +160,9 @@ def rows(study: Any) -> list[dict[str, Any]]:
         took = trial.duration.total_seconds() if trial.duration is not None else None
         why = trial.user_attrs.get(FAILURE) or study.user_attrs.get(f"lyapunov/pruned/{trial.number}") or ""
         shown = {"trial": trial.number, "state": trial.state.name.lower(), "value": trial.value, "steps": trial.last_step}
-        found.append({**shown, "seconds": took, **trial.params, "why": why})
+        shown |= {"seconds": took}
+        drawn = {f"params_{name}" if name in (*shown, "why") else name: value for name, value in trial.params.items()}
+        found.append({**shown, **drawn, "why": why})
     return found
 
 
@@ -165,11 +176,11 @@ def write_rows(found: list[dict[str, Any]], file: Path) -> None:
     partial_file.replace(file)
 
 
-def _require_some_success(study: Any) -> None:
-    """Five failures and nothing else: the function does not work."""
+def _require_some_success(study: Any, least: int = 5) -> None:
+    """So many failures and nothing else: the function does not work."""
     failures = [trial for trial in study.get_trials(deepcopy=False) if FAILURE in trial.user_attrs]
     others = [trial for trial in study.get_trials(deepcopy=False) if trial.state.name in ("COMPLETE", "PRUNED")]
-    if len(failures) >= 5 and not others:
+    if len(failures) >= least and not others:
         raise InvalidInput(
             f"Expected trials that end with a value, got {len(failures)} failures and nothing else, the last one: "
             f"{failures[-1].user_attrs[FAILURE]} Mend the function, and start again with another study name."

@@ -5,11 +5,13 @@ A trial that was running when its worker died is told to have failed and is queu
 
 import importlib
 import math
+import multiprocessing
 import os
 import signal
 import socket
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -24,12 +26,12 @@ from filelock import FileLock
 from lyapunov._optional import needed
 from lyapunov.errors import InvalidInput
 
-OUTPUT = "output"
-"""User attribute of the study."""
-WORKER, AGAIN, FAILURE = "worker", "again", "failure"
-"""User attributes of trials: who runs it, the number of the trial that it repeats, and why it failed."""
+WORKER, AGAIN, FAILURE, FOLDER = "worker", "again", "failure", "folder"
+"""User attributes of trials: who runs it, which trial it repeats, why it failed, where it may leave its run."""
 REPEATS = 3
-"""How often a trial is tried again."""
+"""How often a trial whose worker died is tried again."""
+TRIES = 5
+"""At a database, while others make its tables."""
 UNMARKED = 60.0
 """Seconds after which a trial of a database that no worker has marked is taken for lost."""
 
@@ -38,9 +40,9 @@ UNMARKED = 60.0
 class Order:
     """What is searched: `function` ("module:name", of one Optuna trial), until `trials` have ended.
 
-    storage: the path of a journal file, or the address of a database ("postgresql://..."). seed: of the sampler; each worker
-    draws its own. pruner: makes the study's pruner, in every process anew. folder: where the function's module is looked for,
-    beside what is installed; every machine must have it. output: where trials may leave their runs (`trial_folder`).
+    storage: the path of a journal file, or the address of a database ("postgresql://..."). seed: of the sampler; each trial
+    draws by its own number. pruner: makes the study's pruner, in every process anew. folder: where the function's module is
+    looked for, beside what is installed; every machine must have it. output: where trials may leave their runs.
     """
 
     function: str
@@ -57,6 +59,11 @@ class Order:
     def is_file(self) -> bool:
         """Whether the storage is a journal file."""
         return "://" not in self.storage
+
+    def run_folder(self, number: int) -> Path | None:
+        """Where a trial may leave its run: a folder per study and trial."""
+        name = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in self.study)
+        return None if self.output is None else Path(self.output) / "trials" / name / f"{number:04d}"
 
 
 ENDING = (signal.SIGINT, signal.SIGTERM)
@@ -97,16 +104,26 @@ def opened(order: Order) -> Any:
             f"Expected a study that is to {'maximize' if order.maximize else 'minimize'}, got {order.study!r}, which was begun "
             "the other way. Name another study, or go on with that."
         )
-    if order.output is not None and study.user_attrs.get(OUTPUT) != order.output:
-        study.set_user_attr(OUTPUT, order.output)
     return study
+
+
+def joined(order: Order) -> Any:
+    """The study, for a worker: whoever asked for it has made it."""
+    optuna = needed("optuna", "tune")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        return optuna.load_study(study_name=order.study, storage=_storage(order), pruner=order.pruner())
+    except KeyError as error:
+        raise InvalidInput(
+            f"Expected the study {order.study!r} in {order.storage.rpartition('@')[2]}, got none from {socket.gethostname()}. "
+            "Machines that work together need a folder that all of them see, or a database."
+        ) from error
 
 
 def trial_folder(trial: Any) -> Path | None:
     """Where a trial may leave its run: `lyapunov.Monitor(..., directory=trial_folder(trial))`; None outside of a search."""
-    study = getattr(trial, "study", None)  # a FixedTrial has none
-    output = None if study is None else study.user_attrs.get(OUTPUT)
-    return None if output is None else Path(output) / "trials" / f"{trial.number:04d}"
+    folder = trial.user_attrs.get(FOLDER)
+    return None if folder is None else Path(folder)
 
 
 def _storage(order: Order) -> Any:
@@ -118,8 +135,16 @@ def _storage(order: Order) -> Any:
     if address.startswith("postgresql://"):
         needed("psycopg", "postgres")
         address = address.replace("postgresql://", "postgresql+psycopg://", 1)
+    unpooled = needed("sqlalchemy.pool", "tune").NullPool  # many workers, and a server has few connections to give
+    racing = needed("sqlalchemy.exc", "tune")
+    for attempt in range(1, TRIES):
+        try:
+            return optuna.storages.RDBStorage(address, engine_kwargs={"poolclass": unpooled})
+        except (racing.IntegrityError, racing.ProgrammingError):  # another one makes the tables at this moment
+            time.sleep(0.5 * attempt)
+        except Exception:  # said below
+            break
     try:
-        unpooled = needed("sqlalchemy.pool", "tune").NullPool  # many workers, and a server has few connections to give
         return optuna.storages.RDBStorage(address, engine_kwargs={"poolclass": unpooled})
     except Exception as error:  # SQLAlchemy's and the driver's, of many kinds
         place, first = address.rpartition("@")[2], str(error).strip().partition("\n")[0]
@@ -138,29 +163,31 @@ def alone(order: Order) -> Generator[None, None, None]:
         yield
 
 
-def work(order: Order, name: str, offset: int) -> None:
-    """Until enough trials have ended. `name`: what its trials are marked with; `offset`: the how-many-th worker it is."""
+def work(order: Order, name: str) -> None:
+    """Until enough trials have ended. `name`: what its trials are marked with."""
     torch.set_num_threads(1)
     asked = _end_politely()
+    _end_with_its_search()
     try:
-        _work(order, name, offset)
+        _work(order, name)
     except BaseException as error:
         if asked or isinstance(error, KeyboardInterrupt):  # who asked for it knows, and repeats what is left running
             sys.exit(INTERRUPTED)
         raise
 
 
-def _work(order: Order, name: str, offset: int) -> None:
-    function, study = objective(order), opened(order)
-    if order.seed is not None:  # one that goes on does not draw again what was drawn
-        drawn = 1000 * len(study.get_trials(deepcopy=False)) + offset
-        study.sampler = needed("optuna", "tune").samplers.TPESampler(seed=order.seed + drawn)
+def _work(order: Order, name: str) -> None:
+    function, study = objective(order), joined(order)
     while True:
         with alone(order):
             if counted(study) >= order.trials:
                 return
             trial = study.ask()
             trial.set_user_attr(WORKER, name)
+        if order.seed is not None:  # by its number, so that no two draw the same, on whatever machine
+            study.sampler = needed("optuna", "tune").samplers.TPESampler(seed=order.seed + trial.number)
+        if order.output is not None:
+            trial.set_user_attr(FOLDER, str(order.run_folder(trial.number)))
         _run(study, trial, function)
 
 
@@ -175,7 +202,7 @@ def _run(study: Any, trial: Any, function: Callable[[Any], float]) -> None:
         trial.set_user_attr(FAILURE, "".join(traceback.format_exception_only(error)).strip())
         study.tell(trial, state=states.FAIL)
     except BaseException:
-        repeat(study, study.trials[trial.number], "its worker was stopped")
+        repeat(study, study.trials[trial.number], "its worker was stopped", counts=False)
         raise
     else:
         if math.isnan(value):
@@ -185,13 +212,20 @@ def _run(study: Any, trial: Any, function: Callable[[Any], float]) -> None:
             study.tell(trial, value)
 
 
-def repeat(study: Any, trial: Any, why: str) -> None:
-    """A running trial has failed, and its values are queued again, at most REPEATS times in a row."""
+def repeat(study: Any, trial: Any, why: str, *, counts: bool = True) -> None:
+    """A running trial has failed, and its values are queued again; where that `counts`, at most REPEATS times in a row.
+
+    Nothing is done where it has ended meanwhile.
+    """
     optuna = needed("optuna", "tune")
-    study.tell(trial.number, state=optuna.trial.TrialState.FAIL, skip_if_finished=True)
-    tries = trial.user_attrs.get("tries", 0) + 1
+    try:
+        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+    except (ValueError, RuntimeError):  # it has ended, or another one was quicker
+        return
+    tries = trial.user_attrs.get("tries", 0) + counts
     if tries <= REPEATS:
-        study.enqueue_trial(trial.params, user_attrs={AGAIN: trial.number, "tries": tries, "why": why})
+        values = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+        study.enqueue_trial(values, user_attrs={AGAIN: trial.number, "tries": tries, "why": why})
 
 
 def counted(study: Any) -> int:
@@ -201,7 +235,7 @@ def counted(study: Any) -> int:
     return sum(trial.state.name != "WAITING" and trial.number not in repeated for trial in trials)
 
 
-def abandon(order: Order, study: Any, belongs: Callable[[str], bool], why: str) -> int:
+def abandon(order: Order, study: Any, belongs: Callable[[str], bool], why: str, *, counts: bool = True) -> int:
     """Repeats running trials of workers that are gone; how many there were.
 
     Among them those that no worker had the time to mark: at once where nobody else can be about to, else after a while.
@@ -209,7 +243,7 @@ def abandon(order: Order, study: Any, belongs: Callable[[str], bool], why: str) 
     with alone(order):
         found = [trial for trial in study.trials if trial.state.name == "RUNNING" and _gone_with(trial, order, belongs)]
         for trial in found:
-            repeat(study, trial, why)
+            repeat(study, trial, why, counts=counts)
     return len(found)
 
 
@@ -225,11 +259,16 @@ def here(slot: int) -> str:
 
 
 def gone(name: str) -> bool:
-    """Whether the search that started a worker is known to be over: it ran on this machine, and its process is not there."""
+    """Whether the search that started a worker is known to be over: it ran on this machine, and its process is not there.
+
+    Or it had this process's number, which has started none yet when it asks.
+    """
     host, _, rest = name.partition("/")
     owner = rest.partition("/")[0]
     if host != socket.gethostname() or not owner.isdigit():
         return False
+    if int(owner) == os.getpid():
+        return True
     try:
         os.kill(int(owner), 0)
     except ProcessLookupError:
@@ -237,6 +276,18 @@ def gone(name: str) -> bool:
     except PermissionError:
         return False
     return False
+
+
+def _end_with_its_search() -> None:
+    """A process whose search was killed would train on for nobody."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+
+        def wait() -> None:
+            parent.join()
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        threading.Thread(target=wait, daemon=True).start()
 
 
 def _end_politely() -> list[int]:
