@@ -13,6 +13,7 @@ Results: benchmarks/initialization.json; table in docs/tuning.md, between its ma
 import argparse
 import json
 import math
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from itertools import product
 from pathlib import Path
@@ -23,10 +24,14 @@ import torch
 from scipy.stats import t as student
 from torch import nn
 
-import lyapunov
-from lyapunov.tasks import Adding, Learner, Recipe
-
 ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+
+from experiments.pages import replaced  # noqa: E402
+
+import lyapunov  # noqa: E402
+from lyapunov.tasks import Adding, Learner, Recipe  # noqa: E402
+
 RESULTS, PAGE = Path(__file__).with_suffix(".json"), ROOT / "docs" / "tuning.md"
 STARTS, SEEDS, EPOCHS = ("PyTorch's", "forget 1", "orthogonal", "weights to 0", "gates to 0"), 8, 8
 FORGET = slice(64, 128)
@@ -94,8 +99,7 @@ def main() -> None:
                 print(row["start"], row["seed"], f"{row['exponent']:+.4f}", f"{row['losses'][-1]:.2g}", flush=True)
         RESULTS.write_text(json.dumps(rows) + "\n")
     rows = json.loads(RESULTS.read_text())
-    before, _, rest = PAGE.read_text().partition("<!-- starts -->\n")
-    PAGE.write_text(f"{before}<!-- starts -->\n{table(rows)}<!-- /starts -->{rest.partition('<!-- /starts -->')[2]}")
+    PAGE.write_text(replaced(PAGE.read_text(), "starts", table(rows)))
     print(table(rows))
 
 

@@ -42,6 +42,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from experiments.association import Numbers  # noqa: E402
+from experiments.pages import replaced  # noqa: E402
 from experiments.rows import read  # noqa: E402
 from experiments.table import Table  # noqa: E402
 
@@ -174,12 +175,6 @@ def searches() -> str:
     return "\n".join(lines) + "\n"
 
 
-def written(page: str, name: str, text: str) -> str:
-    """The page with what is between its markers of that name replaced."""
-    before, _, rest = page.partition(f"<!-- {name} -->\n")
-    return f"{before}<!-- {name} -->\n{text}<!-- /{name} -->{rest.partition(f'<!-- /{name} -->')[2]}"
-
-
 def draw(rows: list[dict[str, Any]]) -> None:
     """The share of replays that have reached the target, by cost."""
     figure = Figure(figsize=(12, 3.6), layout="constrained")
@@ -210,7 +205,7 @@ def main() -> None:
                 print(row["task"], row["pruner"], interval(np.array(row["cost"])), flush=True)
         RESULTS.write_text(json.dumps([{**row, "cost": _short(row["cost"]), "regret": _short(row["regret"])} for row in rows]))
     rows = json.loads(RESULTS.read_text())
-    PAGE.write_text(written(written(PAGE.read_text(), "replays", table(rows)), "searches", searches()))
+    PAGE.write_text(replaced(replaced(PAGE.read_text(), "replays", table(rows)), "searches", searches()))
     draw(rows)
     print(table(rows))
 

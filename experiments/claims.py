@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.association import Estimate, Numbers, correlation, gain, random_regret, regret
-from experiments.presets import Preset, sweep
+from experiments.presets import TASKS, Preset, sweep
 from experiments.table import READOUTS, Table
 
 EPOCHS = (0, 1, 2, 4, 8)
@@ -49,7 +49,7 @@ class Addition(NamedTuple):
 
 def tables(preset: Preset) -> Iterator[Table]:
     """Of the sweeps that have been run to the end; of the adding problem also when it is solved, beside how well."""
-    for task in ("text", "motion", "adding"):
+    for task in TASKS:
         table = Table.of(task, preset)
         if table is not None and len(table.final) == len(sweep(task, preset).recipes):
             yield table
@@ -113,10 +113,8 @@ def pruning(table: Table) -> Iterator[tuple[int, str, float]]:
 
 def _cost(table: Table, name: str) -> float:
     """Of a look, in epochs of training: from epochs at which no whole spectrum of the full state was taken."""
-    plain = np.isnan(table.values["full_variance"])
-    return float(
-        np.nanmedian(table.values[f"{name.split('_')[0]}_seconds"][plain]) / np.nanmedian(table.values["train_seconds"])
-    )
+    seconds = table.values[f"{name.split('_')[0]}_seconds"][np.isnan(table.values["full_variance"])]
+    return float(np.nanmedian(seconds) / np.nanmedian(table.values["train_seconds"][:, 1:]))
 
 
 def _given(table: Table, signal: Numbers, *controls: Numbers) -> Estimate:

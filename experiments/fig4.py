@@ -8,8 +8,7 @@ import numpy as np
 from experiments.association import correlation
 from experiments.outputs import Outcome, command, panels
 from experiments.presets import Preset
-from experiments.table import Table, spectra_of
-from lyapunov import InvalidInput
+from experiments.table import Table, known_tables, spectra_of
 
 SHOWN = 6
 PANELS = {"text": ("largest", "max"), "motion": ("mean", "mean")}
@@ -18,19 +17,14 @@ PANELS = {"text": ("largest", "max"), "motion": ("mean", "mean")}
 
 def make(preset: Preset) -> Outcome:
     """Both tasks, as far as their sweeps have been run."""
-    tables = {task: Table.of(task, preset) for task in PANELS}
-    known = {task: table for task, table in tables.items() if table is not None}
-    if not known:
-        raise InvalidInput("Expected results of a sweep, got none. Run python -m experiments.sweep text first.")
+    known = known_tables(PANELS, preset)
     figure, axes = panels(3 * len(known))
     rows, words = [], []
     for at, (task, table) in enumerate(known.items()):
         readout, suffix = PANELS[task]
-        best = table.best
-        everyone = np.arange(len(best))
-        _spectra(axes[3 * at], task, preset, table, best)
+        _spectra(axes[3 * at], task, preset, table)
         for ax, state in zip(axes[3 * at + 1 : 3 * at + 3], ("full", "hidden"), strict=True):
-            values = table.values[f"{state}_{suffix}"][everyone, best]
+            values = table.at_best(f"{state}_{suffix}")
             found = correlation(values, table.final, table.groups)
             ax.scatter(values, table.final, s=16)
             ax.set_xlabel(f"{readout} exponent, {state} state (nats per step)")
@@ -38,21 +32,28 @@ def make(preset: Preset) -> Outcome:
             ax.set_title(f"{task}: rank correlation {found}", fontsize="small")
             words.append(f"{task}, {readout}, {state} state: {found}")
             rows += [
-                {"task": task, "network": network, "state": state, "epoch": int(best[network]), readout: value, "loss": loss}
+                {
+                    "task": task,
+                    "network": network,
+                    "state": state,
+                    "epoch": int(table.best[network]),
+                    readout: value,
+                    "loss": loss,
+                }
                 for network, (value, loss) in enumerate(zip(values.tolist(), table.final.tolist(), strict=True))
             ]
     theirs = "nearer 0 (largest, text) and larger (mean, motion) go with lower loss; no numbers"
     return Outcome(rows, figure, "; ".join(words), theirs)
 
 
-def _spectra(ax, task: str, preset: Preset, table: Table, best: np.ndarray) -> None:  # noqa: ANN001
+def _spectra(ax, task: str, preset: Preset, table: Table) -> None:  # noqa: ANN001
     """Hidden-state spectra of networks spread over the ranking, at their best epochs."""
     spectra = spectra_of(task, preset)
     numbers = table.values["network"][:, 0].astype(int)
     ranking = np.argsort(table.final)
     for place in np.linspace(0, len(ranking) - 1, min(SHOWN, len(ranking))).round().astype(int):
         network = ranking[place]
-        exponents = spectra[f"{numbers[network]:03d}/{best[network]:02d}/hidden"]
+        exponents = spectra[f"{numbers[network]:03d}/{table.best[network]:02d}/hidden"]
         ax.plot(np.arange(1, len(exponents) + 1), exponents, linewidth=0.9, label=f"loss {table.final[network]:.3g}")
     ax.set_xlabel("index")
     ax.set_ylabel("exponent, hidden state (nats per step)")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from experiments import answers, published
 from experiments.claims import CHAIN_AT, LEADING, Addition, Line, additions, chain, lines, pruning, tables
+from experiments.pages import replaced
 from experiments.presets import Preset
 from experiments.table import READOUTS, Table
 from lyapunov.tasks import DATA_DIR
@@ -103,9 +104,7 @@ def write(page: Path, preset: Preset = PRESET) -> None:
     """Every part between its markers; those that cannot be written here stay as they are."""
     text = page.read_text()
     for name, found in blocks(preset):
-        before, _, rest = text.partition(f"<!-- {name} -->\n")
-        inside = "".join(f"{line}\n" for line in found)
-        text = f"{before}<!-- {name} -->\n{inside}<!-- /{name} -->{rest.partition(f'<!-- /{name} -->')[2]}"
+        text = replaced(text, name, "".join(f"{line}\n" for line in found))
     page.write_text(text)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from lyapunov.tasks import Adding, NextCharacter, NextFrame, Recipe, Task, corpus, data_file, read_text
+from lyapunov.tasks import WAR_AND_PEACE, Adding, NextCharacter, NextFrame, Recipe, Task, corpus, data_file, read_text
 
 Preset = Literal["tiny", "small", "paper"]
 PRESETS: tuple[Preset, ...] = ("tiny", "small", "paper")
@@ -19,7 +19,6 @@ SWEEPS = (*TASKS, "spread")
 """What can be run: a sweep per task, and that of several p, which is text, too."""
 SPREADS = (0.04, 0.08, 0.16, 0.32)
 """p at the paper's 512 units."""
-WAR_AND_PEACE = "war_and_peace/input.txt"
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,10 @@ def _text(preset: Preset) -> Sweep:
         "text",
         preset,
         lambda: NextCharacter(
-            corpus("War and Peace", read_text(data_file(WAR_AND_PEACE)), limit=limit), batch=batch, steps=steps, probe=probe
+            corpus("War and Peace", read_text(data_file(WAR_AND_PEACE)), limit=limit),
+            batch=batch,
+            steps=steps,
+            probe=probe,
         ),
         _drawn(base, count, again, learning_rate=(0.128 / hidden, 12.8 / hidden), dropout=(0.01, 0.2)),
         epochs,

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from lyapunov._rows import write_rows
+
 DIGITS = 6
 """Significant ones."""
 Row = Mapping[str, Any]
@@ -19,12 +21,7 @@ def write(file: Path, rows: Iterable[Row]) -> None:
     """A column per name that any row has, in the order in which they come."""
     kept = [{name: shown(value) for name, value in row.items()} for row in rows]
     file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(file.name + ".partial")
-    with partial.open("w", newline="") as lines:
-        writer = csv.DictWriter(lines, list(dict.fromkeys(name for row in kept for name in row)), restval="")
-        writer.writeheader()
-        writer.writerows(kept)
-    partial.replace(file)
+    write_rows(kept, file)
 
 
 def read(file: Path) -> list[dict[str, str]]:

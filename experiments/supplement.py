@@ -10,29 +10,24 @@ import numpy as np
 from experiments.association import correlation
 from experiments.outputs import Outcome, command
 from experiments.presets import TASKS, Preset
-from experiments.table import READOUTS, Table
-from lyapunov import InvalidInput
+from experiments.table import READOUTS, known_tables
 
 
 def make(preset: Preset) -> Outcome:
     """A row of panels per task."""
     from matplotlib.figure import Figure
 
-    known = {task: table for task in TASKS if (table := Table.of(task, preset)) is not None}
-    if not known:
-        raise InvalidInput("Expected results of a sweep, got none. Run python -m experiments.sweep text first.")
+    known = known_tables(TASKS, preset)
     shown = [name for name in READOUTS if name != "full_variance"]  # whole spectra are not taken at every epoch
     figure = Figure(figsize=(2.4 * len(shown), 2.4 * len(known)), layout="constrained")
     axes = figure.subplots(len(known), len(shown), squeeze=False)
     rows: list[dict[str, Any]] = []
     strongest: list[str] = []
     for (task, table), line in zip(known.items(), axes, strict=True):
-        best, found = table.best, {}
-        everyone = np.arange(len(best))
-        at_best = {name: table.values[name][everyone, best] for name in ("network", "epoch", *shown)}
+        found, at_best = {}, {name: table.at_best(name) for name in ("network", "epoch", *shown)}
         rows += [
             {"task": task, "loss": table.final[network], **{name: float(values[network]) for name, values in at_best.items()}}
-            for network in everyone
+            for network in range(len(table.final))
         ]
         for name, ax in zip(shown, line, strict=True):
             values = np.nan_to_num(at_best[name], nan=np.nan, neginf=np.nan)

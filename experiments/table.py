@@ -1,5 +1,6 @@
 """The numbers of a sweep as tables, (networks, epochs), from the CSV that it leaves."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from scipy.stats import rankdata
 from experiments.association import Numbers
 from experiments.presets import Preset, sweep
 from experiments.rows import read
+from lyapunov import InvalidInput
 
 RESULTS = Path(__file__).parent / "results"
 READOUTS = {
@@ -56,8 +58,7 @@ class Table:
                 values[column][at] = float(row[column]) if row[column] else np.nan
         points = list(zip(*(values[column][:, 0].tolist() for column in DRAWN), strict=True))
         groups = np.array([points.index(point) for point in points], dtype=np.float64)
-        losses = np.where(np.isfinite(values["held_out_loss"]), values["held_out_loss"], np.inf)
-        return cls(name, values, losses[:, 1:].min(axis=1), groups)
+        return cls(name, values, _trained(values).min(axis=1), groups)
 
     @classmethod
     def of(cls, name: str, preset: Preset) -> "Table | None":
@@ -73,8 +74,7 @@ class Table:
     @property
     def best(self) -> Numbers:
         """(networks,): the epoch of the least held-out loss, training having begun."""
-        losses = self.values["held_out_loss"][:, 1:]
-        return np.where(np.isfinite(losses), losses, np.inf).argmin(axis=1) + 1
+        return _trained(self.values).argmin(axis=1) + 1
 
     @property
     def hyperparameters(self) -> list[str]:
@@ -91,6 +91,10 @@ class Table:
         """(networks,); infinities as the largest numbers there are, so that they keep their rank."""
         return np.nan_to_num(self.values[name][:, epoch], nan=np.nan, posinf=1e300, neginf=-1e300)
 
+    def at_best(self, name: str) -> Numbers:
+        """(networks,): at the epoch of the least held-out loss."""
+        return self.values[name][np.arange(len(self.best)), self.best]
+
     def until(self, level: float) -> "Table":
         """The same, foretelling when the held-out loss falls below `level`, in epochs, on straight lines between them.
 
@@ -104,6 +108,20 @@ class Table:
             crossing = after - 1 + (before - level) / (before - reached)
         first = np.where(below.any(axis=1), crossing, self.epochs + 1.0)
         return replace(self, final=first, target=f"the epoch at which the validation loss falls below {level:.3f}")
+
+
+def _trained(values: dict[str, Numbers]) -> Numbers:
+    """(networks, epochs - 1): held-out losses since training began, infinite where there is none."""
+    losses = values["held_out_loss"][:, 1:]
+    return np.where(np.isfinite(losses), losses, np.inf)
+
+
+def known_tables(tasks: Iterable[str], preset: Preset) -> dict[str, Table]:
+    """Of those sweeps that have left results; raises InvalidInput where none has."""
+    found = {task: table for task in tasks if (table := Table.of(task, preset)) is not None}
+    if not found:
+        raise InvalidInput("Expected results of a sweep, got none. Run python -m experiments.sweep text first.")
+    return found
 
 
 def results_of(name: str, preset: Preset) -> Path:

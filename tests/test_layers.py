@@ -125,7 +125,7 @@ ORDER = {
         "demo",
         "objectives",
     ),
-    "tuning": ("engines", "forecast", "rule", "worker", "search"),
+    "tuning": ("interrupts", "engines", "forecast", "rule", "order", "study", "trials", "worker", "search"),
     "integrations": ("loggers", "lightning", "transformers", "optuna"),
     "cli": ("__init__", "demo", "spectrum", "report", "watch", "data", "tune"),
 }

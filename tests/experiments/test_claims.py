@@ -128,8 +128,7 @@ def has(tested: findings.Tested, epoch: int, signal: str) -> bool:
 
 def at_best(tested: findings.Tested, signal: str) -> a.Estimate:
     """As Fig. 4 has it."""
-    table = tested.table
-    return a.correlation(table.values[signal][np.arange(len(table.best)), table.best], table.final, table.groups)
+    return a.correlation(tested.table.at_best(signal), tested.table.final, tested.table.groups)
 
 
 def gains(tested: findings.Tested) -> dict[int, a.Estimate]:

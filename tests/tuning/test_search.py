@@ -18,8 +18,10 @@ import pytest
 
 import searched
 from lyapunov import InvalidInput
-from lyapunov.tuning import Engine, Order, mapped, rows, search, standing, trial_folder, write_rows
-from lyapunov.tuning.worker import counted, joined, repeat
+from lyapunov._rows import write_rows
+from lyapunov.tuning import Engine, Order, mapped, rows, search, standing, trial_folder
+from lyapunov.tuning.study import joined
+from lyapunov.tuning.trials import counted, repeat
 
 HERE = Path(__file__).parents[1]
 
@@ -117,7 +119,7 @@ def test_a_search_that_was_killed_repeats_what_was_running(kill: Callable[[int, 
     time.sleep(1.0)  # whoever is left has had the time to say something
     assert Counter(trial.state.name for trial in found.trials) == {"FAIL": 2, "COMPLETE": 2}
     assert {trial.user_attrs["again"] for trial in found.trials[2:]} == {0, 1}
-    assert standing(found, order("quick", storage, 2)).ended == 2
+    assert standing(found).ended == 2
 
 
 @pytest.mark.parametrize("end", [lambda pid: os.killpg(pid, signal.SIGINT), lambda pid: os.kill(pid, signal.SIGTERM)])

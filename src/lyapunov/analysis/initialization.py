@@ -2,8 +2,9 @@
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -29,19 +30,19 @@ A gate of bias 8 keeps 0.9997 of a state: beyond that exponents come near zero b
 
 
 class _Kind(NamedTuple):
-    """Blocks of rows in PyTorch's weights: how many, which drives the new content, which gate keeps the old.
+    """Blocks of rows in PyTorch's weights: how many, which drives the new content, which gate keeps the old (an RNN has none).
 
     `at_zero`: of the gates' values, how much of a state is kept at zero, and what multiplies the recurrent product there.
     """
 
     blocks: int
     candidate: int
-    keeping: int | None
+    keeping: int
     at_zero: Callable[[list[float]], tuple[float, float]]
 
 
 _KINDS = {
-    "RNN": _Kind(1, 0, None, lambda gates: (0.0, 1.0)),  # noqa: ARG005
+    "RNN": _Kind(1, 0, 0, lambda gates: (0.0, 1.0)),  # noqa: ARG005
     "GRU": _Kind(3, 2, 1, lambda gates: (gates[1], (1 - gates[1]) * gates[0])),  # r, z, n
     "LSTM": _Kind(4, 2, 1, lambda gates: (gates[1], gates[0] * gates[3])),  # i, f, g, o
 }
@@ -69,15 +70,19 @@ def to_exponent_(
     _require_layer(module)
     _checks.one_of(by, ("weights", "gates"), "by")
     target = _checks.finite_number(largest, "largest")
-    by_weights = by == "weights"
-    moved = _moved(module, "weight_hh") if by_weights else _moved(module, "bias_ih")
-    first = math.log(critical_scale(module)) + min(target, LONGEST) if by_weights else 0.0
+    if by == "weights":
+        moved, change = _moved(module, "weight_hh"), _scaled
+        first = math.log(critical_scale(module)) + min(target, LONGEST)
+    else:
+        moved, change = _moved(module, "bias_ih"), partial(_shifted, kind=_KINDS[_name(module)])
+        first = 0.0
     check = along.pop("check", True)
     with _restored_on_failure(moved) as before, progress_bar("To the exponent", LOOKS, enabled=progress) as advance:
 
         def look(at: float) -> Spectrum | None:
             for weight, old in zip(moved, before, strict=True):
-                _set(weight, old, at, None if by_weights else _KINDS[_name(module)])
+                with torch.no_grad():
+                    weight.copy_(change(old, at))
             return _leading(module, inputs, {**along, "check": check and at == first})
 
         return _Search(look, target, advance).found(first, f"{by}, {type(module).__name__}")
@@ -140,9 +145,8 @@ class _Search:
             low, high = (low, (between, gap)) if gap > 0 else ((between, gap), high)
         if self._met is not None:
             return self._met
-        tried = sorted(self._seen)
         raise InvalidInput(
-            f"Expected a largest exponent that can be brought to {self._target:g} by the {what}, got {self._shown(tried)}. "
+            f"Expected a largest exponent that can be brought to {self._target:g} by the {what}, got {self._shown()}. "
             "Choose a target between them, other inputs, or the other of by='weights' and by='gates'."
         )
 
@@ -168,8 +172,8 @@ class _Search:
         self._advance(len(self._seen))
         return gap
 
-    def _shown(self, tried: list[tuple[float, float]]) -> str:
-        values = [gap + self._target for _, gap in tried]
+    def _shown(self) -> str:
+        values = [gap + self._target for _, gap in self._seen]
         return f"from {min(values):.4f} to {max(values):.4f} in {len(values)} looks"
 
 
@@ -190,7 +194,7 @@ def _name(module: nn.Module) -> str:
 
 def _moved(module: nn.Module, prefix: str) -> list[nn.Parameter]:
     """The parameters to be moved, which must be plain ones."""
-    if prefix == "bias_ih" and _KINDS[_name(module)].keeping is None:
+    if prefix == "bias_ih" and _name(module) == "RNN":
         raise Unsupported("Expected an LSTM or a GRU with by='gates', got an RNN, which has no gates. Use by='weights'.")
     found = [weight for name, weight in module.named_parameters(recurse=False) if name.startswith(prefix)]
     if not found:
@@ -201,18 +205,20 @@ def _moved(module: nn.Module, prefix: str) -> list[nn.Parameter]:
     return found
 
 
-@torch.no_grad()
-def _set(weight: Tensor, old: Tensor, at: float, gates: _Kind | None) -> None:
-    """All of it times e^at; or, of the biases of a kind with gates, those of the keeping one plus `at`."""
-    if gates is None:
-        weight.copy_(old * math.exp(at))
-    else:
-        weight.copy_(old)
-        weight.chunk(gates.blocks)[gates.keeping or 0].add_(at)
+def _scaled(old: Tensor, at: float) -> Tensor:
+    """All of it times e^at."""
+    return old * math.exp(at)
+
+
+def _shifted(old: Tensor, at: float, kind: _Kind) -> Tensor:
+    """Biases, those of the gate that keeps the old plus `at`."""
+    parts = list(old.chunk(kind.blocks))
+    parts[kind.keeping] = parts[kind.keeping] + at
+    return torch.cat(parts)
 
 
 @contextmanager
-def _restored_on_failure(weights: list[nn.Parameter]):  # noqa: ANN202
+def _restored_on_failure(weights: list[nn.Parameter]) -> Generator[list[Tensor], None, None]:
     before = [weight.detach().clone() for weight in weights]
     try:
         yield before

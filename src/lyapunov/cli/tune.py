@@ -15,11 +15,12 @@ from rich.table import Table
 
 from lyapunov import _checks
 from lyapunov._optional import needed
+from lyapunov._rows import write_rows
 from lyapunov.errors import Unsupported
 from lyapunov.integrations import spectrum_pruner
 from lyapunov.report import write_report
 from lyapunov.training import NAME, Run
-from lyapunov.tuning import Engine, Order, SpectrumRule, Standing, rows, search, write_rows
+from lyapunov.tuning import Engine, Order, SpectrumRule, Standing, rows, search
 
 Pruner = Literal["median", "halving", "none"]
 BEST = 10

@@ -5,7 +5,7 @@ from typing import Any
 
 from lyapunov._optional import needed
 from lyapunov.training import Reading
-from lyapunov.tuning import Record, SpectrumRule, numbers_of
+from lyapunov.tuning import PRUNED, Record, SpectrumRule, numbers_of
 
 PREFIX = "lyapunov/"
 """Of user attributes: "lyapunov/3" holds the numbers of step 3, by name."""
@@ -35,16 +35,16 @@ def spectrum_pruner(wrapped: Any = None, rule: SpectrumRule | None = None) -> An
 
     class SpectrumPruner(optuna.pruners.BasePruner):
         def prune(self, study: Any, trial: Any) -> bool:
-            sign = -1.0 if study.direction == optuna.study.StudyDirection.MAXIMIZE else 1.0
-            finished = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
             if trial.last_step is None:
                 return False
+            sign, known = -1.0 if study.direction == optuna.study.StudyDirection.MAXIMIZE else 1.0, []
+            if asked.spectra:
+                finished = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+                known = [_record(one, sign) for one in finished]
             says = bool(inner.prune(study, trial))
-            decision = asked.decide(
-                _record(trial, sign), trial.last_step, [_record(one, sign) for one in finished], wrapped=says
-            )
+            decision = asked.decide(_record(trial, sign), trial.last_step, known, wrapped=says)
             if decision.prune:
-                study.set_user_attr(f"{PREFIX}pruned/{trial.number}", decision.why)
+                study.set_user_attr(f"{PRUNED}{trial.number}", decision.why)
             return decision.prune
 
     return SpectrumPruner()

@@ -8,10 +8,11 @@ from lyapunov.tasks.motion import NextFrame
 from lyapunov.tasks.network import Learner, Network, Recipe
 from lyapunov.tasks.prediction import NextCharacter
 from lyapunov.tasks.task import Task
-from lyapunov.tasks.text import Corpus, corpus, demo_corpus, python_reference, read_text
+from lyapunov.tasks.text import WAR_AND_PEACE, Corpus, corpus, demo_corpus, python_reference, read_text
 
 __all__ = [
     "DATA_DIR",
+    "WAR_AND_PEACE",
     "Adding",
     "CharacterLSTM",
     "Corpus",

@@ -16,13 +16,12 @@ from lyapunov.tasks.motion import NextFrame
 from lyapunov.tasks.network import Learner, Recipe
 from lyapunov.tasks.prediction import NextCharacter
 from lyapunov.tasks.task import Task
-from lyapunov.tasks.text import corpus
+from lyapunov.tasks.text import WAR_AND_PEACE, corpus
 from lyapunov.training import Monitor
 from lyapunov.tuning import trial_folder
 
 LOOKS = (0, 1, 2, 4, 8)
 """Epochs at which exponents are read."""
-WAR_AND_PEACE = "war_and_peace/input.txt"
 
 
 def adding(trial: Any) -> float:

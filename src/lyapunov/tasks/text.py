@@ -10,7 +10,7 @@ from lyapunov.errors import InvalidInput
 from lyapunov.intake import encode, read_text
 from lyapunov.tasks.files import DATA_DIR
 
-WAR_AND_PEACE = Path("war_and_peace") / "input.txt"
+WAR_AND_PEACE = "war_and_peace/input.txt"
 
 
 @dataclass(frozen=True)

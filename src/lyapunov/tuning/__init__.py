@@ -2,12 +2,14 @@
 
 from lyapunov.tuning.engines import ENGINES, Engine, mapped
 from lyapunov.tuning.forecast import Forecast, forecast
+from lyapunov.tuning.order import Order
 from lyapunov.tuning.rule import Decision, Record, SpectrumRule, numbers_of
-from lyapunov.tuning.search import Standing, rows, search, standing, write_rows
-from lyapunov.tuning.worker import Order, trial_folder
+from lyapunov.tuning.search import Standing, rows, search, standing
+from lyapunov.tuning.trials import PRUNED, trial_folder
 
 __all__ = [
     "ENGINES",
+    "PRUNED",
     "Decision",
     "Engine",
     "Forecast",
@@ -22,5 +24,4 @@ __all__ = [
     "search",
     "standing",
     "trial_folder",
-    "write_rows",
 ]

@@ -1,18 +1,16 @@
 """Where workers run: processes of this machine, or tasks of a Ray cluster. Nothing here knows what they do."""
 
 import multiprocessing
-import signal
-import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
 
 from lyapunov import _checks
 from lyapunov._optional import needed
+from lyapunov.tuning.interrupts import deaf
 
 Engine = Literal["processes", "ray"]
 ENGINES: tuple[Engine, ...] = ("processes", "ray")
@@ -47,7 +45,7 @@ class _Process(Worker):
 
     def __init__(self, work: Work) -> None:
         self._process = multiprocessing.get_context("spawn").Process(target=work)
-        with _deaf():
+        with deaf():
             self._process.start()
 
     def running(self) -> bool:
@@ -65,19 +63,6 @@ class _Process(Worker):
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
-
-
-@contextmanager
-def _deaf() -> Generator[None, None, None]:
-    """What starts within it does not hear Ctrl-C until it says how: it would end in the middle of its imports."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 class _RayTask(Worker):

@@ -1,21 +1,19 @@
 """A search: workers kept at work until enough trials have ended, and what came of them. The brain is Optuna's."""
 
-import csv
-import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from lyapunov import _checks
 from lyapunov.errors import InvalidInput
 from lyapunov.tuning.engines import Engine, Worker, connect, start
-from lyapunov.tuning.worker import ENDING, FAILURE, Order, abandon, counted, gone, here, objective, opened, work
+from lyapunov.tuning.interrupts import between_looks
+from lyapunov.tuning.order import Order, objective
+from lyapunov.tuning.study import opened
+from lyapunov.tuning.trials import FAILURE, PRUNED, abandon, counted, gone, here
+from lyapunov.tuning.worker import work
 
 POLL = 0.3
 """Seconds between two looks at the workers."""
@@ -27,7 +25,6 @@ RESTARTS = 10
 class Standing:
     """How far a search has come: trials that have ended (and how), those that run, and the best one so far."""
 
-    wanted: int
     ended: int
     running: int
     pruned: int
@@ -53,39 +50,21 @@ def search(
     connect(engine)
     study = opened(order)
     abandon(order, study, gone, "its search was ended")
-    with _between_looks() as require_going_on:
+    with between_looks() as require_going_on:
         crew = _Crew(order, study, engine)
         try:
             crew.begin(workers)
             while not crew.done():
-                say(standing(study, order))
+                say(standing(study))
                 _require_some_success(study)
                 time.sleep(POLL)
                 require_going_on()
         except BaseException:
             crew.stop()
             raise
-    say(standing(study, order))
+    say(standing(study))
     _require_some_success(study, least=1)
     return study
-
-
-@contextmanager
-def _between_looks() -> Generator[Callable[[], None], None, None]:
-    """Ctrl-C and SIGTERM are heard where the function that this yields is called, not while the storage is read or written."""
-    asked: list[int] = []
-    mine = ENDING if threading.current_thread() is threading.main_thread() else ()
-    before = [signal.signal(each, lambda number, _: asked.append(number)) for each in mine]
-
-    def require_going_on() -> None:
-        if asked:
-            raise KeyboardInterrupt
-
-    try:
-        yield require_going_on
-    finally:
-        for each, handler in zip(mine, before, strict=True):
-            signal.signal(each, handler)
 
 
 class _Crew:
@@ -137,28 +116,27 @@ class _Crew:
         return start(partial(work, self._order, here(slot)), self._engine)
 
 
-def standing(study: Any, order: Order) -> Standing:
+def standing(study: Any) -> Standing:
     """Of all workers, on whatever machine."""
     states = [trial.state.name for trial in study.get_trials(deepcopy=False)]
-    complete = "COMPLETE" in states
     running = states.count("RUNNING")
+    best = study.best_trial if "COMPLETE" in states else None
     return Standing(
-        wanted=order.trials,
         ended=counted(study) - running,
         running=running,
         pruned=states.count("PRUNED"),
         failed=states.count("FAIL"),
-        best=study.best_value if complete else None,
-        best_number=study.best_trial.number if complete else None,
+        best=None if best is None else best.value,
+        best_number=None if best is None else best.number,
     )
 
 
 def rows(study: Any) -> list[dict[str, Any]]:
     """A row per trial, with its values, how it ended and how long it took."""
-    found = []
+    found, given_up = [], study.user_attrs
     for trial in study.get_trials(deepcopy=False):
         took = trial.duration.total_seconds() if trial.duration is not None else None
-        why = trial.user_attrs.get(FAILURE) or study.user_attrs.get(f"lyapunov/pruned/{trial.number}") or ""
+        why = trial.user_attrs.get(FAILURE) or given_up.get(f"{PRUNED}{trial.number}") or ""
         shown = {"trial": trial.number, "state": trial.state.name.lower(), "value": trial.value, "steps": trial.last_step}
         shown |= {"seconds": took}
         drawn = {f"params_{name}" if name in (*shown, "why") else name: value for name, value in trial.params.items()}
@@ -166,20 +144,11 @@ def rows(study: Any) -> list[dict[str, Any]]:
     return found
 
 
-def write_rows(found: list[dict[str, Any]], file: Path) -> None:
-    """As CSV, whole or not at all."""
-    partial_file = file.with_name(f"{file.name}.{os.getpid()}.partial")
-    with partial_file.open("w", newline="") as lines:
-        writer = csv.DictWriter(lines, list(dict.fromkeys(name for row in found for name in row)), restval="")
-        writer.writeheader()
-        writer.writerows(found)
-    partial_file.replace(file)
-
-
 def _require_some_success(study: Any, least: int = 5) -> None:
     """So many failures and nothing else: the function does not work."""
-    failures = [trial for trial in study.get_trials(deepcopy=False) if FAILURE in trial.user_attrs]
-    others = [trial for trial in study.get_trials(deepcopy=False) if trial.state.name in ("COMPLETE", "PRUNED")]
+    trials = study.get_trials(deepcopy=False)
+    failures = [trial for trial in trials if FAILURE in trial.user_attrs]
+    others = any(trial.state.name in ("COMPLETE", "PRUNED") for trial in trials)
     if len(failures) >= least and not others:
         raise InvalidInput(
             f"Expected trials that end with a value, got {len(failures)} failures and nothing else, the last one: "

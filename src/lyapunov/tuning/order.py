@@ -1,0 +1,57 @@
+"""What is searched, and where: all that a worker is told."""
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lyapunov.errors import InvalidInput
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is searched: `function` ("module:name", of one Optuna trial), until `trials` have ended.
+
+    storage: the path of a journal file, or the address of a database ("postgresql://..."). seed: of the sampler; each trial
+    draws by its own number. pruner: makes the study's pruner, in every process anew. folder: where the function's module is
+    looked for, beside what is installed; every machine must have it. output: where trials may leave their runs.
+    """
+
+    function: str
+    storage: str
+    study: str
+    trials: int
+    pruner: Callable[[], Any]
+    maximize: bool = False
+    seed: int | None = None
+    folder: str = field(default_factory=os.getcwd)
+    output: str | None = None
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the storage is a journal file."""
+        return "://" not in self.storage
+
+    def run_folder(self, number: int) -> Path | None:
+        """Where a trial may leave its run: a folder per study and trial."""
+        name = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in self.study)
+        return None if self.output is None else Path(self.output) / "trials" / name / f"{number:04d}"
+
+
+def objective(order: Order) -> Callable[[Any], float]:
+    """The user's function."""
+    function, (module, _, name) = order.function, order.function.partition(":")
+    if not name:
+        raise InvalidInput(f"Expected `function` as module:name, got {function!r}. Name it like train:objective.")
+    if order.folder not in sys.path:
+        sys.path.insert(0, order.folder)
+    try:
+        found = getattr(importlib.import_module(module), name, None)
+    except ModuleNotFoundError as error:
+        raise InvalidInput(f"Expected a module {module!r} to import {name!r} from, got: {error}. Run where it is.") from error
+    if not callable(found):
+        raise InvalidInput(f"Expected a function {name!r} in {module}, got {type(found).__name__}. It takes one Optuna trial.")
+    return found

@@ -1,0 +1,86 @@
+"""Where a study lies: a journal file, or a database."""
+
+import socket
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from lyapunov._optional import needed
+from lyapunov.errors import InvalidInput
+from lyapunov.tuning.order import Order
+
+TRIES = 5
+"""At a database, while others make its tables."""
+
+
+def opened(order: Order) -> Any:
+    """The study, made if it is not there yet."""
+    optuna = needed("optuna", "tune")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(
+        storage=_storage(order),
+        study_name=order.study,
+        direction="maximize" if order.maximize else "minimize",
+        pruner=order.pruner(),
+        load_if_exists=True,
+    )
+    if (study.direction.name == "MAXIMIZE") != order.maximize:
+        raise InvalidInput(
+            f"Expected a study that is to {'maximize' if order.maximize else 'minimize'}, got {order.study!r}, which was begun "
+            "the other way. Name another study, or go on with that."
+        )
+    return study
+
+
+def joined(order: Order) -> Any:
+    """The study, for a worker: whoever asked for it has made it."""
+    optuna = needed("optuna", "tune")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        return optuna.load_study(study_name=order.study, storage=_storage(order), pruner=order.pruner())
+    except KeyError as error:
+        raise InvalidInput(
+            f"Expected the study {order.study!r} in {order.storage.rpartition('@')[2]}, got none from {socket.gethostname()}. "
+            "Machines that work together need a folder that all of them see, or a database."
+        ) from error
+
+
+@contextmanager
+def alone(order: Order) -> Generator[None, None, None]:
+    """Within it no other worker asks for a trial, where the storage is a file. Databases may give out a trial too many."""
+    if not order.is_file:
+        yield
+        return
+    with FileLock(f"{order.storage}.turn"):  # ".lock" is the journal's own
+        yield
+
+
+def _storage(order: Order) -> Any:
+    storages = needed("optuna", "tune").storages
+    if order.is_file:
+        Path(order.storage).parent.mkdir(parents=True, exist_ok=True)
+        return storages.JournalStorage(storages.journal.JournalFileBackend(order.storage))
+    address = order.storage
+    if address.startswith("postgresql://"):
+        needed("psycopg", "postgres")
+        address = address.replace("postgresql://", "postgresql+psycopg://", 1)
+    return _database(address)
+
+
+def _database(address: str, tries: int = TRIES) -> Any:
+    """Without a pool: many workers, and a server has few connections to give."""
+    racing, pool = needed("sqlalchemy.exc", "tune"), needed("sqlalchemy.pool", "tune")
+    try:
+        return needed("optuna", "tune").storages.RDBStorage(address, engine_kwargs={"poolclass": pool.NullPool})
+    except Exception as error:  # SQLAlchemy's and the driver's, of many kinds
+        if tries > 1 and isinstance(error, racing.IntegrityError | racing.ProgrammingError):  # another one makes the tables
+            time.sleep(0.5)
+            return _database(address, tries - 1)
+        place, first = address.rpartition("@")[2], str(error).strip().partition("\n")[0]
+        raise InvalidInput(
+            f"Expected a database at {place}, got {type(error).__name__}: {first} Check the address, and that it runs."
+        ) from error

@@ -1,0 +1,95 @@
+"""Trials that are accounted for, whoever dies: whose each is, and which are tried again.
+
+A trial that was running when its worker died is told to have failed and is queued again with the same values.
+"""
+
+import os
+import socket
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from lyapunov._optional import needed
+from lyapunov.tuning.order import Order
+from lyapunov.tuning.study import alone
+
+WORKER, AGAIN, FAILURE, FOLDER = "worker", "again", "failure", "folder"
+"""User attributes of trials: who runs it, which trial it repeats, why it failed, where it may leave its run."""
+PRUNED = "lyapunov/pruned/"
+"""User attributes of studies, with a trial's number: why it was given up."""
+REPEATS = 3
+"""How often a trial whose worker died is tried again."""
+UNMARKED = 60.0
+"""Seconds after which a trial of a database that no worker has marked is taken for lost."""
+
+
+def trial_folder(trial: Any) -> Path | None:
+    """Where a trial may leave its run: `lyapunov.Monitor(..., directory=trial_folder(trial))`; None outside of a search."""
+    folder = trial.user_attrs.get(FOLDER)
+    return None if folder is None else Path(folder)
+
+
+def repeat(study: Any, trial: Any, why: str, *, counts: bool = True) -> None:
+    """A running trial has failed, and its values are queued again; where that `counts`, at most REPEATS times in a row.
+
+    Nothing is done where it has ended meanwhile.
+    """
+    optuna = needed("optuna", "tune")
+    try:
+        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+    except (ValueError, RuntimeError):  # it has ended, or another one was quicker
+        return
+    tries = trial.user_attrs.get("tries", 0) + counts
+    if tries <= REPEATS:
+        values = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+        study.enqueue_trial(values, user_attrs={AGAIN: trial.number, "tries": tries, "why": why})
+
+
+def counted(study: Any) -> int:
+    """Trials that have ended or are running; those that are repeated count once."""
+    trials = study.get_trials(deepcopy=False)
+    repeated = {trial.user_attrs[AGAIN] for trial in trials if AGAIN in trial.user_attrs}
+    return sum(trial.state.name != "WAITING" and trial.number not in repeated for trial in trials)
+
+
+def abandon(order: Order, study: Any, belongs: Callable[[str], bool], why: str, *, counts: bool = True) -> None:
+    """Repeats running trials of workers that are gone.
+
+    Among them those that no worker had the time to mark: at once where nobody else can be about to, else after a while.
+    """
+    with alone(order):
+        found = [trial for trial in study.trials if trial.state.name == "RUNNING" and _gone_with(trial, order, belongs)]
+        for trial in found:
+            repeat(study, trial, why, counts=counts)
+
+
+def _gone_with(trial: Any, order: Order, belongs: Callable[[str], bool]) -> bool:
+    if WORKER in trial.user_attrs:
+        return belongs(trial.user_attrs[WORKER])
+    return order.is_file or (datetime.now() - trial.datetime_start).total_seconds() > UNMARKED
+
+
+def here(slot: int) -> str:
+    """A name that says where a worker runs and whose it is."""
+    return f"{socket.gethostname()}/{os.getpid()}/{slot}"
+
+
+def gone(name: str) -> bool:
+    """Whether the search that started a worker is known to be over: it ran on this machine, and its process is not there.
+
+    Or it had this process's number, which has started none yet when it asks.
+    """
+    host, _, rest = name.partition("/")
+    owner = rest.partition("/")[0]
+    if host != socket.gethostname() or not owner.isdigit():
+        return False
+    if int(owner) == os.getpid():
+        return True
+    try:
+        os.kill(int(owner), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
