@@ -9,15 +9,18 @@ TORCH_INDEX ?=
 BENCH ?=
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test trackers bench check format clean help
+.PHONY: demo test test-all trackers bench check format clean help
 
 help:  ## what there is
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
 demo: $(VENV)/.demo  ## train an LSTM on real text and watch its Lyapunov spectrum move (about a minute)
 	$(BIN)/lyapunov demo
 
-test: $(VENV)/.dev  ## prove the numbers against known answers
+test: $(VENV)/.dev  ## prove the numbers against known answers, and one of each part
+	$(BIN)/python -m pytest -n auto -m "not slow"
+
+test-all: $(VENV)/.dev  ## every test, with coverage (half an hour on two slow cores)
 	$(BIN)/python -m pytest -n auto --cov --cov-report=term:skip-covered
 
 trackers: $(VENV)/.dev  ## read back what run trackers were told, each in an environment of its own

@@ -8,7 +8,9 @@ import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
+
+import torch
 
 from lyapunov.tasks import WAR_AND_PEACE, Adding, NextCharacter, NextFrame, Recipe, Task, corpus, data_file, read_text
 
@@ -40,6 +42,11 @@ class Sweep:
     horizons: tuple[int, ...]
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Of weights and training: float64 for `tiny`, whose numbers the tests compare on every processor."""
+        return torch.float64 if self.preset == "tiny" else torch.float32
+
+    @property
     def label(self) -> str:
         """Of its folder and files."""
         return f"{self.name}-{self.preset}"
@@ -53,12 +60,17 @@ def sweep(task: str, preset: Preset) -> Sweep:
 def _text(preset: Preset) -> Sweep:
     """One-layer LSTM without biases, as the paper's; p scaled so that p sqrt(N) is the paper's .08 sqrt(512).
 
-    Learning rates scale with 1 / N: 0.001 to 0.1 at 128 units, so that the best one (about 0.03) lies inside.
+    Learning rates scale with 1 / N: 0.001 to 0.1 at 128 units, so that the best one (about 0.03) lies inside. `tiny` ends
+    in the same numbers on every processor: without dropout, whose masks PyTorch draws in another way on Intel's processors, and
+    without learning rates at which rounding grows (0.3 and above, at 16 units).
     """
     hidden = {"tiny": 16, "small": 128, "paper": 512}[preset]
     limit = {"tiny": 20_000, "small": 465_000, "paper": None}[preset]
     batch, steps = {"tiny": (8, 20), "small": (32, 64), "paper": (100, 100)}[preset]
     probe = {"tiny": (5, 60), "small": (10, 200), "paper": (10, 200)}[preset]
+    drawn: dict[str, Any] = {"learning_rate": (0.128 / hidden, 12.8 / hidden), "dropout": (0.01, 0.2)}
+    if preset == "tiny":
+        drawn = {"learning_rate": (0.128 / hidden, 0.64 / hidden)}
     base = Recipe("LSTM", hidden, bias=False, spread=0.08 * math.sqrt(512 / hidden), decay=0.95)
     count, again = {"tiny": (2, 0), "small": (36, 4), "paper": (60, 4)}[preset]
     epochs = {"tiny": 2, "small": 12, "paper": 40}[preset]
@@ -71,7 +83,7 @@ def _text(preset: Preset) -> Sweep:
             steps=steps,
             probe=probe,
         ),
-        _drawn(base, count, again, learning_rate=(0.128 / hidden, 12.8 / hidden), dropout=(0.01, 0.2)),
+        _drawn(base, count, again, **drawn),
         epochs,
         (0, 1, 2, 4, 8, epochs),
         settle=20 if preset == "tiny" else 50,
@@ -84,7 +96,7 @@ def _spread(preset: Preset) -> Sweep:
     """The text's network started from several p, all else being equal; whole spectra after every epoch."""
     base = _text(preset)
     hidden = base.recipes[0].hidden
-    recipe = replace(base.recipes[0], learning_rate=1.28 / hidden, dropout=0.05, seed=0)
+    recipe = replace(base.recipes[0], learning_rate=1.28 / hidden, dropout=0.0 if preset == "tiny" else 0.05, seed=0)
     recipes = tuple(replace(recipe, spread=p * math.sqrt(512 / hidden)) for p in SPREADS[: 2 if preset == "tiny" else None])
     return replace(base, name="spread", recipes=recipes, whole=tuple(range(base.epochs + 1)))
 

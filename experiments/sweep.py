@@ -40,7 +40,7 @@ def run_network(task: str, preset: Preset, number: int, runs: Path = RUNS, devic
     chosen = sweep(task, preset)
     directory = runs / chosen.label / f"{number:03d}"
     history, checkpoint = History(directory), directory / "checkpoint.safetensors"
-    learner = Learner(chosen.build(), chosen.recipes[number], device)
+    learner = Learner(chosen.build(), chosen.recipes[number], device, chosen.dtype)
     if checkpoint.exists():
         learner.load(checkpoint)
     if not records(directory):

@@ -7,12 +7,11 @@ import matplotlib
 import pytest
 import torch
 
+from tolerances import assert_same_text
+
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
-NUMBER = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
-PRINTED = 2e-4
-"""Last digits may differ between processors."""
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if "```python" in page.read_text()], ids=lambda page: page.name)
@@ -26,12 +25,6 @@ def test_code_blocks_run(page: Path, monkeypatch, tmp_path, capsys) -> None:
     if page.name == "README.md":
         promised = re.search(r"prints\n\n```text\n(.*?)```", page.read_text(), re.DOTALL)[1]
         assert_same_text(capsys.readouterr().out, promised)
-
-
-def assert_same_text(printed: str, promised: str) -> None:
-    assert NUMBER.sub("#", printed).split() == NUMBER.sub("#", promised).split()
-    one, two = ([float(number) for number in NUMBER.findall(text)] for text in (printed, promised))
-    assert one == pytest.approx(two, abs=PRINTED, rel=1e-6)
 
 
 def test_the_readme_example_is_short() -> None:

@@ -1,5 +1,11 @@
 """Every tolerance of the suite, with its reason."""
 
+import re
+from typing import Any
+
+import pytest
+import torch
+
 CLOSED_FORM = 1e-10
 """A closed form against forward mode, float64."""
 ROUNDING = 1e-12
@@ -40,3 +46,27 @@ RELU_RMS = 0.05
 def sampled(standard_error: float, precision: float = 0.0, least: float = 0.0) -> float:
     """Allowed distance of an estimate from a truth that is itself known to `precision`."""
     return Z * standard_error + precision + least
+
+
+SAME = 1e-6
+"""Exponents of the same computation, with its numbers laid out in another way in memory, or on another processor. The last
+digits of sums differ then, and an interval left open allows rounding of up to 2e-5 in what remains of a column. Other weights,
+inputs, states or first frames move exponents a hundred times as far."""
+
+
+PRINTED = 2e-4
+"""A printed number, on another processor."""
+_NUMBER = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
+
+
+def assert_same_text(printed: str, promised: str) -> None:
+    """Word for word, and number for number to within PRINTED."""
+    assert _NUMBER.sub("#", printed).split() == _NUMBER.sub("#", promised).split()
+    one, two = ([float(number) for number in _NUMBER.findall(text)] for text in (printed, promised))
+    assert one == pytest.approx(two, abs=PRINTED, rel=1e-6)
+
+
+def same(one: Any, two: Any) -> bool:
+    """Whether two sets of exponents come from the same computation: equal to within SAME, and -inf in the same places."""
+    first, second = (torch.as_tensor(values, dtype=torch.float64) for values in (one, two))
+    return first.shape == second.shape and torch.allclose(first, second, rtol=0, atol=SAME)

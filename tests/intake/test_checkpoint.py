@@ -10,6 +10,7 @@ from torch import nn
 import lyapunov
 from cases import drawn, seeded
 from lyapunov.intake import load_checkpoint
+from tolerances import same
 
 MODULES = {
     "RNN": seeded(nn.RNN, 3, 4, num_layers=2),
@@ -38,7 +39,7 @@ def test_the_loaded_module_has_the_same_spectrum(name: str, suffix: str, tmp_pat
     assert found.core == ("encoder.core" if suffix == ".safetensors" else "model.encoder.core")
     inputs = drawn(2, 40, 3, seed=80)
     expected = lyapunov.spectrum(module, inputs if module.batch_first else inputs.transpose(0, 1))
-    assert torch.equal(lyapunov.spectrum(found.module, inputs).exponents, expected.exponents)
+    assert same(lyapunov.spectrum(found.module, inputs).exponents, expected.exponents)
 
 
 def test_a_cell_is_found_too(tmp_path) -> None:
@@ -46,7 +47,7 @@ def test_a_cell_is_found_too(tmp_path) -> None:
     save(cell, tmp_path / "cell.safetensors")
     found = load_checkpoint(tmp_path / "cell.safetensors")
     inputs = drawn(2, 40, 3, seed=80)
-    assert torch.equal(lyapunov.spectrum(found.module, inputs).exponents, lyapunov.spectrum(cell, inputs).exponents)
+    assert same(lyapunov.spectrum(found.module, inputs).exponents, lyapunov.spectrum(cell, inputs).exponents)
 
 
 def test_half_precision_weights_are_taken(tmp_path) -> None:

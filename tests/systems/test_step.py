@@ -10,7 +10,7 @@ from torch import nn
 import lyapunov
 from cases import drawn, seeded
 from lyapunov.systems import Label, Step, forward_mode_push
-from tolerances import CLOSED_FORM, ROUNDING
+from tolerances import CLOSED_FORM, ROUNDING, same
 
 BATCH, STEPS, SIZE = 3, 60, 5
 CELL = seeded(nn.GRUCell, 4, SIZE)
@@ -240,7 +240,7 @@ def test_a_method_of_an_object_with_slots_is_a_step() -> None:
 def test_a_method_of_a_plain_object_has_its_modules_cast() -> None:
     owner = Plain()
     cell = owner.cell
-    assert torch.equal(run(owner.turn).exponents, run(lambda h, x: cell(x, h)).exponents)
+    assert same(run(owner.turn).exponents, run(lambda h, x: cell(x, h)).exponents)
 
 
 def test_state_is_handed_from_batch_to_batch() -> None:

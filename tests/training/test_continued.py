@@ -8,6 +8,7 @@ import lyapunov
 from cases import drawn, request, seeded
 from lyapunov.estimate import Wishes, estimated
 from lyapunov.training.continued import Continued, _is_power_of_three
+from tolerances import same
 
 INPUTS = drawn(6, 160, 3, seed=3)
 
@@ -34,10 +35,10 @@ def nudge(module: nn.Module, size: float) -> None:
 def test_the_first_look_is_the_spectrum_and_later_ones_align_half_as_long() -> None:
     module, continued = network(), Continued()
     first = continued.look(module, asked(), wishes()).spectrum
-    assert torch.equal(first.exponents, lyapunov.spectrum(module, INPUTS, k=4).exponents)
+    assert same(first.exponents, lyapunov.spectrum(module, INPUTS, k=4).exponents)
     second = continued.look(module, asked(), wishes())
     assert second.carried_apart is not None
-    assert torch.equal(second.spectrum.exponents, first.exponents)
+    assert same(second.spectrum.exponents, first.exponents)
     third = continued.look(module, asked(), wishes()).spectrum.settings
     assert third.align == -(-first.settings.align // 2)
     assert third.settle + third.align == first.settings.settle + first.settings.align
@@ -91,7 +92,7 @@ def test_other_numbers_of_exponents_carry_nothing_over() -> None:
     for _ in range(4):
         continued.look(module, asked(), wishes())
     whole = continued.look(module, asked(), wishes(k=None)).spectrum
-    assert torch.equal(whole.exponents, lyapunov.spectrum(module, INPUTS).exponents)
+    assert same(whole.exponents, lyapunov.spectrum(module, INPUTS).exponents)
     assert continued.look(module, asked(), wishes()).spectrum.settings.align < whole.settings.align
 
 
@@ -102,7 +103,7 @@ def test_closed_forms_have_no_frames_to_carry() -> None:
     system = diagonal.min_gru(torch_cell, seeded(nn.Linear, 3, 8, scale=1.0))
     continued = Continued()
     looks = [continued.look(system, asked(), wishes(k=None)).spectrum.exponents for _ in range(3)]
-    assert torch.equal(looks[0], looks[2])
+    assert same(looks[0], looks[2])
 
 
 def test_layers_apart_carry_a_frame_each_and_the_state_is_plain() -> None:
@@ -112,7 +113,7 @@ def test_layers_apart_carry_a_frame_each_and_the_state_is_plain() -> None:
     again = Continued()
     again.load_state_dict(continued.state_dict())
     one, two = (each.look(module, asked(), wishes()).spectrum.exponents for each in (continued, again))
-    assert torch.equal(one, two)
+    assert same(one, two)
 
 
 def test_a_carried_verdict_says_what_was_found_when_it_was_looked_at() -> None:

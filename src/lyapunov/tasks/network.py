@@ -55,13 +55,19 @@ class Network(nn.Module):
 
 
 class Learner:
-    """A network at a task, on a device. `epoch` counts those done; what is saved after one goes on to the same numbers."""
+    """A network at a task, on a device. `epoch` counts those done; what is saved after one goes on to the same numbers.
 
-    def __init__(self, task: Task, recipe: Recipe, device: torch.device | str = "cpu") -> None:
+    `dtype`: of weights and training. In float32 rounding grows to the third digit within a few hundred steps; in float64 a
+    training ends in the same numbers on any processor.
+    """
+
+    def __init__(
+        self, task: Task, recipe: Recipe, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+    ) -> None:
         self.task, self.recipe, self.device, self.epoch = task, recipe, torch.device(device), 0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
-            self.network = Network(recipe, task.input_size, task.output_size).to(self.device)
+            self.network = Network(recipe, task.input_size, task.output_size).to(self.device, dtype)
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=recipe.learning_rate)
 
     def losses(self, network: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:

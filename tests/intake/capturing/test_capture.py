@@ -32,7 +32,7 @@ from models import (
     TimeMajor,
     layer,
 )
-from tolerances import ROUNDING
+from tolerances import ROUNDING, same
 
 RUN = {"settle": 8, "align": 8, "k": 2}
 SHORT = {"settle": 8, "align": 8}
@@ -52,10 +52,10 @@ def test_a_captured_core_has_the_spectrum_of_the_core_on_what_it_receives(name: 
     core = dict((getattr(owner, "_orig_mod", owner)).named_modules())[case.core.replace("inner.", "inner._orig_mod.")]
     assert captured.module is core
     found, expected = lyapunov.spectrum(captured, **RUN), bare(core, case)
-    assert torch.equal(found.exponents, expected.exponents)
-    assert torch.equal(found.per_sequence, expected.per_sequence)
+    assert same(found.exponents, expected.exponents)
+    assert same(found.per_sequence, expected.per_sequence)
     pieces = lyapunov.spectrum(captured.module, captured.inputs, state=captured.state, lengths=captured.lengths, **RUN)
-    assert torch.equal(found.exponents, pieces.exponents)
+    assert same(found.exponents, pieces.exponents)
     assert found.settings == pieces.settings
     assert torch.equal(captured.core(case.core).inputs, captured.inputs)
 
@@ -114,9 +114,9 @@ def test_a_direction_is_the_one_directional_module_with_its_weights(direction: s
     inputs = backwards(INPUTS, lengths) if at else INPUTS
     captured = lyapunov.capture(model, INPUTS, lengths).core("gru", direction=direction)
     expected = lyapunov.spectrum(single, inputs, state=START[at : at + 1], lengths=lengths if packed else None, **RUN)
-    assert torch.equal(lyapunov.spectrum(captured, **RUN).exponents, expected.exponents)
+    assert same(lyapunov.spectrum(captured, **RUN).exponents, expected.exponents)
     pieces = lyapunov.spectrum(captured.module, captured.inputs, state=captured.state, lengths=captured.lengths, **RUN)
-    assert torch.equal(pieces.exponents, expected.exponents)
+    assert same(pieces.exponents, expected.exponents)
     assert f"{direction} direction" in repr(captured)
 
 
@@ -156,7 +156,7 @@ def test_the_layers_of_a_direction_are_driven_by_both_directions_below(direction
     )
     captured = lyapunov.capture(model, INPUTS, lengths).core(direction=direction)
     found = lyapunov.spectrum(captured, **FULL)
-    assert torch.equal(found.exponents, expected.exponents)
+    assert same(found.exponents, expected.exponents)
     assert set(found.layer.tolist()) == {0, 1}
     for number in range(2):
         alone = lyapunov.spectrum(
@@ -226,7 +226,7 @@ def test_cores_in_a_chain_are_layers_beside_each_other() -> None:
     assert set(found.layer.tolist()) == {0, 1, 2}
     assert found.settings.system == "GRU + LSTM (full state) x 2 layers"
     assert captured.names == ("above", "below")
-    assert torch.equal(lyapunov.spectrum(captured.core("above"), **RUN).exponents, alone_of(model.above, between))
+    assert same(lyapunov.spectrum(captured.core("above"), **RUN).exponents, alone_of(model.above, between))
 
 
 def alone_of(core: nn.Module, inputs: Tensor) -> Tensor:
@@ -260,7 +260,7 @@ def test_stacked_cells_in_a_loop_are_a_stack_along_what_they_received() -> None:
         kind(**{name: getattr(cell, name) for name in WEIGHTS}) for kind, cell in ((GRU, model.lower), (LSTM, model.upper))
     ]
     expected = lyapunov.spectrum(Beside(layers), (INPUTS, torch.stack(passed, 1)), **FULL)
-    assert torch.equal(found.exponents, expected.exponents)
+    assert same(found.exponents, expected.exponents)
 
 
 def test_several_cores_that_are_no_chain_are_named() -> None:
@@ -282,7 +282,7 @@ def test_several_cores_that_are_no_chain_are_named() -> None:
     state = captured.core("encoder").module(INPUTS.transpose(0, 1))[1][0].detach()
     assert torch.equal(core.state, state)
     expected = lyapunov.spectrum(core.module, INPUTS, state=state, **RUN)
-    assert torch.equal(lyapunov.spectrum(core, **RUN).exponents, expected.exponents)
+    assert same(lyapunov.spectrum(core, **RUN).exponents, expected.exponents)
 
 
 def test_a_chain_that_changes_its_pace_is_named() -> None:
@@ -468,7 +468,7 @@ def test_a_mask_that_masks_nothing_changes_nothing() -> None:
 
     model = Masked(nn.GRUCell)
     found = lyapunov.spectrum(lyapunov.capture(model, INPUTS, torch.ones(BATCH, STEPS)), **RUN)
-    assert torch.equal(found.exponents, lyapunov.spectrum(model.cell, INPUTS, **RUN).exponents)
+    assert same(found.exponents, lyapunov.spectrum(model.cell, INPUTS, **RUN).exponents)
 
 
 def test_a_hook_of_the_user_that_changes_the_state_is_seen() -> None:
@@ -695,7 +695,7 @@ def test_coupled_is_for_one_core() -> None:
     found = lyapunov.spectrum(lyapunov.capture(decoder, TOKENS, PAIR), coupled=True, linearization="hidden", **RUN)
     inputs = decoder.embedding(TOKENS).detach()
     expected = lyapunov.spectrum(decoder.decoder, inputs, state=PAIR, coupled=True, linearization="hidden", **RUN)
-    assert torch.equal(found.exponents, expected.exponents)
+    assert same(found.exponents, expected.exponents)
 
 
 class OwnForward(nn.GRU):
@@ -739,7 +739,7 @@ def test_lengths_are_the_users_where_the_model_pads_and_does_not_pack() -> None:
     with torch.no_grad():
         embedded = model.embedding(TOKENS)
     found = lyapunov.spectrum(captured, lengths=UNSORTED, **RUN)
-    assert torch.equal(found.exponents, lyapunov.spectrum(model.lstm, embedded, lengths=UNSORTED, **RUN).exponents)
+    assert same(found.exponents, lyapunov.spectrum(model.lstm, embedded, lengths=UNSORTED, **RUN).exponents)
     assert "in all)" in str(found)
     packed = next(case for case in MODELS.values() if case.lengths is not None)
     captured = lyapunov.capture(packed.model, *packed.args, **packed.kwargs)
@@ -778,7 +778,7 @@ def test_a_hook_that_changes_the_state_of_a_cell_is_refused_and_one_that_watches
     plain = lyapunov.spectrum(cell, INPUTS, **RUN)
     seen = []
     watching = cell.register_forward_hook(lambda *call: seen.append(1))
-    assert torch.equal(lyapunov.spectrum(cell, INPUTS, **RUN).exponents, plain.exponents)
+    assert same(lyapunov.spectrum(cell, INPUTS, **RUN).exponents, plain.exponents)
     watching.remove()
     cell.register_forward_hook(lambda module, args, output: 0.1 * output)
     refused(lambda: lyapunov.spectrum(cell, INPUTS, **RUN), "only watch")

@@ -18,7 +18,7 @@ from cases import drawn
 from lyapunov.intake.foreign import is_recurrent, native, native_state
 from lyapunov.tangent import random_frame
 from test_bad_input import assert_form
-from tolerances import NAIVE
+from tolerances import NAIVE, same
 
 BATCH, STEPS, ALIGN, FEATURES, UNITS = 2, 24, 4, 3, 4
 INPUTS = drawn(BATCH, STEPS, FEATURES, seed=90)
@@ -90,7 +90,7 @@ def test_so_it_is_in_float32_and_after_training_in_half(keras: ModuleType, kind:
     layer = with_weights(getattr(keras.layers, kind)(UNITS, return_sequences=True), torch.float32)
     torch.testing.assert_close(native(layer)(INPUTS.float())[0], layer(INPUTS.float()), rtol=0, atol=KERAS_SINGLE)
     half = with_weights(getattr(keras.layers, kind)(UNITS, dtype="mixed_float16"), torch.float32)
-    assert torch.equal(lyapunov.spectrum(half, INPUTS, **RUN).exponents, lyapunov.spectrum(layer, INPUTS, **RUN).exponents)
+    assert same(lyapunov.spectrum(half, INPUTS, **RUN).exponents, lyapunov.spectrum(layer, INPUTS, **RUN).exponents)
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -101,7 +101,7 @@ def test_a_keras_cell_is_pytorchs_cell(keras: ModuleType, name: str) -> None:
     new = native(cell)(INPUTS[:, 0], given)
     for found, expected in zip(new if isinstance(new, tuple) else (new,), cell(INPUTS[:, 0], states)[1], strict=True):
         torch.testing.assert_close(found, expected, rtol=0, atol=KERAS_SINGLE)
-    assert torch.equal(
+    assert same(
         lyapunov.spectrum(cell, INPUTS, state=states, **RUN).exponents,
         lyapunov.spectrum(native(cell), INPUTS, state=given, **RUN).exponents,
     )
@@ -160,8 +160,8 @@ def test_the_state_is_taken_as_keras_takes_it(keras: ModuleType, name: str) -> N
     state = native_state(layer, parts)
     torch.testing.assert_close(native(layer)(INPUTS, state)[0], layer(INPUTS, initial_state=parts), rtol=0, atol=KERAS_SINGLE)
     found = lyapunov.spectrum(layer, INPUTS, state=parts, **RUN)
-    assert torch.equal(found.exponents, lyapunov.spectrum(native(layer), INPUTS, state=state, **RUN).exponents)
-    assert not torch.equal(found.exponents, lyapunov.spectrum(layer, INPUTS, **RUN).exponents)
+    assert same(found.exponents, lyapunov.spectrum(native(layer), INPUTS, state=state, **RUN).exponents)
+    assert not same(found.exponents, lyapunov.spectrum(layer, INPUTS, **RUN).exponents)
     assert native_state(layer, state) is state
     with pytest.raises(lyapunov.InvalidInput, match="Expected `state`"):
         lyapunov.spectrum(layer, INPUTS, state=native_state(layer, torch.cat([START, START])), **RUN)
@@ -175,9 +175,9 @@ def test_weights_are_those_of_the_moment_and_nothing_of_the_layer_changes(keras:
     assert all(torch.equal(value, before[name]) for name, value in layer.state_dict().items())
     assert vars(layer.cell) == attributes
     layer.cell.recurrent_kernel.assign(layer.cell.recurrent_kernel * 0.5)
-    assert not torch.equal(first.exponents, lyapunov.spectrum(layer, INPUTS, **RUN).exponents)
+    assert not same(first.exponents, lyapunov.spectrum(layer, INPUTS, **RUN).exponents)
     layer.cell.recurrent_kernel.assign(layer.cell.recurrent_kernel * 2)
-    assert torch.equal(first.exponents, lyapunov.spectrum(layer, INPUTS, **RUN).exponents)
+    assert same(first.exponents, lyapunov.spectrum(layer, INPUTS, **RUN).exponents)
 
 
 def test_a_gradient_reaches_the_weights_of_keras(keras: ModuleType) -> None:

@@ -25,6 +25,7 @@ from lyapunov.intake.foreign.native import is_quantised
 from lyapunov.systems import known
 from models import Leaky, WithReadout
 from test_bad_input import assert_form
+from tolerances import same
 
 FEATURES, UNITS = 3, 4
 INPUTS = drawn(2, 24, FEATURES, seed=97)
@@ -102,10 +103,10 @@ def averaged(module: nn.Module) -> nn.Module:
 @pytest.mark.parametrize("wrap", [compiled, nn.DataParallel, averaged, lambda module: compiled(averaged(module))])
 def test_a_wrapped_layer_is_the_layer(wrap: Callable[[nn.Module], nn.Module]) -> None:
     lstm = seeded(nn.LSTM, FEATURES, UNITS, batch_first=True)
-    assert torch.equal(exponents(wrap(lstm)), exponents(lstm))
+    assert same(exponents(wrap(lstm)), exponents(lstm))
     assert native(native(wrap(lstm))).weight_hh_l0.equal(lstm.weight_hh_l0)
     step = Leaky(FEATURES, UNITS)
-    assert torch.equal(exponents(wrap(step), state=START), exponents(step, state=START))
+    assert same(exponents(wrap(step), state=START), exponents(step, state=START))
 
 
 def test_a_lightning_module_is_a_module() -> None:
@@ -130,8 +131,8 @@ def test_a_lightning_module_is_a_module() -> None:
     model.training_step(INPUTS).backward()
     before = {name: (value.clone(), value.grad.clone()) for name, value in model.named_parameters()}
     found = exponents(model.lstm)
-    assert torch.equal(found, exponents(seeded(nn.LSTM, FEATURES, UNITS, batch_first=True)))
-    assert torch.equal(found, lyapunov.spectrum(lyapunov.capture(model, INPUTS), **RUN).exponents)
+    assert same(found, exponents(seeded(nn.LSTM, FEATURES, UNITS, batch_first=True)))
+    assert same(found, lyapunov.spectrum(lyapunov.capture(model, INPUTS), **RUN).exponents)
     assert all(part.training for part in model.modules())
     for name, value in model.named_parameters():
         assert torch.equal(value, before[name][0])
@@ -243,7 +244,7 @@ def test_a_layer_in_ddp_is_the_layer(group: None) -> None:
     lstm = seeded(nn.LSTM, FEATURES, UNITS, batch_first=True)
     wrapped = nn.parallel.DistributedDataParallel(lstm)
     assert native(wrapped) is lstm
-    assert torch.equal(exponents(wrapped), exponents(lstm))
+    assert same(exponents(wrapped), exponents(lstm))
     assert_refused(nn.parallel.DistributedDataParallel(WithReadout(FEATURES, UNITS)), "got WithReadout, which holds core")
 
 
@@ -252,14 +253,14 @@ def test_gathered_weights_are_those_of_the_moment_and_keep_their_graph(group: No
     plain = seeded(kind, FEATURES, UNITS, num_layers=2, batch_first=True)
     module = sharded(copy.deepcopy(plain))
     before = exponents(module)
-    assert torch.equal(before, exponents(plain))
+    assert same(before, exponents(plain))
     native(module).weight_hh_l0.sum().backward()
     assert bool((module.weight_hh_l0.grad.full_tensor() == 1).all())
     with torch.no_grad():
         module.weight_hh_l0.mul_(0.5)
         plain.weight_hh_l0.mul_(0.5)
-    assert torch.equal(exponents(module), exponents(plain))
-    assert not torch.equal(exponents(module), before)
+    assert same(exponents(module), exponents(plain))
+    assert not same(exponents(module), before)
 
 
 def test_capture_of_a_sharded_model_is_refused_with_two_ways_to_go_on(group: None) -> None:
@@ -286,8 +287,8 @@ def test_a_class_of_ones_own_is_refused_when_sharded_too(group: None) -> None:
 def test_one_process_shards_nothing(group: None, original: bool) -> None:
     model = WithReadout(FEATURES, UNITS)
     expected = exponents(copy.deepcopy(model.core))
-    assert torch.equal(exponents(flattened(model, original=original).core), expected)
-    assert torch.equal(exponents(flattened(copy.deepcopy(WithReadout(FEATURES, UNITS).core), original=original)), expected)
+    assert same(exponents(flattened(model, original=original).core), expected)
+    assert same(exponents(flattened(copy.deepcopy(WithReadout(FEATURES, UNITS).core), original=original)), expected)
 
 
 def two_processes(rank: int, store: str) -> None:
@@ -310,12 +311,12 @@ def by_fully_shard() -> None:
     sharded(model)
     output = model(INPUTS).detach()
     for module in (model.core, sharded(WithReadout(FEATURES, UNITS)).core, sharded(copy.deepcopy(plain.core))):
-        assert torch.equal(exponents(module), exponents(plain.core))
+        assert same(exponents(module), exponents(plain.core))
     cell = sharded(Leaky(FEATURES, UNITS))
     assert_refused(cell, "whole weights, got FSDPLeaky sharded .*get_model_state_dict", state=START)
     whole = Leaky(FEATURES, UNITS)
     whole.load_state_dict(get_model_state_dict(cell, options=StateDictOptions(full_state_dict=True)))
-    assert torch.equal(exponents(whole, state=START), exponents(Leaky(FEATURES, UNITS), state=START))
+    assert same(exponents(whole, state=START), exponents(Leaky(FEATURES, UNITS), state=START))
     assert torch.equal(model(INPUTS), output)
     cell(START, INPUTS[:, 0]).sum().backward()
     cell(START, INPUTS[:, 0])  # keeps its weights gathered
@@ -332,11 +333,11 @@ def by_flat_shards(*, original: bool) -> None:
         assert_refused(part, r"whole weights, got a (shard|module sharded).*summon_full_params\(model, writeback=False\)")
     assert_refused(cell, "summon_full_params", state=START)
     with FullyShardedDataParallel.summon_full_params(model, writeback=False):
-        assert torch.equal(exponents(model.core), expected)
+        assert same(exponents(model.core), expected)
     with FullyShardedDataParallel.summon_full_params(core, writeback=False):
-        assert torch.equal(exponents(core), expected)
+        assert same(exponents(core), expected)
     with FullyShardedDataParallel.summon_full_params(cell, writeback=False):
-        assert torch.equal(exponents(cell, state=START), exponents(Leaky(FEATURES, UNITS), state=START))
+        assert same(exponents(cell, state=START), exponents(Leaky(FEATURES, UNITS), state=START))
     assert torch.equal(model(INPUTS), WithReadout(FEATURES, UNITS)(INPUTS))
 
 

@@ -13,6 +13,7 @@ from cases import drawn, seeded
 from lyapunov.intake.foreign import is_recurrent, native
 from models import Leaky, WithReadout
 from test_bad_input import assert_form
+from tolerances import same
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning"),
@@ -65,7 +66,7 @@ def test_it_has_the_spectrum_of_the_module(name: str, way: str) -> None:
     assert is_recurrent(made)
     expected = lyapunov.spectrum(module, INPUTS.transpose(0, 1) if name == "time first" else INPUTS, **RUN)
     found = lyapunov.spectrum(made, INPUTS.transpose(0, 1) if name == "time first" else INPUTS, **RUN)
-    assert torch.equal(found.exponents, expected.exponents)
+    assert same(found.exponents, expected.exponents)
     assert found.settings == expected.settings
 
 
@@ -79,23 +80,21 @@ def test_its_weights_are_the_modules_own(make: Make) -> None:
     with torch.no_grad():
         module.weight_hh_l0.mul_(0.5)
     after = lyapunov.spectrum(made, INPUTS, **RUN)
-    assert not torch.equal(before.exponents, after.exponents)
-    assert torch.equal(after.exponents, lyapunov.spectrum(module, INPUTS, **RUN).exponents)
+    assert not same(before.exponents, after.exponents)
+    assert same(after.exponents, lyapunov.spectrum(module, INPUTS, **RUN).exponents)
 
 
 def test_a_layer_traced_on_one_sequence_is_the_same_layer() -> None:
     module = seeded(nn.GRU, FEATURES, UNITS)
     found = lyapunov.spectrum(torch.jit.trace(module, INPUTS[0]), INPUTS[0], **RUN)
-    assert torch.equal(found.exponents, lyapunov.spectrum(module, INPUTS[0], **RUN).exponents)
+    assert same(found.exponents, lyapunov.spectrum(module, INPUTS[0], **RUN).exponents)
 
 
 @pytest.mark.parametrize("make", [torch.jit.script, lambda model: torch.jit.trace(model, INPUTS)])
 def test_a_layer_within_a_scripted_model_can_be_had(make: Make) -> None:
     model = WithReadout(FEATURES, UNITS)
     made = make(model)
-    assert torch.equal(
-        lyapunov.spectrum(made.core, INPUTS, **RUN).exponents, lyapunov.spectrum(model.core, INPUTS, **RUN).exponents
-    )
+    assert same(lyapunov.spectrum(made.core, INPUTS, **RUN).exponents, lyapunov.spectrum(model.core, INPUTS, **RUN).exponents)
     with pytest.raises(lyapunov.Unsupported, match=r"which holds core\..*\(model\.core\)") as caught:
         lyapunov.spectrum(made, INPUTS)
     assert_form(str(caught.value))
