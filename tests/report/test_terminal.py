@@ -8,10 +8,13 @@ from lyapunov.report import ReadingTable
 from lyapunov.report.terminal import bars
 from lyapunov.training import Alarm, Reading
 
+MEMORY = ["8.1", "(7.41", "to", "8.93)"]
+
 
 def reading(epoch: int, **changes) -> Reading:
     losses = {"held_out": 2.5} if epoch == 0 else {"train": 2.0, "held_out": 2.5}
-    numbers = {"exponents": (-0.1234,), "standard_errors": (0.0056,), "mean": -1.5, "memory": 8.1, "seconds": 0.5}
+    numbers = {"exponents": (-0.1234,), "standard_errors": (0.0056,), "mean": -1.5, "seconds": 0.5}
+    numbers["max_interval"] = (-0.135, -0.112)
     return Reading(10 * epoch, epoch, losses, **{**numbers, "training_seconds": 3.0, "taken": 8, **changes})
 
 
@@ -30,7 +33,7 @@ def test_elsewhere_each_row_is_a_line_as_it_comes() -> None:
     lines = shown(terminal=False, rows=[reading(at) for at in range(3)]).splitlines()
     assert lines[0] == "A title"
     assert lines[1].split("  ")[:4] == ["step", "epoch", "train loss", "held-out loss"]
-    assert lines[2].split() == ["0", "0", "-", "2.500", "-0.1234", "±", "0.0056", "-1.500", "8.1", "3.0", "0.50", "(8)"]
+    assert lines[2].split() == ["0", "0", "-", "2.500", "-0.1234", "±", "0.0056", "-1.500", *MEMORY, "3.0", "0.50", "(8)"]
     assert len(lines) == 5
 
 

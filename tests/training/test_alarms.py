@@ -11,9 +11,8 @@ from lyapunov.training.alarms import alarms
 
 def reading(largest: float, error: float = 0.01, *, step: int = 0, **changes) -> Reading:
     interval = (largest - 2 * error, largest + 2 * error)
-    memory = -1 / largest if largest < 0 else math.inf
     exponents = (largest, largest - 0.1, largest - 0.2)
-    numbers = {"exponents": exponents, "standard_errors": (error,) * 3, "max_interval": interval, "memory": memory}
+    numbers = {"exponents": exponents, "standard_errors": (error,) * 3, "max_interval": interval}
     return Reading(step, None, {}, **{**numbers, **changes})
 
 
@@ -29,7 +28,7 @@ def test_chaos_is_beyond_the_error() -> None:
     (alarm,) = alarms(reading(0.03), None, (), Limits())
     assert "0.0300" in alarm.message
     assert "0.0100" in alarm.message
-    assert "33.3 steps" in alarm.message
+    assert "33.3 (20 to 100) steps" in alarm.message
 
 
 def test_memory_is_beside_the_lag_where_that_is_known() -> None:

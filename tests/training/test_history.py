@@ -20,7 +20,7 @@ def reading(step: int, **changes) -> Reading:
 def test_readings_are_read_back_as_they_were(tmp_path) -> None:
     history = History(tmp_path / "run")
     history.append({"kind": "run", "name": "first", "k": 2})
-    full = reading(3, memory=math.inf, alarms=(Alarm("chaos", "so it is"),), mean=-1.0, saturated=0.25, file="a", failure="no")
+    full = reading(3, alarms=(Alarm("chaos", "so it is"),), mean=-1.0, saturated=0.25, file="a", failure="no")
     for each in (reading(0), full):
         history.append(each.record())
     run = Run.read(history.directory)
@@ -28,6 +28,20 @@ def test_readings_are_read_back_as_they_were(tmp_path) -> None:
     assert repr(run).startswith(f"Run 'first' in {history.directory}: 2 readings; step 3: no")
     assert repr(run.readings) == repr((reading(0), full))
     assert Run.read(history.file).readings[1].alarms == full.alarms
+
+
+def test_a_memory_of_an_old_history_is_judged_by_the_interval_that_is_there(tmp_path) -> None:
+    """Histories once held -1 / lambda whatever the interval."""
+    intervals = {0: (-0.6, -0.4), 1: (-0.6, 0.1), 2: None}
+    history = History(tmp_path)
+    for step, interval in intervals.items():
+        record = reading(step).record() | {"memory": 2.0}
+        record = {name: value for name, value in record.items() if name != "max_interval"}
+        history.append(record if interval is None else record | {"max_interval": interval})
+    sure, unsure, unknown = Run.read(tmp_path).readings
+    assert sure.memory == pytest.approx(2.0)
+    assert math.isnan(unsure.memory)
+    assert unsure.timescale.kind == unknown.timescale.kind == "not determined"
 
 
 def test_a_run_that_went_back_is_what_it_did_last(tmp_path) -> None:

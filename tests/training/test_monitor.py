@@ -136,7 +136,8 @@ def test_the_first_reading_is_the_spectrum(tmp_path) -> None:
     assert reading.standard_errors == tuple(found.standard_errors.tolist())
     assert reading.max_interval == tuple(found.interval()[0].tolist())
     assert (reading.max, reading.mean, reading.mean_error) == (found.max, found.mean, found.mean_standard_error)
-    assert reading.memory == -1 / found.max
+    assert reading.memory == pytest.approx(-1 / found.max)
+    assert reading.timescale == found.timescales[0]
     assert reading.verdict == str(found.verdict)
     assert (reading.step, reading.epoch, reading.losses, reading.taken) == (7, 2, {"loss": 1.25}, 3)
     kept = lyapunov.Run.read(tmp_path)

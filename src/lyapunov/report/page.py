@@ -13,7 +13,7 @@ from lyapunov._optional import needed
 from lyapunov.errors import InvalidInput
 from lyapunov.estimate import Spectrum
 from lyapunov.report import figures, series, words
-from lyapunov.training import Run
+from lyapunov.training import Reading, Run
 
 _FEWEST = 2
 """Whole spectra from which on they are a figure of their own."""
@@ -149,12 +149,26 @@ class _Shown:
         losses = list(series.losses(self.run))
         most = max((len(reading.exponents) for reading in self.run.readings), default=0)
         columns = ["step", "epoch", *(f"{name}_loss" for name in losses), "largest", "standard_error", "low_95", "high_95"]
-        columns += ["mean", "mean_error", "memory", "drift", "saturated", "seconds", "alarms", "verdict"]
+        columns += [
+            "mean",
+            "mean_error",
+            "memory",
+            "memory_low_95",
+            "memory_high_95",
+            "lyapunov_time",
+            "lyapunov_low_95",
+            "lyapunov_high_95",
+            "drift",
+            "saturated",
+            "seconds",
+            "alarms",
+            "verdict",
+        ]
         columns += [f"exponent_{at}" for at in range(1, most + 1)] + [f"error_{at}" for at in range(1, most + 1)]
         rows = []
         for one in self.run.readings:
             told = [one.step, one.epoch, *(one.losses.get(name) for name in losses), one.max, one.max_error, *one.max_interval]
-            told += [one.mean, one.mean_error, one.memory, one.drift, one.saturated, one.seconds]
+            told += [one.mean, one.mean_error, *_times(one), one.drift, one.saturated, one.seconds]
             told += ["; ".join(alarm.kind for alarm in one.alarms), one.failure or one.verdict]
             told += [*_padded(one.exponents, most), *_padded(one.standard_errors, most)]
             rows.append([_cell(value) for value in told])
@@ -169,7 +183,7 @@ class _Shown:
                 "losses": ", ".join(f"{name} {value:.4g}" for name, value in one.losses.items()),
                 "largest": "failed" if one.failure else f"{one.max:.4f} ± {one.max_error:.4f}",
                 "mean": "-" if one.mean is None else f"{one.mean:.4f}",
-                "memory": "-" if one.failure else f"{one.memory:.3g}",
+                "memory": "-" if one.failure else one.timescale.cell,
                 "alarms": ", ".join(alarm.kind for alarm in one.alarms),
                 "verdict": one.failure or one.verdict,
             }
@@ -197,6 +211,12 @@ def _figures(runs: Sequence[Run], shown: Sequence[_Shown]) -> dict[str, figures.
 def _associations(runs: Sequence[Run]) -> dict[str, str]:
     found = {f"association-{name}": (label, series.association(runs, value)) for name, label, value in series.READOUTS}
     return {name: f"{label}: {each.in_words()}" for name, (label, each) in found.items() if each is not None}
+
+
+def _times(reading: Reading) -> list[float | None]:
+    """Memory time and Lyapunov time, each with its interval: one of them at the most."""
+    scale, empty = reading.timescale, [None] * 3
+    return [value for kind in ("memory", "Lyapunov") for value in (scale[1:] if scale.kind == kind else empty)]
 
 
 def _padded(values: Sequence[float], count: int) -> list[float | None]:

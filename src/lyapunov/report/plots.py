@@ -82,7 +82,7 @@ def by_layer(result: Spectrum, ax: "Axes") -> "Axes":
         exponents, errors = result.exponents[mine], result.standard_errors[mine].nan_to_num(0.0)
         index = torch.arange(1, len(exponents) + 1)
         lost = f", {summary.lost} lost" if summary.lost else ""
-        label = f"layer {summary.layer}: largest {summary.largest:.3g}, memory {summary.memory:.3g}{lost}"
+        label = f"layer {summary.layer}: largest {summary.largest:.3g}, {summary.timescale}{lost}"
         ax.plot(index, exponents, color=shade, marker="o" if len(index) <= 20 else "", markersize=3, label=label)
         ax.fill_between(index, exponents - errors, exponents + errors, color=shade, alpha=0.25, linewidth=0)
     ax.axhline(0.0, color="black", linewidth=0.6)

@@ -15,7 +15,7 @@ _AROUND = 8
 """Lines of the screen that are not rows: title, frame, caption, status."""
 _BARS, _FEWEST = "▁▂▃▄▅▆▇█", 3
 """Heights, and the readings from which on they say anything."""
-_NUMBERS = ("largest exponent", "mean exponent", "memory (steps)", "s training", "s exponents (of them)")
+_NUMBERS = ("largest exponent", "mean exponent", "memory (95 %)", "s training", "s exponents (of them)")
 
 
 class ReadingTable:
@@ -105,7 +105,7 @@ class ReadingTable:
             *(f"{reading.losses[name]:.3f}" if name in reading.losses else "-" for name in self._losses),
             f"{reading.max:.4f} ± {reading.max_error:.4f}" if known else "failed",
             "-" if reading.mean is None else f"{reading.mean:.3f}",
-            f"{reading.memory:.1f}" if known else "-",
+            reading.timescale.cell if known else "-",
             f"{reading.training_seconds:.1f}",
             f"{reading.seconds:.2f} ({reading.taken})",
         )

@@ -50,17 +50,17 @@ def _chaos(now: Reading) -> Alarm | None:
     return Alarm(
         "chaos",
         f"the largest exponent is {now.max:.4f} (95 %: from {now.max_interval[0]:.4f} on), above 0: small changes of the state "
-        f"grow e-fold in {1 / now.max:.3g} steps, and so do gradients.",
+        f"grow e-fold in {now.timescale.numbers} steps, and so do gradients.",
     )
 
 
 def _short_memory(now: Reading, limits: Limits) -> Alarm | None:
-    high = now.max_interval[1]
-    if limits.lag is None or not high < 0 or -1 / high >= limits.lag:
+    lasts = now.timescale
+    if limits.lag is None or lasts.kind != "memory" or lasts.high >= limits.lag:
         return None
     return Alarm(
         "short memory",
-        f"a small change of the state lasts {now.memory:.3g} steps (95 %: at most {-1 / high:.3g}), the task needs "
+        f"a small change of the state lasts {lasts.value:.3g} steps (95 %: at most {lasts.high:.3g}), the task needs "
         f"{limits.lag:g}.",
     )
 

@@ -329,7 +329,6 @@ def _reading(now: Moment, look: Look, k: int) -> Reading:
         max_interval=(low, high),
         mean=found.mean,
         mean_error=found.mean_standard_error,
-        memory=float(found.memory_times[0]),
         saturated=look.saturated,
         carried_apart=look.carried_apart,
         verdict=str(found.verdict),
