@@ -1,6 +1,7 @@
 """Sentences say what the numbers say."""
 
 import math
+from dataclasses import replace
 
 from lyapunov.report import words
 from lyapunov.training import Alarm, History, Reading, Run
@@ -23,10 +24,12 @@ def reading(step: int, largest: float, **changes) -> Reading:
 def test_a_summary_has_the_ends_and_the_losses(tmp_path) -> None:
     losses = [{"val": 3.0}, {"val": 1.5}, {"val": 2.0}]
     readings = [reading(at, -0.5 + 0.2 * at, losses=loss, seconds=1.0, training_seconds=9.0) for at, loss in enumerate(losses)]
+    readings[2] = replace(readings[2], verdict="too short: about 40 would do.", kinds=("too short",))
+    readings[0] = replace(readings[0], verdict="converged", kinds=())
     said = words.summary(run_of(tmp_path, readings))
     meaning = "a small change of the state fades e-fold in 10 (8.33 to 12.5) steps"
-    assert said[0] == f"At step 2 the largest exponent is -0.1000 ± 0.0100 nats per step: {meaning}."
-    assert "At step 0 it was -0.5000" in said[1]
+    assert said[0] == f"At step 2 the largest exponent is -0.1000 ± 0.0100 nats per step (not converged: too short): {meaning}."
+    assert "At step 0 it was -0.5000 ± 0.0100 (converged)" in said[1]
     assert said[2] == "The val loss went from 3 to 2 (least 1.5, at step 1)."
     assert said[3] == "3 readings took 3 s, 10.00% of the time."
 

@@ -267,12 +267,17 @@ class Spectrum(Estimates):
                 "mean_count": self.mean_count,
                 "volume_residual": self.volume_residual,
                 "verdict": str(self.verdict),
+                "converged": self.verdict.converged,
+                "findings": [finding._asdict() for finding in self.verdict.findings],
                 "settings": dataclasses.asdict(self.settings),
             }
         )
 
     def to_pandas(self) -> Any:
-        """A pandas DataFrame with a row per exponent, numbered from 1 (`i`); needs pandas."""
+        """A pandas DataFrame with a row per exponent, numbered from 1 (`i`); needs pandas.
+
+        `converged` is that of the whole result, the same in every row; the verdict in words is in `.attrs["verdict"]`.
+        """
         interval = self.interval(0.95)
         columns = {
             "exponent": self.exponents,
@@ -291,7 +296,10 @@ class Spectrum(Estimates):
         }
         pandas = needed("pandas", "pandas")
         index = pandas.RangeIndex(1, len(self.exponents) + 1, name="i")
-        return pandas.DataFrame({name: values.numpy() for name, values in columns.items()}, index=index)
+        table = pandas.DataFrame({name: values.numpy() for name, values in columns.items()}, index=index)
+        table["converged"] = self.verdict.converged
+        table.attrs["verdict"] = str(self.verdict)
+        return table
 
     def save(self, path: str | Path) -> None:
         """One safetensors file with a JSON header; written whole or not at all."""

@@ -25,9 +25,12 @@ def summary(run: Run) -> list[str]:
     if not found:
         return [f"{len(run.readings)} readings, none of them with numbers."]
     first, last = found[0], found[-1]
-    sentences = [f"At step {last.step} the largest exponent is {last.max:.4f} ± {last.max_error:.4f} {run.unit}: {fate(last)}."]
+    largest = f"the largest exponent is {last.max:.4f} ± {last.max_error:.4f} {run.unit} ({last.standing})"
+    sentences = [f"At step {last.step} {largest}: {fate(last)}."]
     if len(found) > 1:
-        sentences.append(f"At step {first.step} it was {first.max:.4f} ± {first.max_error:.4f}: {fate(first)}.")
+        sentences.append(
+            f"At step {first.step} it was {first.max:.4f} ± {first.max_error:.4f} ({first.standing}): {fate(first)}."
+        )
     for name, (steps, values) in series.losses(run).items():
         least = min(values)
         best = f" (least {least:.4g}, at step {steps[values.index(least)]})" if least < values[-1] else ""
@@ -65,8 +68,8 @@ def verdicts(run: Run) -> list[str]:
     found = series.sound(run)
     if not found:
         return []
-    against = sum(reading.verdict not in ("", "converged") for reading in found)
-    return [f"Last reading: {found[-1].verdict or 'no verdict'}", f"{len(found) - against} of {len(found)} readings converged."]
+    count = sum(reading.converged is True for reading in found)
+    return [f"Last reading: {found[-1].verdict or 'no verdict'}", f"{count} of {len(found)} readings converged."]
 
 
 def settings(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:
