@@ -47,7 +47,9 @@ def test_spectrum_prints_json_saves_and_draws(files, capsys) -> None:
     options = ["--k", 2, "--json", "--save", files / "s.safetensors", "--plot", files / "s.png"]
     assert run("spectrum", files / "gru.safetensors", "--inputs", files / "inputs.npy", *options) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["exponents"] == lyapunov.spectrum(GRU, INPUTS, k=2).exponents.tolist()
+    same = lyapunov.spectrum(GRU, INPUTS, k=2)
+    assert found["exponents"] == same.exponents.tolist()
+    assert (found["converged"], found["verdict"]) == (same.verdict.converged, str(same.verdict))
     assert lyapunov.Spectrum.load(files / "s.safetensors").exponents.tolist() == found["exponents"]
     assert (files / "s.png").stat().st_size > 5000
 

@@ -13,6 +13,7 @@ from torch import nn
 
 import lyapunov
 from cases import drawn, seeded
+from lyapunov.estimate import Finding
 from lyapunov.systems import known
 
 LSTM = seeded(nn.LSTM, 4, 8, batch_first=True, scale=1.0)
@@ -203,3 +204,17 @@ def test_a_data_frame_has_a_row_per_exponent(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(lyapunov.Unsupported, match=r"Expected pandas.*lyapunov\[pandas\]"):
         result.to_pandas()
+
+
+def test_the_verdict_is_in_every_form(spectrum) -> None:
+    short = Finding("too short", "about 40 would do.")
+    found = dataclasses.replace(spectrum, verdict=lyapunov.Verdict((short,)))
+    told = found.to_dict()
+    assert (told["converged"], told["verdict"]) == (False, "too short: about 40 would do.")
+    assert told["findings"] == [{"kind": "too short", "message": "about 40 would do."}]
+    table = found.to_pandas()
+    assert not table["converged"].any()
+    assert table.attrs["verdict"] == told["verdict"]
+    sure = dataclasses.replace(spectrum, verdict=lyapunov.Verdict())
+    assert (sure.to_dict()["converged"], sure.to_dict()["findings"]) == (True, [])
+    assert bool(sure.to_pandas()["converged"].all())
