@@ -223,7 +223,7 @@ ZOO = (
 
 def main() -> None:
     """The table."""
-    print(f"{'cell':18}{'exponents':>10}{'largest':>10}{'± error':>10}{'memory':>9}  verdict")
+    print(f"{'cell':18}{'exponents':>10}{'largest':>10}{'± error':>10}{'memory (95 %)':>24}  verdict")
     with torch.random.fork_rng():
         torch.manual_seed(0)
         inputs = torch.randn(BATCH, STEPS, FEATURES)
@@ -232,8 +232,8 @@ def main() -> None:
             cell = resident.kind()
             result = lyapunov.spectrum(cell, inputs, state=resident.state(BATCH), k=1, dt=resident.dt)
             verdict = ", ".join(result.verdict.kinds) or "converged"
-            memory = float(result.memory_times[0])
-            numbers = f"{result.settings.size:10}{result.max:10.4f}{float(result.standard_errors[0]):10.4f}{memory:9.1f}"
+            memory = result.timescales[0].cell
+            numbers = f"{result.settings.size:10}{result.max:10.4f}{float(result.standard_errors[0]):10.4f}{memory:>24}"
             print(f"{type(cell).__name__:18}{numbers}  {verdict}")
 
 

@@ -48,7 +48,9 @@ def test_spectrum_prints_json_saves_and_draws(files, capsys) -> None:
     options = ["--k", 2, "--json", "--save", files / "s.safetensors", "--plot", files / "s.png"]
     assert run("spectrum", files / "gru.safetensors", "--inputs", files / "inputs.npy", *options) == 0
     found = json.loads(capsys.readouterr().out)
-    assert same(found["exponents"], lyapunov.spectrum(GRU, INPUTS, k=2).exponents)
+    expected = lyapunov.spectrum(GRU, INPUTS, k=2)
+    assert same(found["exponents"], expected.exponents)
+    assert (found["converged"], found["verdict"]) == (expected.verdict.converged, str(expected.verdict))
     assert lyapunov.Spectrum.load(files / "s.safetensors").exponents.tolist() == found["exponents"]
     assert (files / "s.png").stat().st_size > 5000
 

@@ -1,5 +1,7 @@
 """Whose each exponent is."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -20,7 +22,10 @@ def test_every_exponent_is_in_one_row() -> None:
         mine = result.exponents[result.layer == row.layer]
         assert row.largest == float(mine.max())
         assert row.mean == pytest.approx(float(mine.mean()))
-        assert row.memory == pytest.approx(-1 / row.largest)
+        low, high = result.interval()[result.layer == row.layer][0].tolist()
+        known = (-1 / row.largest, -1 / low, -1 / high) if high < 0 else (math.nan,) * 3
+        assert row.timescale[1:] == pytest.approx(known, nan_ok=True)
+        assert row.memory == pytest.approx(known[0], nan_ok=True)
         assert row.standard_error > 0
         assert row.mean_standard_error > 0
     assert sum(row.mean * row.count for row in rows) == pytest.approx(float(result.exponents.sum()))

@@ -1,11 +1,14 @@
 """Paired differences: what is common cancels, and what was not the same is refused."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
 import lyapunov
 from cases import drawn, seeded
+from lyapunov.estimate import Finding
 
 GRU = seeded(nn.GRU, 4, 8, batch_first=True, scale=1.0)
 INPUTS = drawn(6, 140, 4, seed=340)
@@ -77,3 +80,30 @@ def test_the_error_of_a_sampled_mean_is_that_of_the_sampled_steps() -> None:
     spread = torch.tensor([pair.mean for pair in pairs]).std()
     reported = torch.tensor([pair.mean_standard_error for pair in pairs]).mean()
     assert float(spread / reported) == pytest.approx(1.0, abs=0.35)
+
+
+SHORT, MOVES = Finding("too short", "about 40 would do."), Finding("drifting", "the state moves.")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "expected"),
+    [
+        ((), (), "converged"),
+        ((SHORT,), (), "too short: first: about 40 would do."),
+        ((), (SHORT,), "too short: second: about 40 would do."),
+        ((SHORT,), (SHORT,), "too short: both: about 40 would do."),
+        ((SHORT, MOVES), (SHORT,), "too short: both: about 40 would do. drifting: first: the state moves."),
+    ],
+)
+def test_a_difference_carries_the_verdicts_of_both_sides(first, second, expected: str) -> None:
+    found = lyapunov.spectrum(GRU, INPUTS, **SAME)
+    one, other = (replace(found, verdict=lyapunov.Verdict(findings)) for findings in (first, second))
+    difference = one - other
+    assert str(difference.verdict) == expected
+    assert difference.verdict.converged == (not first and not second)
+    assert repr(difference).splitlines()[-1] == f"verdict: {expected}"
+
+
+def test_a_finite_time_side_makes_a_difference_finite_time() -> None:
+    one, other = (lyapunov.spectrum(module, INPUTS, k=3, from_reset=True) for module in (changed(), GRU))
+    assert (one - other).verdict.kinds == ("finite-time",)

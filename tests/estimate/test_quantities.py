@@ -5,7 +5,15 @@ import math
 import pytest
 import torch
 
-from lyapunov.estimate.quantities import entropy_rate, kaplan_yorke_dimension, memory_times, variance
+from lyapunov.estimate.quantities import (
+    Timescale,
+    entropy_rate,
+    kaplan_yorke_dimension,
+    memory_time,
+    memory_times,
+    times,
+    variance,
+)
 
 LORENZ = torch.tensor([0.9056, 0.0, -14.572], dtype=torch.float64)
 
@@ -31,6 +39,40 @@ def test_entropy_rate_is_the_sum_of_the_positive() -> None:
 def test_memory_times() -> None:
     exponents = torch.tensor([0.1, 0.0, -0.5, -math.inf], dtype=torch.float64)
     assert memory_times(exponents).tolist() == [math.inf, math.inf, 2.0, 0.0]
+    assert math.isnan(memory_time(math.nan))
+    assert memory_time(-0.25) == pytest.approx(4.0)
+
+
+NAN, INF = math.nan, math.inf
+
+
+@pytest.mark.parametrize(
+    ("exponent", "interval", "expected", "text"),
+    [
+        (-0.1, (-0.125, -0.08), ("memory", 10.0, 8.0, 12.5), "memory 10 (95 %: 8 to 12.5)"),
+        (-0.004, (-0.005, -0.0025), ("memory", 250.0, 200.0, 400.0), "memory 250 (95 %: 200 to 400)"),
+        (0.1, (0.08, 0.125), ("Lyapunov", 10.0, 8.0, 12.5), "Lyapunov time 10 (95 %: 8 to 12.5)"),
+        (-0.1, (-0.3, 0.1), ("not determined", NAN, NAN, NAN), "memory not determined"),
+        (0.1, (-0.1, 0.3), ("not determined", NAN, NAN, NAN), "memory not determined"),
+        (-0.1, (-0.2, 0.0), ("not determined", NAN, NAN, NAN), "memory not determined"),
+        (-0.1, (NAN, NAN), ("not determined", NAN, NAN, NAN), "memory not determined"),
+        (NAN, (NAN, NAN), ("not determined", NAN, NAN, NAN), "memory not determined"),
+        (-INF, (NAN, NAN), ("memory", 0.0, 0.0, 0.0), "memory 0 (95 %: 0 to 0)"),
+    ],
+)
+def test_a_time_has_the_interval_of_its_exponent_or_is_not_determined(exponent, interval, expected, text: str) -> None:
+    found = Timescale.of(exponent, interval)
+    assert found.kind == expected[0]
+    assert found[1:] == pytest.approx(expected[1:], nan_ok=True)
+    assert str(found) == text
+
+
+def test_columns_of_times_tell_the_kinds_apart() -> None:
+    scales = [Timescale.of(0.1, (0.08, 0.125)), Timescale.of(0.0, (-0.1, 0.1)), Timescale.of(-0.1, (-0.125, -0.08))]
+    assert [one.cell for one in scales] == ["Lyapunov 10 (8 to 12.5)", "not determined", "10 (8 to 12.5)"]
+    assert times(scales, "memory").flatten().tolist() == pytest.approx([INF] * 3 + [NAN] * 3 + [10, 8, 12.5], nan_ok=True)
+    assert times(scales, "Lyapunov").flatten().tolist() == pytest.approx([10, 8, 12.5] + [NAN] * 3 + [INF] * 3, nan_ok=True)
+    assert times([], "memory").shape == (0, 3)
 
 
 def test_variance_is_that_of_the_finite() -> None:

@@ -13,6 +13,7 @@ from torch import nn
 
 import lyapunov
 from cases import drawn, seeded
+from lyapunov.estimate import Finding
 from lyapunov.systems import known
 
 LSTM = seeded(nn.LSTM, 4, 8, batch_first=True, scale=1.0)
@@ -47,6 +48,35 @@ def test_a_saved_spectrum_is_the_same_spectrum(which: str, request, tmp_path) ->
     assert loaded.settings == original.settings
     assert repr(loaded) == repr(original)
     assert [file.name for file in tmp_path.iterdir()] == ["s.safetensors"]
+
+
+def test_times_are_those_of_the_exponents_where_their_sign_is_known() -> None:
+    """The logistic map grows by ln 2; a rotation does not move at all; the LSTM's leading directions fade."""
+    chaotic = lyapunov.spectrum(lambda x, _: 4 * x * (1 - x), state=drawn(50, 1, seed=1).abs() / 10, steps=200)
+    low, high = chaotic.interval()[0].tolist()
+    assert chaotic.lyapunov_times.tolist() == pytest.approx([1 / chaotic.max])
+    assert chaotic.lyapunov_intervals[0].tolist() == pytest.approx([1 / high, 1 / low])
+    assert chaotic.memory_times.tolist() == [math.inf]
+    assert "Lyapunov 1." in repr(chaotic)
+    single = lyapunov.spectrum(LSTM, INPUTS[:1, :20], k=1, settle=2, align=17)
+    assert math.isnan(float(single.memory_times[0]))
+    assert "not determined" in repr(single)
+
+
+def test_a_memory_time_is_in_every_form_with_its_interval(spectrum) -> None:
+    interval = spectrum.interval()
+    expected = -1 / interval
+    torch.testing.assert_close(spectrum.memory_intervals, expected)
+    torch.testing.assert_close(spectrum.memory_times, -1 / spectrum.exponents)
+    assert bool(torch.isinf(spectrum.lyapunov_times).all())
+    assert f"{float(spectrum.memory_times[0]):.3g} ({float(expected[0, 0]):.3g} to {float(expected[0, 1]):.3g})" in repr(
+        spectrum
+    )
+    told = spectrum.to_dict()
+    assert told["memory_intervals_95"] == spectrum.memory_intervals.tolist()
+    assert told["lyapunov_times"] == ["inf"] * len(spectrum.exponents)
+    table = spectrum.to_pandas()
+    assert table["memory_high_95"].tolist() == expected[:, 1].tolist()
 
 
 def test_what_is_no_spectrum_is_refused(tmp_path) -> None:
@@ -174,3 +204,17 @@ def test_a_data_frame_has_a_row_per_exponent(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(lyapunov.Unsupported, match=r"Expected pandas.*lyapunov\[pandas\]"):
         result.to_pandas()
+
+
+def test_the_verdict_is_in_every_form(spectrum) -> None:
+    short = Finding("too short", "about 40 would do.")
+    found = dataclasses.replace(spectrum, verdict=lyapunov.Verdict((short,)))
+    told = found.to_dict()
+    assert (told["converged"], told["verdict"]) == (False, "too short: about 40 would do.")
+    assert told["findings"] == [{"kind": "too short", "message": "about 40 would do."}]
+    table = found.to_pandas()
+    assert not table["converged"].any()
+    assert table.attrs["verdict"] == told["verdict"]
+    sure = dataclasses.replace(spectrum, verdict=lyapunov.Verdict())
+    assert (sure.to_dict()["converged"], sure.to_dict()["findings"]) == (True, [])
+    assert bool(sure.to_pandas()["converged"].all())

@@ -21,6 +21,8 @@ pytestmark = [
 ]
 PACKAGES = ["lightning.pytorch", "pytorch_lightning"]
 PROBE = drawn(4, 30, 3, seed=1).float()
+LONG = drawn(10, 300, 3, seed=1).float()
+"""Along which a reading is converged: no other one stops a training."""
 
 
 def module_of(package):
@@ -111,7 +113,7 @@ def test_an_alarm_stops_it(package, tmp_path) -> None:
 
     def callback(net):
         return lightning_callback(
-            lyapunov.Monitor(net.rnn, PROBE, every=5, directory=tmp_path / "run", limits=limits, stop_on=["contracting"])
+            lyapunov.Monitor(net.rnn, LONG, every=5, k=1, directory=tmp_path / "run", limits=limits, stop_on=["contracting"])
         )
 
     trainer = fit(package, tmp_path, callback, max_epochs=3)[1]

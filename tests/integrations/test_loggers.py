@@ -7,8 +7,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from torch import nn
 
 import lyapunov
+from cases import drawn, seeded
 from lyapunov import integrations
 
 NUMBERS = {"lyapunov/max": -0.5, "lyapunov/memory": 2.0}
@@ -67,6 +69,35 @@ def test_trackio_logs_with_the_step() -> None:
     run = Recorder()
     integrations.trackio(run)(7, NUMBERS)
     assert run.calls == [("log", (NUMBERS,), {"step": 7})]
+
+
+TEXTS = {"lyapunov/verdict": "too short: about 40 would do."}
+
+
+def test_trackers_that_take_words_are_told_the_verdict(monkeypatch) -> None:
+    package, calls = types.ModuleType("mlflow"), Recorder()
+    package.log_metrics, package.MlflowClient = calls.log_metrics, lambda: calls
+    monkeypatch.setitem(sys.modules, "mlflow", package)
+    writer, run = Recorder(), Recorder()
+    sinks = (integrations.tensorboard(writer), integrations.mlflow("abc"), integrations.trackio(run), integrations.wandb(run))
+    for sink in sinks:
+        assert sink.takes_texts
+        sink(7, NUMBERS, TEXTS)
+    assert ("add_text", ("lyapunov/verdict", TEXTS["lyapunov/verdict"], 7), {}) in writer.calls
+    assert calls.calls[-1] == ("set_tag", ("abc", "lyapunov/verdict", TEXTS["lyapunov/verdict"]), {})
+    logged = [args[0] for name, args, _ in run.calls if name == "log"]
+    assert logged == [{**NUMBERS, **TEXTS}, {**NUMBERS, **TEXTS, "lyapunov/step": 7}]
+
+
+def test_a_monitor_tells_words_to_those_who_take_them(tmp_path) -> None:
+    run, plain = Recorder(), []
+    sinks = [integrations.trackio(run), lambda *told: plain.append(told)]
+    module, probe = seeded(nn.GRU, 3, 4, batch_first=True), drawn(4, 20, 3, seed=1)
+    reading = lyapunov.Monitor(module, probe, k=2, directory=tmp_path, sinks=sinks).observe(0)
+    (told,) = [args[0] for _, args, _ in run.calls]
+    assert told["lyapunov/verdict"] == reading.verdict
+    assert told["lyapunov/converged"] == float(reading.converged)
+    assert plain == [(0, reading.numbers())]
 
 
 def test_adapters_are_small() -> None:

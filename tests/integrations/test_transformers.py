@@ -83,11 +83,14 @@ def test_it_is_watched_logged_and_not_disturbed(tmp_path) -> None:
     assert [log["step"] for log in logs] == [3, 6, 9, 12]
     assert logs[1]["lyapunov/max"] == run.readings[1].max
     assert logs[2]["lyapunov/max"] == run.readings[2].max
+    assert [log["lyapunov/converged"] for log in logs[1:3]] == [float(one.converged) for one in run.readings[1:3]]
+    assert [log["lyapunov/verdict"] for log in logs[1:3]] == [one.verdict for one in run.readings[1:3]]
 
 
 def test_an_alarm_stops_it(tmp_path) -> None:
     net = built()
-    watching = monitor(net, tmp_path, limits=lyapunov.Limits(contracting=10.0), stop_on=["contracting"])
+    limits, long = lyapunov.Limits(contracting=10.0), drawn(10, 300, 3, seed=1).float()
+    watching = lyapunov.Monitor(net.rnn, long, every=4, k=1, directory=tmp_path / "run", limits=limits, stop_on="contracting")
     trainer = trainer_of(tmp_path, net, [transformers_callback(watching)])
     trainer.train()
     assert trainer.state.global_step == 1

@@ -11,7 +11,7 @@ import pytest
 import lyapunov
 from lyapunov.report import write_report
 from lyapunov.report.page import distinct, page
-from lyapunov.training import History, Reading, Run
+from lyapunov.training import Alarm, History, Reading, Run
 from runs import made
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -70,6 +70,56 @@ def test_what_is_not_finite_is_left_out(tmp_path) -> None:
     data = data_of(page([Run.read(history.directory)]))
     assert data["runs"][0]["kinds"]["leading"]["frames"][0]["exponents"] == [-0.5, None]
     assert len(data["tables"][0]["rows"]) == 4
+
+
+def half_converged(directory) -> Run:
+    """Two readings: the first one converged, the second one not."""
+    history = History(directory)
+    numbers = {"exponents": (-0.5, -0.6), "standard_errors": (0.1, 0.1), "max_interval": (-0.7, -0.3), "mean": -1.0}
+    history.append(Reading(0, None, {"val": 2.0}, **numbers, verdict="converged", kinds=()).record())
+    short = {"verdict": "too short: about 40 would do.", "kinds": ("too short",)}
+    alarm = Alarm("chaos", "so it is", tentative=True)
+    history.append(Reading(7, None, {"val": 1.0}, **{**numbers, "exponents": (-0.4, -0.7)}, **short, alarms=(alarm,)).record())
+    return Run.read(directory)
+
+
+def test_what_is_not_converged_is_marked_in_figures_tables_and_words(tmp_path) -> None:
+    run = half_converged(tmp_path / "run")
+    html = page([run, half_converged(tmp_path / "again")])
+    data = data_of(html)
+    for name, figure in data["figures"].items():
+        lines = [trace for trace in figure["data"] if "symbol" in trace.get("marker", {})]
+        assert lines, name
+        expected = ["circle-open"] * 2 if name.startswith("association") else ["circle", "circle-open"]
+        assert all(trace["marker"]["symbol"] == expected for trace in lines)
+    assert [frame["converged"] for frame in data["runs"][0]["kinds"]["leading"]["frames"]] == [True, False]
+    assert data["runs"][0]["kinds"]["leading"]["map"]["data"][1]["x"] == [7]
+    table = data["tables"][0]
+    assert [row[table["columns"].index("converged")] for row in table["rows"]] == [True, False]
+    assert [row[table["columns"].index("memory_low_95")] for row in table["rows"]] == pytest.approx([1 / 0.7] * 2)
+    assert "At step 7 the largest exponent is -0.4000 ± 0.1000 nats per step (not converged: too short)" in html
+    assert "\u25cb -0.4000 ± 0.1000" in html
+    assert "\u25cb -0.5000" not in html
+    assert "chaos (not certain)" in html
+
+
+def test_old_histories_without_verdicts_have_no_marks(tmp_path) -> None:
+    history = History(tmp_path / "run")
+    for step in (0, 1):
+        record = Reading(step, None, {}, exponents=(-0.5 + step,), standard_errors=(0.1,)).record()
+        history.append({name: value for name, value in record.items() if name not in ("kinds", "counted", "verdict")})
+    html = page([Run.read(history.directory)])
+    assert "circle-open" not in json.dumps(data_of(html))
+    assert "(no verdict)" in html
+
+
+def test_many_readings_have_markers_only_where_they_are_not_converged(tmp_path) -> None:
+    history = History(tmp_path / "run")
+    for step in range(100):
+        verdict = "too short: ..." if step == 50 else "converged"
+        history.append(Reading(step, None, {}, exponents=(-0.5,), standard_errors=(0.1,), verdict=verdict).record())
+    line = data_of(page([Run.read(history.directory)]))["figures"]["course"]["data"][2]
+    assert [step for step, size in enumerate(line["marker"]["size"]) if size] == [50]
 
 
 def test_equal_names_are_told_apart(tmp_path) -> None:
@@ -203,6 +253,21 @@ def test_a_choice_of_one_is_not_shown(browser, tmp_path) -> None:
     assert not window.page.is_visible("#kind")
     assert window.page.query_selector("#run") is None
     assert window.page.get_attribute("#time", "max") == "2"
+    assert window.said == []
+    window.page.context.close()
+
+
+def test_the_slider_says_what_is_not_converged(browser, tmp_path) -> None:
+    write_report([half_converged(tmp_path / "run")], tmp_path / "report.html")
+    window = Shown(browser, tmp_path / "report.html")
+    symbol = "document.getElementById('lines').data[2].marker.symbol"
+    assert window.page.inner_text("#when") == "step 7, not converged"
+    assert window.page.evaluate(symbol) == "circle-open"
+    window.page.focus("#time")
+    window.page.keyboard.press("Home")
+    assert window.page.inner_text("#when") == "step 0"
+    assert window.page.evaluate(symbol) == "circle"
+    assert [row[-1] for row in window.table("[data-table=spectrum]")] == ["converged", "true", "false"]
     assert window.said == []
     window.page.context.close()
 

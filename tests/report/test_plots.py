@@ -40,8 +40,12 @@ def test_running_estimates_end_at_the_exponents(result) -> None:
 
 
 def test_spectra_by_epoch_are_labelled(result) -> None:
+    unsure = "" if result.verdict.converged else ", not converged"
     axes = plots.spectra_by_epoch({3: result, 0: result}, Figure().subplots())
-    assert [text.get_text() for text in axes.get_legend().get_texts() if "epoch" in text.get_text()] == ["epoch 0", "epoch 3"]
+    labels = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert [label for label in labels if "epoch" in label] == [f"epoch {at}{unsure}" for at in (0, 3)]
+        f"epoch {at}{unsure}" for at in (0, 3)
+    ]
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
@@ -165,3 +169,14 @@ def test_growth_stands_under_the_text_that_drives_it() -> None:
     for given, words in (({"start": 60}, "`start`"), ({"lines": 0}, "`lines`"), ({"sequence": 3}, "`sequence`")):
         with pytest.raises(lyapunov.InvalidInput, match=words):
             plots.under_text(local, text, Figure().subplots(), **given)
+
+
+def test_what_is_not_converged_is_drawn_hollow(tmp_path) -> None:
+    numbers = {"standard_errors": (0.1,), "max_interval": (-0.7, -0.3), "mean": -1.0}
+    history = History(tmp_path)
+    for step, verdict in enumerate(("converged", "too short: ...", "")):
+        history.append(Reading(step, None, {}, exponents=(-0.5 - step,), verdict=verdict, **numbers).record())
+    run = Run.read(tmp_path)
+    for draw in (plots.largest_exponents, plots.mean_exponents, plots.distances):
+        hollow = draw([run], Figure().subplots()).lines[1]
+        assert (hollow.get_xdata().tolist(), hollow.get_markerfacecolor()) == ([1], "white")

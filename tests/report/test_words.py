@@ -1,6 +1,7 @@
 """Sentences say what the numbers say."""
 
 import math
+from dataclasses import replace
 
 from lyapunov.report import words
 from lyapunov.training import Alarm, History, Reading, Run
@@ -15,25 +16,29 @@ def run_of(directory, readings: list[Reading], **about) -> Run:
 
 
 def reading(step: int, largest: float, **changes) -> Reading:
-    return Reading(step, None, changes.pop("losses", {}), exponents=(largest,), standard_errors=(0.01,), **changes)
+    interval = changes.pop("max_interval", (largest - 0.02, largest + 0.02))
+    losses = changes.pop("losses", {})
+    return Reading(step, None, losses, (largest,), (0.01,), max_interval=interval, **changes)
 
 
 def test_a_summary_has_the_ends_and_the_losses(tmp_path) -> None:
     losses = [{"val": 3.0}, {"val": 1.5}, {"val": 2.0}]
     readings = [reading(at, -0.5 + 0.2 * at, losses=loss, seconds=1.0, training_seconds=9.0) for at, loss in enumerate(losses)]
+    readings[2] = replace(readings[2], verdict="too short: about 40 would do.", kinds=("too short",))
+    readings[0] = replace(readings[0], verdict="converged", kinds=())
     said = words.summary(run_of(tmp_path, readings))
-    meaning = "a small change of the state fades e-fold in 10 steps"
-    assert said[0] == f"At step 2 the largest exponent is -0.1000 ± 0.0100 nats per step: {meaning}."
-    assert "At step 0 it was -0.5000" in said[1]
+    meaning = "a small change of the state fades e-fold in 10 (8.33 to 12.5) steps"
+    assert said[0] == f"At step 2 the largest exponent is -0.1000 ± 0.0100 nats per step (not converged: too short): {meaning}."
+    assert "At step 0 it was -0.5000 ± 0.0100 (converged)" in said[1]
     assert said[2] == "The val loss went from 3 to 2 (least 1.5, at step 1)."
     assert said[3] == "3 readings took 3 s, 10.00% of the time."
 
 
 def test_fates() -> None:
-    assert words.fate(0.5) == "a small change of the state grows e-fold in 2 steps"
-    assert words.fate(0.0) == "small changes neither grow nor fade"
-    assert words.fate(math.nan) == "not a number"
-    assert words.fate(-math.inf) == "a small change of the state fades e-fold in 0 steps"
+    assert words.fate(reading(0, 0.5)) == "a small change of the state grows e-fold in 2 (1.92 to 2.08) steps"
+    assert words.fate(reading(0, -0.01)).startswith("whether small changes grow or fade is not determined")
+    assert words.fate(reading(0, math.nan)) == "not a number"
+    assert words.fate(reading(0, -math.inf)) == "a small change of the state fades e-fold in 0 (0 to 0) steps"
 
 
 def test_alarms_have_their_times(tmp_path) -> None:

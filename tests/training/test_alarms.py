@@ -1,19 +1,21 @@
 """Alarms are raised where they should be, and only there."""
 
 import math
+from dataclasses import replace
 
 import pytest
+import torch
 
 import lyapunov
+from lyapunov.systems import known
 from lyapunov.training import Limits, Reading
 from lyapunov.training.alarms import alarms
 
 
 def reading(largest: float, error: float = 0.01, *, step: int = 0, **changes) -> Reading:
     interval = (largest - 2 * error, largest + 2 * error)
-    memory = -1 / largest if largest < 0 else math.inf
     exponents = (largest, largest - 0.1, largest - 0.2)
-    numbers = {"exponents": exponents, "standard_errors": (error,) * 3, "max_interval": interval, "memory": memory}
+    numbers = {"exponents": exponents, "standard_errors": (error,) * 3, "max_interval": interval}
     return Reading(step, None, {}, **{**numbers, **changes})
 
 
@@ -29,7 +31,58 @@ def test_chaos_is_beyond_the_error() -> None:
     (alarm,) = alarms(reading(0.03), None, (), Limits())
     assert "0.0300" in alarm.message
     assert "0.0100" in alarm.message
-    assert "33.3 steps" in alarm.message
+    assert "33.3 (20 to 100) steps" in alarm.message
+
+
+def test_a_direction_that_neither_grows_nor_shrinks_is_no_chaos() -> None:
+    """A limit cycle reads up to one over the steps that are counted, with an error far below that."""
+    assert kinds(reading(0.009, 0.001, counted=100.0)) == []
+    assert kinds(reading(0.011, 0.001, counted=100.0)) == ["chaos"]
+
+
+UNSURE = {"verdict": "too short: about 40 would do.", "kinds": ("too short",)}
+SURE = {"verdict": "converged", "kinds": ()}
+
+
+@pytest.mark.parametrize(("largest", "limits"), [(0.03, None), (-0.1, Limits(lag=60)), (-0.8, None)])
+def test_an_alarm_claims_no_more_than_the_verdict_allows(largest: float, limits: Limits | None) -> None:
+    def told(**verdict):
+        (alarm,) = alarms(reading(largest, **verdict), None, (), limits or Limits())
+        return alarm.tentative, alarm.message
+
+    certain, message = told(**SURE)
+    assert not certain
+    assert told(**UNSURE) == (True, f"the reading is not converged (too short), so this is not certain: {message}")
+    assert told(verdict="too short: in an older history")[0]
+    within = told(verdict="finite-time: ...", kinds=("finite-time",))
+    assert within == (False, f"over these steps from the initial state (finite-time), {message}")
+    assert told(verdict="...", kinds=("finite-time", "drifting"))[0]
+
+
+def test_a_tail_below_the_floor_does_not_touch_the_largest_exponent() -> None:
+    verdict = {"verdict": "unreliable tail: ...", "kinds": ("unreliable tail",)}
+    case = known.henon()
+    spectrum = lyapunov.spectrum(case.system, steps=20)
+    for reliable in (True, False):
+        found = replace(spectrum, reliable=torch.tensor([reliable, False]))
+        (alarm,) = alarms(reading(-0.8, spectrum=found, **verdict), None, (), Limits())
+        assert alarm.tentative == (not reliable)
+
+
+def test_saturation_is_of_the_state_and_not_of_the_exponents() -> None:
+    (alarm,) = alarms(reading(-0.1, saturated=0.9, **UNSURE), None, (), Limits())
+    assert not alarm.tentative
+
+
+def test_settled_is_not_certain_where_a_reading_compared_is_not_converged() -> None:
+    way = [-2.0, -1.0, -0.5, -0.25, -0.25, -0.26, -0.25, -0.24, -0.25]
+    readings = [reading(value, step=step, **SURE) for step, value in enumerate(way)]
+    for unsure, tentative in ((None, False), (1, False), (0, True), (4, True), (8, True)):
+        compared = [replace(one, **(UNSURE if one.step == unsure else SURE)) for one in readings]
+        (alarm,) = alarms(compared[8], compared[0], tuple(compared[:8]), Limits())
+        assert alarm.kind == "settled"
+        assert alarm.tentative == tentative
+        assert ("1 of the 7 readings compared are not converged" in alarm.message) == tentative
 
 
 def test_memory_is_beside_the_lag_where_that_is_known() -> None:

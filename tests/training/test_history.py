@@ -20,7 +20,7 @@ def reading(step: int, **changes) -> Reading:
 def test_readings_are_read_back_as_they_were(tmp_path) -> None:
     history = History(tmp_path / "run")
     history.append({"kind": "run", "name": "first", "k": 2})
-    full = reading(3, memory=math.inf, alarms=(Alarm("chaos", "so it is"),), mean=-1.0, saturated=0.25, file="a", failure="no")
+    full = reading(3, alarms=(Alarm("chaos", "so it is"),), mean=-1.0, saturated=0.25, file="a", failure="no")
     for each in (reading(0), full):
         history.append(each.record())
     run = Run.read(history.directory)
@@ -28,6 +28,56 @@ def test_readings_are_read_back_as_they_were(tmp_path) -> None:
     assert repr(run).startswith(f"Run 'first' in {history.directory}: 2 readings; step 3: no")
     assert repr(run.readings) == repr((reading(0), full))
     assert Run.read(history.file).readings[1].alarms == full.alarms
+
+
+def test_a_memory_of_an_old_history_is_judged_by_the_interval_that_is_there(tmp_path) -> None:
+    """Histories once held -1 / lambda whatever the interval."""
+    intervals = {0: (-0.6, -0.4), 1: (-0.6, 0.1), 2: None}
+    history = History(tmp_path)
+    for step, interval in intervals.items():
+        record = reading(step).record() | {"memory": 2.0}
+        record = {name: value for name, value in record.items() if name != "max_interval"}
+        history.append(record if interval is None else record | {"max_interval": interval})
+    sure, unsure, unknown = Run.read(tmp_path).readings
+    assert sure.memory == pytest.approx(2.0)
+    assert math.isnan(unsure.memory)
+    assert unsure.timescale.kind == unknown.timescale.kind == "not determined"
+
+
+def test_a_history_without_a_verdict_is_read_and_says_nothing(tmp_path) -> None:
+    """Older histories have no kinds of findings, and alarms that are all certain."""
+    verdicts = {0: "", 1: "converged", 2: "too short: about 40 would do."}
+    history = History(tmp_path)
+    for step, verdict in verdicts.items():
+        record = reading(step, verdict=verdict).record() | {"alarms": [{"kind": "chaos", "message": "so it is"}]}
+        history.append({name: value for name, value in record.items() if name not in ("kinds", "counted")})
+    readings = Run.read(tmp_path).readings
+    assert [one.converged for one in readings] == [None, True, False]
+    assert [one.standing for one in readings] == ["no verdict", "converged", "not converged"]
+    assert [one.numbers().get("lyapunov/converged") for one in readings] == [None, 1.0, 0.0]
+    assert readings[0].kinds is readings[0].counted is None
+    assert not readings[0].alarms[0].tentative
+
+
+def test_a_verdict_goes_wherever_a_reading_goes(tmp_path) -> None:
+    history = History(tmp_path)
+    short = {"verdict": "too short: about 40 would do.", "kinds": ("too short",)}
+    alarm = Alarm("chaos", "so it is", tentative=True)
+    history.append(reading(0, verdict="converged", kinds=()).record())
+    history.append(reading(1, **short, alarms=(alarm,)).record())
+    history.append(reading(2, failure="Diverged: so it is").record())
+    run = Run.read(tmp_path)
+    sure, unsure, failed = run.readings
+    assert "(converged)" in str(sure)
+    assert "verdict" not in str(sure)
+    assert "(not converged: too short)" in str(unsure)
+    assert "\n  verdict: too short: about 40 would do." in str(unsure)
+    assert (unsure.kinds, unsure.alarms) == (("too short",), (alarm,))
+    assert [one.numbers()["lyapunov/converged"] for one in run.readings] == [1.0, 0.0, 0.0]
+    assert failed.texts() == {"lyapunov/verdict": "Diverged: so it is"}
+    table = run.to_pandas()
+    assert table["converged"].tolist() == [True, False, False]
+    assert table["verdict"].tolist() == ["converged", short["verdict"], "Diverged: so it is"]
 
 
 def test_a_run_that_went_back_is_what_it_did_last(tmp_path) -> None:

@@ -155,7 +155,8 @@ def test_the_first_reading_is_the_spectrum(tmp_path) -> None:
     assert same(reading.standard_errors, found.standard_errors)
     assert same(reading.max_interval, found.interval()[0])
     assert same((reading.max, reading.mean, reading.mean_error), (found.max, found.mean, found.mean_standard_error))
-    assert reading.memory == -1 / reading.max
+    assert reading.memory == pytest.approx(-1 / reading.max)
+    assert same(reading.timescale, found.timescales[0])
     assert reading.verdict == str(found.verdict)
     assert (reading.step, reading.epoch, reading.losses, reading.taken) == (7, 2, {"loss": 1.25}, 3)
     kept = lyapunov.Run.read(tmp_path)
@@ -405,9 +406,11 @@ def test_the_disk_may_fill_up_later_but_not_at_once(tmp_path, monkeypatch) -> No
 
 def test_alarms_are_logged_when_they_begin_and_may_stop_training(tmp_path, caplog) -> None:
     module = seeded(nn.RNN, 3, 40, batch_first=True, scale=10.0)
-    watching = monitor(module, directory=tmp_path, stop_on=["chaos"], lag=3)
+    long = drawn(10, 400, 3, seed=7)
+    watching = monitor(module, long, directory=tmp_path, stop_on=["chaos"], lag=3, k=1)
     readings = [watching.observe(step) for step in range(3)]
     assert all(reading.alarms[0].kind == "chaos" for reading in readings)
+    assert all(reading.converged for reading in readings)
     assert watching.should_stop
     assert sum("chaos" in record.message for record in caplog.records) == 1
     assert monitor(module, directory=tmp_path, limits=Limits(settled=3), lag=7).limits == Limits(settled=3, lag=7)
@@ -415,6 +418,20 @@ def test_alarms_are_logged_when_they_begin_and_may_stop_training(tmp_path, caplo
     quiet = monitor(module, directory=tmp_path / "b", limits=Limits())
     quiet.observe(0)
     assert not quiet.should_stop
+
+
+def test_an_alarm_that_is_not_certain_is_logged_and_stops_nothing(tmp_path, caplog) -> None:
+    """Two sequences of 12 steps: nothing has settled or aligned by then."""
+    module = seeded(nn.RNN, 3, 40, batch_first=True, scale=10.0)
+    watching = monitor(
+        module, drawn(2, 12, 3, seed=7), directory=tmp_path, stop_on=["contracting"], limits=Limits(contracting=9)
+    )
+    reading = watching.observe(0)
+    assert reading.converged is False
+    (alarm,) = [alarm for alarm in reading.alarms if alarm.kind == "contracting"]
+    assert alarm.tentative
+    assert not watching.should_stop
+    assert any("not certain" in record.message for record in caplog.records)
 
 
 def test_saturation_is_told_for_layers_that_know_it(tmp_path) -> None:
@@ -495,8 +512,8 @@ model = Model()
 with torch.no_grad():
     model.rnn.weight_hh_l0.mul_(8)
 model = DistributedDataParallel(model)
-probe = torch.randn(4, 60, 3)
-monitor = lyapunov.Monitor(model, probe, every=2, k=2, stop_on=["chaos"], directory=f"{place}/run")
+probe = torch.randn(10, 400, 3)
+monitor = lyapunov.Monitor(model, probe, every=2, k=1, stop_on=["chaos"], directory=f"{place}/run")
 steps = 0
 for step in range(10):
     model(torch.randn(4, 20, 3)).sum().backward()

@@ -15,9 +15,9 @@ from lyapunov._progress import progress_bar
 from lyapunov._shapes import State
 from lyapunov.analysis.prepared import Prepared, prepared
 from lyapunov.analysis.readout import Readout, Seen
-from lyapunov.analysis.slopes import Mean, Slope, mean, reach_of, slope, starting_times
+from lyapunov.analysis.slopes import Mean, Slope, mean, slope, starting_times
 from lyapunov.errors import Diverged, InvalidInput
-from lyapunov.estimate import aligned, half_widths, number
+from lyapunov.estimate import aligned, half_widths, memory_time, number
 from lyapunov.intake import Request
 from lyapunov.systems import joined
 from lyapunov.tangent import Transport, triangularise
@@ -70,7 +70,7 @@ class GradientExponents:
     @property
     def reach(self) -> float:
         """Steps over which the leading gradient falls by a factor e, at the longest horizon; infinite where it does not."""
-        return reach_of(float(self.exponents[-1, 0]))
+        return memory_time(float(self.exponents[-1, 0]))
 
     def slope(self, first: int | None = None, last: int | None = None) -> Slope:
         """Least squares of the mean ln of the largest singular value over the horizons from `first` to `last`."""
@@ -90,7 +90,7 @@ class GradientExponents:
         for at, horizon in enumerate(self.horizons):
             leading, error = (float(one[at, 0]) for one in (self.exponents, self.standard_errors))
             moments = (f"{float(one[at]):.3g}" for one in (self.mean_square, self.variance, self.condition))
-            rows.append((str(horizon), number(leading), number(error), number(reach_of(leading), 1), *moments))
+            rows.append((str(horizon), number(leading), number(error), number(memory_time(leading), 1), *moments))
         return "\n".join([title, "", *aligned(rows)])
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lyapunov.errors import InvalidInput
-from lyapunov.estimate import errors, half_widths
+from lyapunov.estimate import errors, half_widths, memory_time
 
 
 class Mean(NamedTuple):
@@ -29,15 +29,10 @@ class Slope(NamedTuple):
     @property
     def reach(self) -> float:
         """Steps over which it falls by a factor e; infinite where it does not fall."""
-        return reach_of(self.value)
+        return memory_time(self.value)
 
     def __str__(self) -> str:
         return f"{self.value:.4f} ± {self.standard_error:.4f} nats per step over lags {self.first} to {self.last}"
-
-
-def reach_of(rate: float) -> float:
-    """Steps over which what grows by `rate` nats per step falls by a factor e; infinite where it does not fall."""
-    return -1 / rate if rate < 0 else float("inf")
 
 
 def starting_times(first: int, last: int, count: int) -> list[int]:

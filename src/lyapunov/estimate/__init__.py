@@ -4,6 +4,7 @@ from lyapunov.estimate._table import aligned, number
 from lyapunov.estimate.difference import Difference
 from lyapunov.estimate.errors import DIFFERENT, Errors, errors, half_widths
 from lyapunov.estimate.estimator import Ending, estimated, spectrum
+from lyapunov.estimate.quantities import Timescale, memory_time
 from lyapunov.estimate.result import Spectrum
 from lyapunov.estimate.settings import Settings, Wishes
 from lyapunov.estimate.verdict import Finding, Verdict
@@ -16,12 +17,14 @@ __all__ = [
     "Finding",
     "Settings",
     "Spectrum",
+    "Timescale",
     "Verdict",
     "Wishes",
     "aligned",
     "errors",
     "estimated",
     "half_widths",
+    "memory_time",
     "number",
     "spectrum",
 ]

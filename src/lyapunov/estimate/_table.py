@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 HEAD, TAIL = 8, 3
 """Rows shown of a long spectrum, from its start and its end."""
-COLUMNS = ("i", "exponent", "± error", "memory", "layer", "")
+COLUMNS = ("i", "exponent", "± error", "memory (95 %)", "layer", "")
 
 
 def text_table(spectrum: "Spectrum") -> str:
@@ -75,7 +75,7 @@ def _counted(spectrum: "Spectrum") -> str:
 
 
 def _rows(spectrum: "Spectrum") -> list[tuple[str, ...]]:
-    memory = spectrum.memory_times.tolist()
+    memory = spectrum.timescales
     rows: list[tuple[str, ...]] = []
     for i in shown_rows(len(spectrum.exponents)):
         if i is None:
@@ -85,7 +85,7 @@ def _rows(spectrum: "Spectrum") -> list[tuple[str, ...]]:
         if int(spectrum.lost_at[i]) >= 0:
             flag = f"lost by step {int(spectrum.lost_at[i])}"
         estimate, error = number(float(spectrum.exponents[i])), number(float(spectrum.standard_errors[i]))
-        rows.append((str(i + 1), estimate, error, number(memory[i], 1), str(int(spectrum.layer[i])), flag))
+        rows.append((str(i + 1), estimate, error, memory[i].cell, str(int(spectrum.layer[i])), flag))
     return rows
 
 

@@ -7,16 +7,19 @@ import torch
 
 from lyapunov.estimate._table import aligned, number
 from lyapunov.estimate.errors import errors
+from lyapunov.estimate.quantities import Timescale
 
 if TYPE_CHECKING:
     from lyapunov.estimate.result import Spectrum
 
-COLUMNS = ("layer", "exponents", "largest", "± error", "memory", "their mean", "± error", "lost")
+COLUMNS = ("layer", "exponents", "largest", "± error", "memory (95 %)", "their mean", "± error", "lost")
 
 
 class LayerSummary(NamedTuple):
     """Of the exponents computed, those of one layer. Nats per step and memory in steps; with `dt`, in units of time.
 
+    memory: of the largest, NaN where it is not determined, infinite where it grows; timescale: that, or its Lyapunov time, with
+    the 95 % interval.
     count: how many there are; lost: how many of them are -inf; mean: over those that are finite and reliable, None where
     there is none.
     """
@@ -29,6 +32,7 @@ class LayerSummary(NamedTuple):
     mean: float | None
     mean_standard_error: float | None
     lost: int
+    timescale: Timescale
 
 
 class ByLayer(tuple[LayerSummary, ...]):
@@ -60,6 +64,7 @@ def _summary(spectrum: "Spectrum", layer: int) -> LayerSummary:
         grown = spectrum.history[..., usable].sum(-1, keepdim=True)
         mean = float(spectrum.exponents[usable].mean())
         error = float(errors(grown, spectrum.history_steps).standard_errors[0]) / scale
+    timescale = spectrum.timescales[first]
     return LayerSummary(
         layer=layer,
         count=int(mine.sum()),
@@ -69,11 +74,12 @@ def _summary(spectrum: "Spectrum", layer: int) -> LayerSummary:
         mean=mean,
         mean_standard_error=error,
         lost=int(torch.isneginf(spectrum.exponents[mine]).sum()),
+        timescale=timescale,
     )
 
 
 def _cells(summary: LayerSummary) -> tuple[str, ...]:
-    largest, memory = number(summary.largest), number(summary.memory, 1)
+    largest, memory = number(summary.largest), summary.timescale.cell
     mean, error = number(summary.mean), number(summary.mean_standard_error)
     counts = str(summary.layer), str(summary.count)
     return (*counts, largest, number(summary.standard_error), memory, mean, error, str(summary.lost or "-"))

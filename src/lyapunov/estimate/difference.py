@@ -10,6 +10,7 @@ from lyapunov._shapes import Exponents
 from lyapunov.errors import InvalidInput
 from lyapunov.estimate._table import aligned, number, shown_rows
 from lyapunov.estimate.errors import blocked, checked_level, errors, half_widths
+from lyapunov.estimate.verdict import Finding, Verdict
 
 if TYPE_CHECKING:
     from lyapunov.estimate.result import Spectrum
@@ -24,6 +25,7 @@ class Difference:
 
     exponents (k,): differences, NaN where both are -inf. standard_errors and degrees (k,): of the paired differences, from
     sequences and blocks. reliable (k,): both are. mean, mean_standard_error: of the means over all exponents, or None.
+    verdict: what speaks against `a` ("first: ...") and against `b` ("second: ..."); converged where both are.
     """
 
     exponents: Exponents
@@ -32,6 +34,7 @@ class Difference:
     reliable: Tensor
     mean: float | None
     mean_standard_error: float | None
+    verdict: Verdict
 
     @classmethod
     def of(cls, one: "Spectrum", other: "Spectrum") -> "Difference":
@@ -49,6 +52,7 @@ class Difference:
             reliable=one.reliable & other.reliable,
             mean=mean,
             mean_standard_error=mean_error,
+            verdict=_verdict(one.verdict, other.verdict),
         )
 
     def interval(self, level: float = 0.95) -> Tensor:
@@ -59,13 +63,22 @@ class Difference:
     def __repr__(self) -> str:
         rows = [("i", "difference", "± error", ""), *(self._row(at) for at in shown_rows(len(self.exponents)))]
         mean = f"mean {number(self.mean)} ± {number(self.mean_standard_error)}"
-        return "\n".join(["Paired difference of two Lyapunov spectra", "", *aligned(rows), "", mean])
+        lines = [mean, f"verdict: {self.verdict}"]
+        return "\n".join(["Paired difference of two Lyapunov spectra", "", *aligned(rows), "", *lines])
 
     def _row(self, at: int | None) -> tuple[str, ...]:
         if at is None:
             return ("...", "...", "", "")
         flag = "" if bool(self.reliable[at]) else "below the precision floor"
         return str(at + 1), number(float(self.exponents[at])), number(float(self.standard_errors[at])), flag
+
+
+def _verdict(first: Verdict, second: Verdict) -> Verdict:
+    """The findings of both, each with whose it is: an error of one side is an error of the difference."""
+    sides = {"both": [one for one in first.findings if one in second.findings]}
+    for name, verdict in (("first", first), ("second", second)):
+        sides[name] = [one for one in verdict.findings if one not in sides["both"]]
+    return Verdict(tuple(Finding(one.kind, f"{name}: {one.message}") for name, found in sides.items() for one in found))
 
 
 def _require_paired(one: "Spectrum", other: "Spectrum") -> None:

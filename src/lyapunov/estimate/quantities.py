@@ -4,6 +4,8 @@
 """
 
 import math
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -37,9 +39,72 @@ def entropy_rate(exponents: Exponents, *, total: int) -> float | None:
     return float(exponents.clamp(min=0).sum())
 
 
-def memory_times(exponents: Exponents) -> Exponents:
-    """-1 / lambda: the steps in which a small change along each direction shrinks by e; infinite where it does not shrink."""
-    return torch.where(exponents < 0, -1 / exponents, math.inf)
+def memory_times(exponents: Tensor) -> Tensor:
+    """-1 / lambda: the steps in which a small change along each direction shrinks by e; infinite where it does not shrink.
+
+    The one place where exponents become times. NaN stays NaN; a Lyapunov time is the memory time of -lambda.
+    """
+    return torch.where(exponents < 0, -1 / exponents, math.inf).masked_fill(exponents.isnan(), math.nan)
+
+
+def memory_time(exponent: float) -> float:
+    """`memory_times` of one number."""
+    return float(memory_times(torch.tensor(exponent, dtype=torch.float64)))
+
+
+class Timescale(NamedTuple):
+    """How long a small change along a direction takes to shrink, or to grow, by a factor e, with the interval of that.
+
+    kind: "memory" where it shrinks (the memory time, -1 / lambda), "Lyapunov" where it grows (the Lyapunov time, 1 / lambda),
+        "not determined" where the interval of the exponent holds zero, or where there is none: then the numbers are NaN.
+    value, low, high: in steps (with `dt`, in units of time); low and high from the ends of the exponent's interval.
+    """
+
+    kind: Literal["memory", "Lyapunov", "not determined"]
+    value: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, exponent: float, interval: Sequence[float]) -> "Timescale":
+        """Of an exponent and its interval, from low to high."""
+        low, high = interval
+        if exponent == -math.inf:
+            return cls("memory", 0.0, 0.0, 0.0)
+        if not (high < 0 or low > 0):
+            return cls("not determined", math.nan, math.nan, math.nan)
+        sign = 1 if high < 0 else -1
+        ends = sorted(memory_time(sign * end) for end in (low, high))
+        return cls("memory" if sign == 1 else "Lyapunov", memory_time(sign * exponent), *ends)
+
+    @property
+    def numbers(self) -> str:
+        """The value, and what it lies between: "47.6 (43.4 to 52.6)"."""
+        return f"{_short(self.value)} ({_short(self.low)} to {_short(self.high)})"
+
+    @property
+    def cell(self) -> str:
+        """For a column of memory times: a Lyapunov time says that it is one."""
+        words = {"memory": self.numbers, "Lyapunov": f"Lyapunov {self.numbers}"}
+        return words.get(self.kind, self.kind)
+
+    def __str__(self) -> str:
+        if self.kind == "not determined":
+            return "memory not determined"
+        name = "memory" if self.kind == "memory" else "Lyapunov time"
+        return f"{name} {_short(self.value)} (95 %: {_short(self.low)} to {_short(self.high)})"
+
+
+def times(timescales: Sequence[Timescale], kind: Literal["memory", "Lyapunov"]) -> Tensor:
+    """(k, 3): value, low and high of one kind; infinite for a direction of the other kind, NaN for one not determined."""
+    undetermined, other = (math.nan,) * 3, (math.inf,) * 3
+    rows = [one[1:] if one.kind == kind else undetermined if one.kind == "not determined" else other for one in timescales]
+    return torch.tensor(rows, dtype=torch.float64).reshape(-1, 3)
+
+
+def _short(value: float) -> str:
+    """Three digits, and no powers of ten where people count."""
+    return f"{value:.0f}" if 100 <= value < 1e6 else f"{value:.3g}"
 
 
 def variance(exponents: Tensor) -> float:

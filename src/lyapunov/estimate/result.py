@@ -23,6 +23,7 @@ from lyapunov.estimate._table import html_table, text_table
 from lyapunov.estimate.attribution import ByLayer
 from lyapunov.estimate.difference import Difference
 from lyapunov.estimate.errors import checked_level, errors, half_widths, jackknife
+from lyapunov.estimate.quantities import Timescale
 from lyapunov.estimate.settings import Settings
 from lyapunov.estimate.statistics import Estimates
 from lyapunov.estimate.verdict import Finding, Verdict
@@ -131,8 +132,32 @@ class Spectrum(Estimates):
 
     @property
     def memory_times(self) -> Exponents:
-        """(k,): -1 / exponent, in steps (with `dt`, in units of time); infinite for those not negative."""
-        return quantities.memory_times(self.exponents)
+        """(k,): -1 / exponent, in steps (with `dt`, in units of time); infinite for a direction that grows.
+
+        NaN, which is "not determined", where the 95 % interval of the exponent holds zero.
+        """
+        return quantities.times(self.timescales, "memory")[:, 0]
+
+    @property
+    def memory_intervals(self) -> Tensor:
+        """(k, 2): of `memory_times`, from the ends of the exponents' 95 % intervals."""
+        return quantities.times(self.timescales, "memory")[:, 1:]
+
+    @property
+    def lyapunov_times(self) -> Exponents:
+        """(k,): 1 / exponent, the steps in which a direction grows e-fold; infinite for one that shrinks, NaN as above."""
+        return quantities.times(self.timescales, "Lyapunov")[:, 0]
+
+    @property
+    def lyapunov_intervals(self) -> Tensor:
+        """(k, 2): of `lyapunov_times`, from the ends of the exponents' 95 % intervals."""
+        return quantities.times(self.timescales, "Lyapunov")[:, 1:]
+
+    @property
+    def timescales(self) -> tuple[Timescale, ...]:
+        """Of each direction its memory time, or its Lyapunov time where it grows, with the 95 % interval; they print."""
+        pairs = zip(self.exponents.tolist(), self.interval(0.95).tolist(), strict=True)
+        return tuple(Timescale.of(exponent, interval) for exponent, interval in pairs)
 
     @property
     def bits(self) -> Exponents:
@@ -230,6 +255,9 @@ class Spectrum(Estimates):
                 "reliable": self.reliable.tolist(),
                 "layer": self.layer.tolist(),
                 "memory_times": self.memory_times.tolist(),
+                "memory_intervals_95": self.memory_intervals.tolist(),
+                "lyapunov_times": self.lyapunov_times.tolist(),
+                "lyapunov_intervals_95": self.lyapunov_intervals.tolist(),
                 "correlation_times": self.correlation_times.tolist(),
                 "lost_at": self.lost_at.tolist(),
                 "rank": self.rank,
@@ -239,12 +267,17 @@ class Spectrum(Estimates):
                 "mean_count": self.mean_count,
                 "volume_residual": self.volume_residual,
                 "verdict": str(self.verdict),
+                "converged": self.verdict.converged,
+                "findings": [finding._asdict() for finding in self.verdict.findings],
                 "settings": dataclasses.asdict(self.settings),
             }
         )
 
     def to_pandas(self) -> Any:
-        """A pandas DataFrame with a row per exponent, numbered from 1 (`i`); needs pandas."""
+        """A pandas DataFrame with a row per exponent, numbered from 1 (`i`); needs pandas.
+
+        `converged` is that of the whole result, the same in every row; the verdict in words is in `.attrs["verdict"]`.
+        """
         interval = self.interval(0.95)
         columns = {
             "exponent": self.exponents,
@@ -252,13 +285,21 @@ class Spectrum(Estimates):
             "low_95": interval[:, 0],
             "high_95": interval[:, 1],
             "memory_time": self.memory_times,
+            "memory_low_95": self.memory_intervals[:, 0],
+            "memory_high_95": self.memory_intervals[:, 1],
+            "lyapunov_time": self.lyapunov_times,
+            "lyapunov_low_95": self.lyapunov_intervals[:, 0],
+            "lyapunov_high_95": self.lyapunov_intervals[:, 1],
             "correlation_time": self.correlation_times,
             "layer": self.layer,
             "reliable": self.reliable,
         }
         pandas = needed("pandas", "pandas")
         index = pandas.RangeIndex(1, len(self.exponents) + 1, name="i")
-        return pandas.DataFrame({name: values.numpy() for name, values in columns.items()}, index=index)
+        table = pandas.DataFrame({name: values.numpy() for name, values in columns.items()}, index=index)
+        table["converged"] = self.verdict.converged
+        table.attrs["verdict"] = str(self.verdict)
+        return table
 
     def save(self, path: str | Path) -> None:
         """One safetensors file with a JSON header; written whole or not at all."""

@@ -1,6 +1,6 @@
 """Run trackers as sinks: each function returns what `lyapunov.Monitor(sinks=[...])` calls with a step and numbers by name."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from lyapunov.errors import InvalidInput
@@ -10,32 +10,49 @@ from lyapunov.training import Sink
 def tensorboard(writer: Any) -> Sink:
     """For a `SummaryWriter` of torch.utils.tensorboard or of tensorboardX."""
 
-    def sink(step: int, numbers: Mapping[str, float]) -> None:
+    def sink(step: int, numbers: Mapping[str, float], texts: Mapping[str, str] | None = None) -> None:
         for name, value in numbers.items():
             writer.add_scalar(name, value, step)
+        for name, text in (texts or {}).items():
+            writer.add_text(name, text, step)
         writer.flush()
 
-    return sink
+    return _taking_texts(sink)
 
 
 def wandb(run: Any) -> Sink:
     """For the run that `wandb.init` returned. The numbers have a step axis of their own, `lyapunov/step`: W&B's counts logs."""
     run.define_metric("lyapunov/step")
     run.define_metric("lyapunov/*", step_metric="lyapunov/step")
-    return lambda step, numbers: run.log({**numbers, "lyapunov/step": step})
+    return _taking_texts(lambda step, numbers, texts=None: run.log({**numbers, **(texts or {}), "lyapunov/step": step}))
 
 
 def mlflow(run_id: str | None = None) -> Sink:
-    """For an MLflow run by its id; None: the one that is active now. The store is wherever MLflow's tracking URI points."""
+    """For an MLflow run by its id; None: the one that is active now. The store is wherever MLflow's tracking URI points.
+
+    The latest verdict is a tag of the run.
+    """
     import mlflow as package  # pyrefly: ignore
 
     active = package.active_run() if run_id is None else None
     if run_id is None and active is None:
         raise InvalidInput("Expected an active MLflow run, or the id of one, got neither. Call mlflow.start_run() first.")
     chosen = run_id if active is None else active.info.run_id
-    return lambda step, numbers: package.log_metrics(dict(numbers), step=step, run_id=chosen)
+
+    def sink(step: int, numbers: Mapping[str, float], texts: Mapping[str, str] | None = None) -> None:
+        package.log_metrics(dict(numbers), step=step, run_id=chosen)
+        for name, text in (texts or {}).items():
+            package.MlflowClient().set_tag(chosen, name, text)
+
+    return _taking_texts(sink)
 
 
 def trackio(run: Any) -> Sink:
     """For the run that `trackio.init` returned."""
-    return lambda step, numbers: run.log(dict(numbers), step=step)
+    return _taking_texts(lambda step, numbers, texts=None: run.log({**numbers, **(texts or {})}, step=step))
+
+
+def _taking_texts(sink: Callable[..., Any]) -> Sink:
+    """Marked as one that is told words as well: the verdict stands beside the numbers."""
+    sink.takes_texts = True  # pyrefly: ignore
+    return sink

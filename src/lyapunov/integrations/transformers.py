@@ -12,6 +12,7 @@ from lyapunov.training import Monitor
 def transformers_callback(monitor: Monitor) -> Any:
     """A `TrainerCallback` that hands losses on, adds the latest numbers to the logs, stops, and is kept beside checkpoints.
 
+    The verdict in words is in `trainer.state.log_history` only: trackers of the Trainer's own take numbers.
     Trackers of the Trainer's own (`report_to`) are told before callbacks of the user; put this one first, where they shall see
     the numbers too: `trainer.callback_handler.callbacks.insert(0, callback)`.
     """
@@ -32,7 +33,7 @@ def transformers_callback(monitor: Monitor) -> Any:
             monitor.note(**{name: logs[name] for name in ("loss", "eval_loss") if name in logs})
             numbers = monitor.readings[-1].numbers() if monitor.readings else {}
             logs.update(numbers)
-            state.log_history[-1].update(numbers)
+            state.log_history[-1].update(numbers | (monitor.readings[-1].texts() if numbers else {}))
 
         def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002
             if state.is_world_process_zero:

@@ -11,6 +11,8 @@ from lyapunov.training import Run
 COLOURS = ("#2f7ed8", "#e07b00", "#149c74", "#c2418f", "#7a5cd6", "#a08000", "#0095a3", "#d64545")
 """One per run, the same in every figure; apart for most eyes, on light and on dark."""
 _DASHES = ("solid", "dash", "dot", "dashdot")
+_HOLLOW, _WRONG = "circle-open", " (not converged)"
+"""The marker of a reading that is not converged, and what is said of it."""
 _BAND = 0.18
 _DIGITS = 6
 
@@ -39,24 +41,31 @@ def course(runs: Sequence[Run]) -> Figure:
     return {"data": data, "layout": layout}
 
 
-def spectrum_map(by_step: Mapping[int, Sequence[float]], unit: str) -> Figure:
-    """Exponents (colour) by training step and index."""
+def spectrum_map(by_step: Mapping[int, Sequence[float]], unit: str, converged: Mapping[int, bool | None]) -> Figure:
+    """Exponents (colour) by training step and index; a hollow circle above the steps that are not converged."""
     steps = sorted(by_step)
     values = [[rounded(by_step[step][at]) for step in steps] for at in range(max(len(by_step[step]) for step in steps))]
     bar = {"title": {"text": unit, "side": "right"}, "thickness": 12, "outlinewidth": 0}
     trace = {"type": "heatmap", "x": steps, "y": list(range(1, len(values) + 1)), "z": values, "colorscale": "Viridis"}
     trace |= {"colorbar": bar, "hovertemplate": "step %{x}, exponent %{y}: %{z}<extra></extra>"}
     layout = {"height": 380, "xaxis": {"title": {"text": "training step"}}}
-    return {"data": [trace], "layout": layout | {"yaxis": {"title": {"text": "index"}, "autorange": "reversed"}}}
+    wrong = [step for step in steps if converged.get(step) is False]
+    marks = {"type": "scatter", "mode": "markers", "x": wrong, "y": [0.5] * len(wrong), "cliponaxis": False}
+    marks |= {"marker": {"symbol": _HOLLOW, "size": 7, "color": "#888888"}, "showlegend": False}
+    marks["hovertemplate"] = "step %{x}: not converged<extra></extra>"
+    layout |= {"yaxis": {"title": {"text": "index"}, "autorange": "reversed"}}
+    return {"data": [trace, marks] if wrong else [trace], "layout": layout}
 
 
-def distances(found: Sequence[tuple[str, Distances]], unit: str) -> Figure:
-    """Both measures of how far the spectrum is from the last one, one below the other."""
+def distances(found: Sequence[tuple[str, Distances, Mapping[int, bool | None]]], unit: str) -> Figure:
+    """Both measures of how far the spectrum is from the last one, one below the other; with what is converged, by step."""
     data = []
-    for at, (name, each) in enumerate(found):
+    for at, (name, each, converged) in enumerate(found):
+        sure = [converged.get(step) for step in each.steps]
         colour = COLOURS[at % len(COLOURS)]
         for axis, values in (("", each.reduced), ("2", each.mean_difference)):
-            data.append(_line(each.steps, values, name, colour, axis=axis) | {"showlegend": axis == "" and len(found) > 1})
+            line = _line(each.steps, values, name, colour, axis=axis, converged=sure)
+            data.append(line | {"showlegend": axis == "" and len(found) > 1})
     reduced = {"title": {"text": "squared, relative<br>to the first"}, "domain": [0.55, 1.0], "rangemode": "tozero"}
     mean = {"title": {"text": f"mean difference<br>({unit})"}, "domain": [0.0, 0.45], "zeroline": True}
     below = {"anchor": "y2", "matches": "x", "title": {"text": "training step"}}
@@ -83,16 +92,22 @@ def layers(found: Mapping[int, Band], unit: str) -> Figure:
 def association(found: Association, label: str) -> Figure:
     """A number of each run against its least loss."""
     text = [f"{name}<br>{label} {value:.4g}, loss {loss:.4g}" for name, value, loss in _points(found)]
+    text = [one + _WRONG * (sure is False) for one, sure in zip(text, found.converged, strict=True)]
     trace = {"type": "scatter", "mode": "markers", "x": numbers(found.values), "y": numbers(found.losses), "text": text}
-    trace |= {"marker": {"size": 9, "color": COLOURS[0]}, "hovertemplate": "%{text}<extra></extra>"}
+    marker = {"size": 9, "color": COLOURS[0], "symbol": _symbols(found.converged)}
+    trace |= {"marker": marker, "hovertemplate": "%{text}<extra></extra>"}
     axes = {"xaxis": {"title": {"text": label}}, "yaxis": {"title": {"text": f"least {found.loss} loss"}}}
     return {"data": [trace], "layout": {"height": 380, **axes}}
 
 
-def frames(by_step: Mapping[int, Sequence[float]], errors: Mapping[int, Sequence[float]]) -> list[dict[str, Any]]:
-    """What the slider goes through: exponents and their standard errors at each step."""
+def frames(
+    by_step: Mapping[int, Sequence[float]], errors: Mapping[int, Sequence[float]], converged: Mapping[int, bool | None]
+) -> list[dict[str, Any]]:
+    """What the slider goes through: exponents and their standard errors at each step, and whether they have converged."""
     return [
-        {"step": step, "exponents": numbers(by_step[step]), "errors": numbers(errors.get(step, ()))} for step in sorted(by_step)
+        {"step": step, "exponents": numbers(by_step[step]), "errors": numbers(errors.get(step, ()))}
+        | {"converged": converged.get(step)}
+        for step in sorted(by_step)
     ]
 
 
@@ -110,11 +125,32 @@ def _points(found: Association) -> Iterable[tuple[str, float, float]]:
     return zip(found.names, found.values, found.losses, strict=True)
 
 
-def _line(steps: Sequence[int], values: Sequence[float], name: str, colour: str, *, axis: str) -> dict[str, Any]:
-    mode = "lines+markers" if len(steps) <= 60 else "lines"
+def _line(
+    steps: Sequence[int],
+    values: Sequence[float],
+    name: str,
+    colour: str,
+    *,
+    axis: str,
+    converged: Sequence[bool | None] = (),
+) -> dict[str, Any]:
+    """What is not converged has a hollow marker, also where there are too many points for markers of the others."""
+    few, wrong = len(steps) <= 60, False in converged
+    mode = "lines+markers" if few or wrong else "lines"
     trace: dict[str, Any] = {"type": "scatter", "mode": mode, "x": list(steps), "y": numbers(values), "name": name}
-    trace |= {"line": {"color": colour, "width": 2}, "marker": {"size": 5}, "xaxis": f"x{axis}", "yaxis": f"y{axis}"}
-    return trace | {"legendgroup": name, "hovertemplate": f"{_escaped(name)}, step %{{x}}: %{{y}}<extra></extra>"}
+    marker: dict[str, Any] = {"size": 5}
+    hover = f"{_escaped(name)}, step %{{x}}: %{{y}}"
+    if wrong:
+        sizes = [7 if sure is False else 5 if few else 0 for sure in converged]
+        marker = {"size": sizes, "symbol": _symbols(converged)}
+        trace["text"] = [_WRONG * (sure is False) for sure in converged]
+        hover += "%{text}"
+    trace |= {"line": {"color": colour, "width": 2}, "marker": marker, "xaxis": f"x{axis}", "yaxis": f"y{axis}"}
+    return trace | {"legendgroup": name, "hovertemplate": f"{hover}<extra></extra>"}
+
+
+def _symbols(converged: Sequence[bool | None]) -> list[str]:
+    return [_HOLLOW if sure is False else "circle" for sure in converged]
 
 
 def _band(band: Band, name: str, colour: str, *, axis: str, legend: bool) -> list[dict[str, Any]]:
@@ -123,7 +159,7 @@ def _band(band: Band, name: str, colour: str, *, axis: str, legend: bool) -> lis
     edge |= {"line": {"width": 0, "color": colour}, "hoverinfo": "skip", "showlegend": False, "legendgroup": name}
     red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
     fill = {"fill": "tonexty", "fillcolor": f"rgba({red},{green},{blue},{_BAND})"}
-    line = _line(band.steps, band.values, name, colour, axis=axis) | {"showlegend": legend}
+    line = _line(band.steps, band.values, name, colour, axis=axis, converged=band.converged) | {"showlegend": legend}
     return [edge | {"y": numbers(band.low)}, edge | {"y": numbers(band.high)} | fill, line]
 
 

@@ -13,10 +13,11 @@ from lyapunov._optional import needed
 from lyapunov.errors import InvalidInput
 from lyapunov.estimate import Spectrum
 from lyapunov.report import figures, series, words
-from lyapunov.training import Run
+from lyapunov.training import Reading, Run
 
 _FEWEST = 2
 """Whole spectra from which on they are a figure of their own."""
+_TIMES = ("memory", "memory_low_95", "memory_high_95", "lyapunov_time", "lyapunov_low_95", "lyapunov_high_95")
 
 
 def write_report(runs: Sequence[Run], path: Path) -> None:
@@ -81,7 +82,7 @@ _SECTIONS = (
         "course",
         "Stability, volume and loss",
         "Above 0 small changes grow (chaos); below, they fade within -1 / exponent steps. Bands: 95\u00a0%; of the mean, two "
-        "standard errors.",
+        "standard errors. Hollow markers: readings that are not converged, which bands do not cover.",
     ),
     _Section(
         "distances",
@@ -128,15 +129,15 @@ class _Shown:
         """For the slider: frames and a heat map of each kind; epochs by step."""
         leading = {reading.step: reading.standard_errors for reading in series.sound(self.run)}
         whole = {step: found.standard_errors.tolist() for step, found in self.spectra.items()}
-        errors = {"leading": leading, "whole": whole}
+        errors, sure = {"leading": leading, "whole": whole}, series.converged(self.run)
         return {
             "name": self.name,
             "unit": self.run.unit,
             "epochs": {reading.step: reading.epoch for reading in self.run.readings if reading.epoch is not None},
             "kinds": {
                 kind: {
-                    "frames": figures.frames(by_step, errors[kind]),
-                    "map": figures.spectrum_map(by_step, self.run.unit),
+                    "frames": figures.frames(by_step, errors[kind], sure),
+                    "map": figures.spectrum_map(by_step, self.run.unit, sure),
                 }
                 for kind, by_step in self.kinds.items()
                 if by_step
@@ -149,13 +150,13 @@ class _Shown:
         losses = list(series.losses(self.run))
         most = max((len(reading.exponents) for reading in self.run.readings), default=0)
         columns = ["step", "epoch", *(f"{name}_loss" for name in losses), "largest", "standard_error", "low_95", "high_95"]
-        columns += ["mean", "mean_error", "memory", "drift", "saturated", "seconds", "alarms", "verdict"]
+        columns += ["mean", "mean_error", *_TIMES, "drift", "saturated", "seconds", "alarms", "converged", "verdict"]
         columns += [f"exponent_{at}" for at in range(1, most + 1)] + [f"error_{at}" for at in range(1, most + 1)]
         rows = []
         for one in self.run.readings:
             told = [one.step, one.epoch, *(one.losses.get(name) for name in losses), one.max, one.max_error, *one.max_interval]
-            told += [one.mean, one.mean_error, one.memory, one.drift, one.saturated, one.seconds]
-            told += ["; ".join(alarm.kind for alarm in one.alarms), one.failure or one.verdict]
+            told += [one.mean, one.mean_error, *_times(one), one.drift, one.saturated, one.seconds]
+            told += ["; ".join(alarm.kind for alarm in one.alarms), one.converged, one.failure or one.verdict]
             told += [*_padded(one.exponents, most), *_padded(one.standard_errors, most)]
             rows.append([_cell(value) for value in told])
         return {"name": self.name, "file": self.run.slug, "columns": columns, "rows": rows}
@@ -167,10 +168,10 @@ class _Shown:
             {
                 "step": str(one.step),
                 "losses": ", ".join(f"{name} {value:.4g}" for name, value in one.losses.items()),
-                "largest": "failed" if one.failure else f"{one.max:.4f} ± {one.max_error:.4f}",
+                "largest": "failed" if one.failure else f"{_mark(one)}{one.max:.4f} ± {one.max_error:.4f}",
                 "mean": "-" if one.mean is None else f"{one.mean:.4f}",
-                "memory": "-" if one.failure else f"{one.memory:.3g}",
-                "alarms": ", ".join(alarm.kind for alarm in one.alarms),
+                "memory": "-" if one.failure else one.timescale.cell,
+                "alarms": ", ".join(alarm.kind + " (not certain)" * alarm.tentative for alarm in one.alarms),
                 "verdict": one.failure or one.verdict,
             }
             for one in self.run.readings
@@ -179,8 +180,8 @@ class _Shown:
 
 def _figures(runs: Sequence[Run], shown: Sequence[_Shown]) -> dict[str, figures.Figure]:
     drawn = {"course": figures.course(runs)}
-    found = [(run.name, series.distances(series.leading(run))) for run in runs]
-    away = [(name, each) for name, each in found if each is not None]
+    found = [(run.name, series.distances(series.leading(run)), series.converged(run)) for run in runs]
+    away = [(name, each, sure) for name, each, sure in found if each is not None]
     if away:
         drawn["distances"] = figures.distances(away, runs[0].unit)
     for at, one in enumerate(shown):
@@ -197,6 +198,17 @@ def _figures(runs: Sequence[Run], shown: Sequence[_Shown]) -> dict[str, figures.
 def _associations(runs: Sequence[Run]) -> dict[str, str]:
     found = {f"association-{name}": (label, series.association(runs, value)) for name, label, value in series.READOUTS}
     return {name: f"{label}: {each.in_words()}" for name, (label, each) in found.items() if each is not None}
+
+
+def _mark(reading: Reading) -> str:
+    """The hollow marker of the figures."""
+    return "\u25cb " if reading.converged is False else ""
+
+
+def _times(reading: Reading) -> list[float | None]:
+    """Memory time and Lyapunov time, each with its interval: one of them at the most."""
+    scale, empty = reading.timescale, [None] * 3
+    return [value for kind in ("memory", "Lyapunov") for value in (scale[1:] if scale.kind == kind else empty)]
 
 
 def _padded(values: Sequence[float], count: int) -> list[float | None]:

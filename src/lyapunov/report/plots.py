@@ -47,7 +47,7 @@ def spectra_by_epoch(results: Mapping[int, Spectrum], ax: "Axes") -> "Axes":
 
     shades = colormaps["viridis_r"](torch.linspace(0.1, 1.0, max(len(results), 1)).tolist())
     for (epoch, result), shade in zip(sorted(results.items()), shades, strict=True):
-        spectrum(result, ax, color=shade, label=f"epoch {epoch}")
+        spectrum(result, ax, color=shade, label=f"epoch {epoch}{_unsure(result.verdict.converged)}")
     ax.legend(frameon=False, fontsize="small")
     ax.set_title("Spectrum by epoch")
     return ax
@@ -82,7 +82,7 @@ def by_layer(result: Spectrum, ax: "Axes") -> "Axes":
         exponents, errors = result.exponents[mine], result.standard_errors[mine].nan_to_num(0.0)
         index = torch.arange(1, len(exponents) + 1)
         lost = f", {summary.lost} lost" if summary.lost else ""
-        label = f"layer {summary.layer}: largest {summary.largest:.3g}, memory {summary.memory:.3g}{lost}"
+        label = f"layer {summary.layer}: largest {summary.largest:.3g}, {summary.timescale}{lost}"
         ax.plot(index, exponents, color=shade, marker="o" if len(index) <= 20 else "", markersize=3, label=label)
         ax.fill_between(index, exponents - errors, exponents + errors, color=shade, alpha=0.25, linewidth=0)
     ax.axhline(0.0, color="black", linewidth=0.6)
@@ -165,6 +165,8 @@ def distances(runs: Sequence[Run], ax: "Axes", *, measure: Literal["reduced", "m
         if found is not None:
             values = found.reduced if measure == "reduced" else found.mean_difference
             ax.plot(found.steps, values, color=f"C{at}", marker="o", markersize=3, label=run.name)
+            sure = series.converged(run)
+            _hollow(ax, found.steps, values, [sure[step] for step in found.steps], color=f"C{at}")
     ax.set_xlabel("training step")
     if measure == "reduced":
         ax.set_ylabel("squared distance to the final spectrum,\nrelative to the first")
@@ -180,6 +182,7 @@ def distances(runs: Sequence[Run], ax: "Axes", *, measure: Literal["reduced", "m
 def association(found: Association, ax: "Axes", *, label: str) -> "Axes":
     """A number of each run against its least loss; the title has Spearman's correlation and its interval."""
     ax.scatter(found.values, found.losses, s=18)
+    _hollow(ax, found.values, found.losses, found.converged, color="C0", size=4.5)
     ax.set_xlabel(label)
     ax.set_ylabel(f"least {found.loss} loss")
     ax.set_title(found.in_words())
@@ -337,7 +340,7 @@ def save_spectrum_figure(result: Spectrum, path: Path) -> None:
     """The spectrum, its running estimates, and, where there are several layers, whose its exponents are."""
     several = len(result.by_layer()) > 1
     figure, (left, right, *more) = _subplots(3 if several else 2)
-    spectrum(result, left).set_title(f"Spectrum: {result.settings.system}")
+    spectrum(result, left).set_title(f"Spectrum: {result.settings.system}{_unsure(result.verdict.converged)}")
     running_estimates(result, right)
     if several:
         by_layer(result, more[0])
@@ -347,6 +350,7 @@ def save_spectrum_figure(result: Spectrum, path: Path) -> None:
 def _bands(named: Sequence[tuple[str, Band]], ax: "Axes", label: str, *, zero: bool = False) -> "Axes":
     for at, (name, band) in enumerate(named):
         ax.plot(band.steps, band.values, color=f"C{at}", marker="o", markersize=3, label=name)
+        _hollow(ax, band.steps, band.values, band.converged, color=f"C{at}")
         ax.fill_between(band.steps, band.low, band.high, color=f"C{at}", alpha=0.2, linewidth=0)
     if zero:
         ax.axhline(0.0, color="black", linewidth=0.6)
@@ -355,6 +359,20 @@ def _bands(named: Sequence[tuple[str, Band]], ax: "Axes", label: str, *, zero: b
     if len(named) > 1:
         ax.legend(frameon=False, fontsize="small")
     return ax
+
+
+def _hollow(
+    ax: "Axes", x: Sequence[float], y: Sequence[float], converged: Sequence[bool | None], *, color: str, size: float = 3.0
+) -> None:
+    """What is not converged gets a hollow marker over its own."""
+    points = [(one, two) for one, two, sure in zip(x, y, converged, strict=True) if sure is False]
+    if points:
+        style: dict[str, Any] = {"markersize": size + 1, "markerfacecolor": "white", "markeredgecolor": color}
+        ax.plot(*zip(*points, strict=True), linestyle="", marker="o", zorder=3, **style)
+
+
+def _unsure(converged: bool | None) -> str:
+    return ", not converged" if converged is False else ""
 
 
 def _subplots(count: int) -> tuple[Any, Any]:

@@ -17,12 +17,13 @@ ENOUGH_RUNS = 5
 
 @dataclass(frozen=True)
 class Band:
-    """Values by step, and the interval of 95 % around them, NaN where there is none."""
+    """Values by step, and the interval of 95 % around them, NaN where there is none; whether each is converged, where known."""
 
     steps: tuple[int, ...]
     values: tuple[float, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
+    converged: tuple[bool | None, ...]
 
 
 def sound(run: Run) -> list[Reading]:
@@ -38,6 +39,7 @@ def largest(run: Run) -> Band:
         tuple(reading.max for reading in found),
         tuple(reading.max_interval[0] for reading in found),
         tuple(reading.max_interval[1] for reading in found),
+        tuple(reading.converged for reading in found),
     )
 
 
@@ -51,6 +53,7 @@ def mean(run: Run) -> Band:
         tuple(values),
         tuple(value - error for value, error in zip(values, errors, strict=True)),
         tuple(value + error for value, error in zip(values, errors, strict=True)),
+        tuple(reading.converged for reading in found),
     )
 
 
@@ -96,6 +99,11 @@ def distances(by_step: Mapping[int, Sequence[float]]) -> Distances | None:
     return Distances(tuple(steps), means, tuple(square / squares[0] for square in squares), len(kept))
 
 
+def converged(run: Run) -> dict[int, bool | None]:
+    """Whether each reading is, by step; None where an older history does not say."""
+    return {reading.step: reading.converged for reading in sound(run)}
+
+
 def leading(run: Run) -> dict[int, Sequence[float]]:
     """The leading exponents of every reading, by step."""
     return {reading.step: reading.exponents for reading in sound(run)}
@@ -108,21 +116,23 @@ def whole(spectra: Mapping[int, Spectrum]) -> dict[int, Sequence[float]]:
 
 def layers(spectra: Mapping[int, Spectrum]) -> dict[int, Band]:
     """The largest exponent of each layer by step, of runs whose layers have frames of their own; else empty."""
-    found: dict[int, list[tuple[int, float, float]]] = {}
+    found: dict[int, list[tuple[int, float, float, bool]]] = {}
     for step, result in spectra.items():
         half = half_widths(result.standard_errors, result.degrees, 0.95)
         for layer in sorted(set(result.layer.tolist())):
             first = int((result.layer == layer).nonzero()[0])
-            found.setdefault(layer, []).append((step, float(result.exponents[first]), float(half[first])))
+            found.setdefault(layer, []).append(
+                (step, float(result.exponents[first]), float(half[first]), result.verdict.converged)
+            )
     if len(found) < 2:
         return {}
     return {layer: _band(points) for layer, points in sorted(found.items())}
 
 
-def _band(points: list[tuple[int, float, float]]) -> Band:
-    steps, values, half = zip(*points, strict=True)
+def _band(points: list[tuple[int, float, float, bool]]) -> Band:
+    steps, values, half, sure = zip(*points, strict=True)
     low = tuple(value - width for value, width in zip(values, half, strict=True))
-    return Band(steps, values, low, tuple(value + width for value, width in zip(values, half, strict=True)))
+    return Band(steps, values, low, tuple(value + width for value, width in zip(values, half, strict=True)), sure)
 
 
 @dataclass(frozen=True)
@@ -138,6 +148,7 @@ class Association:
     losses: tuple[float, ...]
     correlation: float | None
     interval: tuple[float, float] | None
+    converged: tuple[bool | None, ...]
 
     def in_words(self) -> str:
         """The correlation, or why there is none."""
@@ -163,12 +174,12 @@ def association(runs: Sequence[Run], value: Callable[[Reading], float | None]) -
     for run in runs if loss is not None else ():
         found = value(sound(run)[-1]) if sound(run) else None
         if found is not None and math.isfinite(found):
-            points.append((run.name, found, min(losses(run)[str(loss)][1])))
+            points.append((run.name, found, min(losses(run)[str(loss)][1]), sound(run)[-1].converged))
     if len(points) < 2:
         return None
-    names, values, least = zip(*points, strict=True)
+    names, values, least, sure = zip(*points, strict=True)
     found = rank_correlation(values, least) if len(points) >= ENOUGH_RUNS else (None, None)
-    return Association(str(loss), names, values, least, *found)
+    return Association(str(loss), names, values, least, *found, sure)
 
 
 def common_loss(runs: Sequence[Run]) -> str | None:

@@ -1,9 +1,11 @@
 """A table in the terminal that grows while a network trains."""
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import TracebackType
+from typing import Any
 
+from rich import box
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
@@ -11,17 +13,21 @@ from rich.text import Text
 
 from lyapunov.training import Reading
 
-_AROUND = 8
-"""Lines of the screen that are not rows: title, frame, caption, status."""
+_AROUND = 10
+"""Lines of the screen that are not rows: title, frame, heads, caption (two), verdict, status."""
 _BARS, _FEWEST = "▁▂▃▄▅▆▇█", 3
 """Heights, and the readings from which on they say anything."""
-_NUMBERS = ("largest exponent", "mean exponent", "memory (steps)", "s training", "s exponents (of them)")
+_NUMBERS = ("largest exponent", "mean exponent", "memory (95 %)", "s training", "s exponents (of them)")
+_LEAST = ("s exponents (of them)", "s training", "mean exponent", "epoch")
+"""Columns that are left out where the terminal is too narrow, the first one first; they are in the report."""
+_BETWEEN = 2
+"""Blanks between columns, of which the frame has one."""
 
 
 class ReadingTable:
     """Live on a terminal (as many rows as fit, all of them at the end); plain lines elsewhere.
 
-    `losses`: names of losses that have a column from the start; others get one when they come.
+    `losses`: names of losses that have a column from the start; others get one when they come. "?" marks what is not converged.
     """
 
     def __init__(
@@ -47,6 +53,8 @@ class ReadingTable:
             self._console.print(self._table(self._readings))
             for line in self._trends():
                 self._print(line)
+            for reading in self._readings[-1:]:
+                self._print_verdict(reading)
 
     def add(self, reading: Reading) -> None:
         """A new reading; one that was made again (a run went back) takes the place of those from its step on."""
@@ -61,6 +69,9 @@ class ReadingTable:
             before = self._readings[-2].alarms if len(self._readings) > 1 else ()
             for line in alarm_lines(reading, {alarm.kind for alarm in before}):
                 self._print(line)
+            known = self._readings[-2].kinds if len(self._readings) > 1 else None
+            if reading.kinds != known:
+                self._print_verdict(reading)
 
     def status(self, text: str) -> None:
         """The line under the table."""
@@ -72,11 +83,14 @@ class ReadingTable:
 
     def _render(self) -> Group:
         alarms = alarm_lines(self._readings[-1]) if self._readings else []
-        fitting = max(self._console.height - _AROUND - len(alarms) - len(self._trends()), 3)
+        taken = sum(math.ceil(len(line.strip()) / self._console.width) for line in alarms) + len(self._trends())
+        fitting = max(self._console.height - _AROUND - taken, 3)
+        verdict = _verdict(self._readings[-1]) if self._readings else ""
         return Group(
             self._table(self._readings[-fitting:]),
             *(Text(line) for line in self._trends()),
             *(Text(line.strip(), style="yellow") for line in alarms),
+            *(Text(line, style="yellow", no_wrap=True, overflow="ellipsis") for line in [verdict] if line),
             Text(self._status, style="dim"),
         )
 
@@ -90,12 +104,28 @@ class ReadingTable:
         return [f"{name.rjust(width)}  {bars(values)}" for name, values in named.items() if values]
 
     def _table(self, readings: Sequence[Reading]) -> Table:
-        table = Table(title=self._title, title_justify="left", caption=f"exponents in {self._unit}, ± one standard error")
-        for column in self._columns:
-            table.add_column(column, justify="right")
-        for reading in readings:
-            table.add_row(*self._cells(reading))
+        caption = f"{self._unit}, ± one standard error; memory with its 95 % interval"
+        if any(reading.converged is False for reading in readings):
+            caption += "; ?: not converged"
+        rows = [dict(zip(self._columns, self._cells(reading), strict=True)) for reading in readings]
+        shape: Any = {"box": box.SIMPLE_HEAD, "padding": (0, _BETWEEN - 1, 0, 0), "pad_edge": False}
+        table = Table(title=self._title, title_justify="left", caption=caption, caption_justify="left", **shape)
+        columns = self._fitting(rows)
+        for column in columns:
+            table.add_column(_head(column), justify="right", no_wrap=True)
+        for row in rows:
+            table.add_row(*(row[column] for column in columns))
         return table
+
+    def _fitting(self, rows: Sequence[Mapping[str, str]]) -> list[str]:
+        """The columns that there is room for."""
+        columns = list(self._columns)
+        widths = {name: max(map(len, [*_head(name).splitlines(), *(row[name] for row in rows)])) for name in columns}
+        for name in _LEAST:
+            if sum(widths[column] + _BETWEEN for column in columns) < self._console.width:
+                break
+            columns.remove(name)
+        return columns
 
     def _cells(self, reading: Reading) -> tuple[str, ...]:
         known = reading.failure is None
@@ -103,15 +133,29 @@ class ReadingTable:
             str(reading.step),
             "-" if reading.epoch is None else str(reading.epoch),
             *(f"{reading.losses[name]:.3f}" if name in reading.losses else "-" for name in self._losses),
-            f"{reading.max:.4f} ± {reading.max_error:.4f}" if known else "failed",
+            f"{'? ' * (reading.converged is False)}{reading.max:.4f} ± {reading.max_error:.4f}" if known else "failed",
             "-" if reading.mean is None else f"{reading.mean:.3f}",
-            f"{reading.memory:.1f}" if known else "-",
+            reading.timescale.cell.replace(" to ", "-") if known else "-",
             f"{reading.training_seconds:.1f}",
             f"{reading.seconds:.2f} ({reading.taken})",
         )
 
+    def _print_verdict(self, reading: Reading) -> None:
+        if _verdict(reading):
+            self._print(f"      {_verdict(reading)}")
+
     def _print(self, text: str) -> None:
         self._console.print(text, highlight=False, soft_wrap=True)
+
+
+def _head(column: str) -> str:
+    """In two lines: the second one has what is in brackets, or the last word."""
+    return column.replace(" (", "\n(", 1) if "(" in column else "\n".join(column.rsplit(" ", 1))
+
+
+def _verdict(reading: Reading) -> str:
+    """What speaks against a reading with numbers, in one line."""
+    return f"? not converged: {reading.verdict}" if reading.converged is False and reading.failure is None else ""
 
 
 def bars(values: Sequence[float], width: int = 60) -> str:

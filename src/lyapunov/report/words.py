@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lyapunov.report import series
-from lyapunov.training import Run
+from lyapunov.training import Reading, Run
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,12 @@ def summary(run: Run) -> list[str]:
     if not found:
         return [f"{len(run.readings)} readings, none of them with numbers."]
     first, last = found[0], found[-1]
-    sentences = [
-        f"At step {last.step} the largest exponent is {last.max:.4f} ± {last.max_error:.4f} {run.unit}: {fate(last.max)}."
-    ]
+    largest = f"the largest exponent is {last.max:.4f} ± {last.max_error:.4f} {run.unit} ({last.standing})"
+    sentences = [f"At step {last.step} {largest}: {fate(last)}."]
     if len(found) > 1:
-        sentences.append(f"At step {first.step} it was {first.max:.4f} ± {first.max_error:.4f}: {fate(first.max)}.")
+        sentences.append(
+            f"At step {first.step} it was {first.max:.4f} ± {first.max_error:.4f} ({first.standing}): {fate(first)}."
+        )
     for name, (steps, values) in series.losses(run).items():
         least = min(values)
         best = f" (least {least:.4g}, at step {steps[values.index(least)]})" if least < values[-1] else ""
@@ -40,14 +41,15 @@ def summary(run: Run) -> list[str]:
     return sentences
 
 
-def fate(exponent: float) -> str:
+def fate(reading: Reading) -> str:
     """What becomes of a small change."""
-    if math.isnan(exponent):
+    if math.isnan(reading.max):
         return "not a number"
-    if exponent == 0:
-        return "small changes neither grow nor fade"
-    word = "grows" if exponent > 0 else "fades"
-    return f"a small change of the state {word} e-fold in {1 / abs(exponent):.3g} steps"
+    scale = reading.timescale
+    if scale.kind == "not determined":
+        return "whether small changes grow or fade is not determined (the 95 % interval holds 0, or there is none)"
+    word = "grows" if scale.kind == "Lyapunov" else "fades"
+    return f"a small change of the state {word} e-fold in {scale.numbers} steps"
 
 
 def raised(run: Run) -> list[Raised]:
@@ -66,8 +68,8 @@ def verdicts(run: Run) -> list[str]:
     found = series.sound(run)
     if not found:
         return []
-    against = sum(reading.verdict not in ("", "converged") for reading in found)
-    return [f"Last reading: {found[-1].verdict or 'no verdict'}", f"{len(found) - against} of {len(found)} readings converged."]
+    count = sum(reading.converged is True for reading in found)
+    return [f"Last reading: {found[-1].verdict or 'no verdict'}", f"{count} of {len(found)} readings converged."]
 
 
 def settings(runs: Sequence[Run]) -> list[tuple[str, list[str]]]:

@@ -44,36 +44,57 @@ def alarms(now: Reading, first: Reading | None, recent: Sequence[Reading], limit
     return tuple(alarm for alarm in found if alarm is not None)
 
 
+def _claimed(now: Reading, alarm: Alarm) -> Alarm:
+    """About the largest exponent, and no more than the reading's verdict allows."""
+    against = set(now.kinds or ()) - {"finite-time"}
+    if now.spectrum is not None and bool(now.spectrum.reliable[0]):
+        against.discard("unreliable tail")
+    if now.converged is False and (against or not now.kinds):
+        kinds = f" ({', '.join(now.kinds)})" if now.kinds else ""
+        return _tentative(alarm, f"the reading is not converged{kinds}")
+    if "finite-time" in (now.kinds or ()):
+        return alarm._replace(message=f"over these steps from the initial state (finite-time), {alarm.message}")
+    return alarm
+
+
+def _tentative(alarm: Alarm, why: str) -> Alarm:
+    return alarm._replace(message=f"{why}, so this is not certain: {alarm.message}", tentative=True)
+
+
 def _chaos(now: Reading) -> Alarm | None:
-    if not now.max_interval[0] > 0:
+    # A direction that neither grows nor shrinks (of a limit cycle) reads up to one over the time that is counted.
+    if not now.max_interval[0] > 0 or not now.max * (now.counted or math.inf) > 1:
         return None
-    return Alarm(
+    alarm = Alarm(
         "chaos",
         f"the largest exponent is {now.max:.4f} (95 %: from {now.max_interval[0]:.4f} on), above 0: small changes of the state "
-        f"grow e-fold in {1 / now.max:.3g} steps, and so do gradients.",
+        f"grow e-fold in {now.timescale.numbers} steps, and so do gradients.",
     )
+    return _claimed(now, alarm)
 
 
 def _short_memory(now: Reading, limits: Limits) -> Alarm | None:
-    high = now.max_interval[1]
-    if limits.lag is None or not high < 0 or -1 / high >= limits.lag:
+    lasts = now.timescale
+    if limits.lag is None or lasts.kind != "memory" or lasts.high >= limits.lag:
         return None
-    return Alarm(
+    alarm = Alarm(
         "short memory",
-        f"a small change of the state lasts {now.memory:.3g} steps (95 %: at most {-1 / high:.3g}), the task needs "
+        f"a small change of the state lasts {lasts.value:.3g} steps (95 %: at most {lasts.high:.3g}), the task needs "
         f"{limits.lag:g}.",
     )
+    return _claimed(now, alarm)
 
 
 def _contracting(now: Reading, limits: Limits) -> Alarm | None:
     if not now.max_interval[1] < limits.contracting:
         return None
     share = 1 - math.exp(now.max)
-    return Alarm(
+    alarm = Alarm(
         "contracting",
         f"the largest exponent is {now.max:.3f}: every small change loses {share:.0%} in each step, so hardly anything of the "
         "past, and no gradient, gets through.",
     )
+    return _claimed(now, alarm)
 
 
 def _saturating(now: Reading, limits: Limits) -> Alarm | None:
@@ -93,8 +114,11 @@ def _settled(now: Reading, first: Reading | None, recent: Sequence[Reading], lim
     moved = max(distance(now.exponents, earlier.exponents) for earlier in window)
     if not way > 2 * root_mean_square(now.standard_errors) or not moved <= limits.still * way:
         return None
-    return Alarm(
+    alarm = Alarm(
         "settled",
         f"since step {window[0].step} the exponents moved by no more than {moved:.2g} nats per step, {moved / way:.0%} of "
         f"their way since step {first.step}.",
     )
+    compared = (first, *window, now)
+    against = sum(one.converged is False and one.kinds != ("finite-time",) for one in compared)
+    return _tentative(alarm, f"{against} of the {len(compared)} readings compared are not converged") if against else alarm

@@ -9,7 +9,7 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.utils._pytree import tree_flatten, tree_map
 
 from lyapunov._shapes import Frames, blocks
-from lyapunov.estimate import Ending, Finding, Spectrum, Wishes, estimated
+from lyapunov.estimate import Ending, Finding, Spectrum, Wishes, estimated, memory_time
 from lyapunov.intake import Request
 from lyapunov.tangent import TOGETHER, orthonormalise, random_frame
 from lyapunov.training.reading import distance
@@ -70,7 +70,7 @@ class Continued:
             self._trusted = apart is None or not apart > max(2 * found[1].tolerated, found[1].disagreement or 0.0)
         self._count += 1
         spectrum, self._ending = found
-        self._memory = float(spectrum.memory_times[0])
+        self._memory = memory_time(spectrum.max)
         return Look(spectrum, self._ending.saturated, apart)
 
     def forget(self) -> None:

@@ -122,6 +122,7 @@ class Run:
         rows = [
             {"step": reading.step, "epoch": reading.epoch, **reading.losses}
             | {name.removeprefix("lyapunov/"): value for name, value in reading.numbers().items()}
+            | {"converged": reading.converged, "verdict": reading.failure or reading.verdict or None}
             for reading in self.readings
         ]
         return needed("pandas", "pandas").DataFrame(rows, columns=None if rows else ["step"]).set_index("step")

@@ -27,8 +27,8 @@ from lyapunov.training.losses import Losses
 from lyapunov.training.probe import Probe
 from lyapunov.training.reading import Alarm, Kind, Reading, distance
 
-Sink = Callable[[int, Mapping[str, float]], Any]
-"""Told the step and finite numbers by name, at every reading."""
+Sink = Callable[..., Any]
+"""Told the step and finite numbers by name, at every reading; also words by name, where it has a true `takes_texts`."""
 _log = logging.getLogger("lyapunov")
 
 
@@ -49,8 +49,10 @@ class Monitor:
     k: how many leading exponents (of a smaller system, all).
     core: which core, where a model has several. lag: how many steps back the task needs the network to remember.
     directory: where the history is kept; None: a new folder in `runs`. A run that is started again goes on there.
-    sinks: one or several, called as sink(step, numbers) at every reading; one that fails warns once, and training goes on.
-    limits: when alarms are raised. stop_on: the kind or kinds of alarms at which `should_stop` becomes true.
+    sinks: one or several, called as sink(step, numbers) at every reading (as sink(step, numbers, texts), with the verdict,
+        where `sink.takes_texts` is true); one that fails warns once, and training goes on.
+    limits: when alarms are raised. stop_on: the kind or kinds of alarms at which `should_stop` becomes true; an alarm that the
+        reading's verdict does not allow to claim does not stop.
     name, about: what reports call the run, and what they say of it (hyperparameters, say).
     dtype: of the leading exponents, whose errors are far above what float32 rounds off; all of them are taken in float64.
     The rest is as in `lyapunov.spectrum`; settle and align left open are found at the first look and now and then again.
@@ -222,11 +224,11 @@ class Monitor:
         return self._keep(self._readings[-1])
 
     def _raise_alarms(self, reading: Reading) -> None:
-        before = {alarm.kind for alarm in self._readings[-1].alarms} if self._readings else set()
+        before = {alarm.kind: alarm.tentative for alarm in self._readings[-1].alarms} if self._readings else {}
         for alarm in reading.alarms:
-            if alarm.kind not in before:
+            if alarm.kind not in before or (before[alarm.kind] and not alarm.tentative):
                 _log.warning("step %d: %s: %s", reading.step, alarm.kind, alarm.message)
-        self.should_stop = self.should_stop or any(alarm.kind in self._stop_on for alarm in reading.alarms)
+            self.should_stop = self.should_stop or (alarm.kind in self._stop_on and not alarm.tentative)
 
     def _keep(self, reading: Reading) -> Reading:
         """Spectrum first, then the line that names it."""
@@ -268,7 +270,8 @@ class Monitor:
     def _tell(self, reading: Reading) -> None:
         for at, sink in enumerate(self.sinks):
             try:
-                sink(reading.step, reading.numbers())
+                told = (reading.texts(),) if getattr(sink, "takes_texts", False) else ()
+                sink(reading.step, reading.numbers(), *told)
             except Exception as error:  # whatever a tracker raises, training goes on
                 self._complain(f"sink {at}", f"Expected sink {at} to take a reading, got: {error!r}. Training goes on.")
 
@@ -329,10 +332,11 @@ def _reading(now: Moment, look: Look, k: int) -> Reading:
         max_interval=(low, high),
         mean=found.mean,
         mean_error=found.mean_standard_error,
-        memory=float(found.memory_times[0]),
         saturated=look.saturated,
         carried_apart=look.carried_apart,
         verdict=str(found.verdict),
+        kinds=found.verdict.kinds,
+        counted=found.settings.count * found.settings.dt,
         taken=len(found.exponents),
         spectrum=found,
     )

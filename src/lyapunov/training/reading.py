@@ -7,25 +7,31 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from lyapunov._plain import plain
-from lyapunov.estimate import Spectrum
+from lyapunov.estimate import Spectrum, Timescale
 
 Kind = Literal["chaos", "short memory", "contracting", "saturating", "settled", "broken"]
 
 
 class Alarm(NamedTuple):
-    """Something worth stopping for: what kind, and a sentence with the number."""
+    """Something worth stopping for: what kind, and a sentence with the number.
+
+    tentative: the reading's verdict does not allow to claim it: the sentence says so, and no training is stopped for it.
+    """
 
     kind: Kind
     message: str
+    tentative: bool = False
 
 
 @dataclass(frozen=True)
 class Reading:
-    """One look. Exponents in nats per step (with `dt`, per unit of time), memory in steps (units of time), times in seconds.
+    """One look. Exponents in nats per step (with `dt`, per unit of time), times in seconds.
 
     `losses`: means over the steps told since the reading before. `exponents`, `standard_errors`: the leading ones.
-    `max_interval`: 95 % of the largest. `mean`: over all exponents of the system, None where k of them do not tell it.
-    `memory`: -1 / largest exponent. `drift`: how far the exponents moved since the reading before, root mean square.
+    `max_interval`: 95 % of the largest, as far as the verdict lets one trust it. `verdict`: "converged", or what speaks against
+    that, in words; `kinds`: in one kind of word each (None: a history that does not say). `counted`: steps (units of time) that
+    each sequence was averaged over. `mean`: over all exponents of the system, None where k of them do not tell it.
+    `drift`: how far the exponents moved since the reading before, root mean square.
     `saturated`: the share of units that sit where nothing moves them. `carried_apart`: how far a run that started from the
     frames of the reading before was from this one, where both were made. `seconds`: what this look took; `training_seconds`:
     the rest of the time since the one before. `file`: where in the run's folder the spectrum is. `failure`: why there are no
@@ -40,11 +46,12 @@ class Reading:
     max_interval: tuple[float, float] = (math.nan, math.nan)
     mean: float | None = None
     mean_error: float | None = None
-    memory: float = math.nan
     drift: float | None = None
     saturated: float | None = None
     carried_apart: float | None = None
     verdict: str = ""
+    kinds: tuple[str, ...] | None = None
+    counted: float | None = None
     alarms: tuple[Alarm, ...] = ()
     seconds: float = 0.0
     training_seconds: float = 0.0
@@ -63,20 +70,55 @@ class Reading:
         """One standard error of the largest exponent."""
         return self.standard_errors[0] if self.standard_errors else math.nan
 
+    @property
+    def converged(self) -> bool | None:
+        """Whether nothing speaks against the numbers; False where there are none, None where the history does not say."""
+        if self.failure is not None:
+            return False
+        return self.verdict == "converged" if self.verdict else None
+
+    @property
+    def standing(self) -> str:
+        """The verdict in a few words, to stand beside a number."""
+        if self.converged is None:
+            return "no verdict"
+        against = f": {', '.join(self.kinds)}" if self.kinds else ""
+        return "converged" if self.converged else f"not converged{against}"
+
+    @property
+    def timescale(self) -> Timescale:
+        """The memory time, or the Lyapunov time where small changes grow, in steps (units of time), with its 95 % interval."""
+        return Timescale.of(self.max, self.max_interval)
+
+    @property
+    def memory(self) -> float:
+        """-1 / largest exponent: NaN where the 95 % interval of that holds zero, infinite where it lies above."""
+        scale = self.timescale
+        return math.inf if scale.kind == "Lyapunov" else scale.value
+
     def numbers(self) -> dict[str, float]:
         """What run trackers are told: finite numbers by name."""
-        names = ("max", "max_error", "mean", "mean_error", "memory", "drift", "saturated", "seconds")
+        names = ("max", "max_error", "mean", "mean_error", "drift", "saturated", "seconds")
         values = {name: getattr(self, name) for name in names}
+        name = {"memory": "memory", "Lyapunov": "lyapunov_time"}.get(self.timescale.kind)
+        if name is not None:
+            values |= dict(zip((name, f"{name}_low", f"{name}_high"), self.timescale[1:], strict=True))
         values |= {f"exponent_{at}": value for at, value in enumerate(self.exponents, start=1)}
-        values["alarms"] = len(self.alarms)
+        values |= {"alarms": len(self.alarms), "converged": self.converged}
         known = {f"lyapunov/{name}": float(value) for name, value in values.items() if value is not None}
         return {name: value for name, value in known.items() if math.isfinite(value)}
+
+    def texts(self) -> dict[str, str]:
+        """What run trackers are told that take words: the verdict, or why there are no numbers."""
+        said = self.failure or self.verdict
+        return {"lyapunov/verdict": said} if said else {}
 
     def record(self) -> dict[str, Any]:
         """A line of the history."""
         values = {each.name: getattr(self, each.name) for each in dataclasses.fields(self) if each.name != "spectrum"}
         values["alarms"] = [alarm._asdict() for alarm in self.alarms]
-        return plain({"kind": "reading", **values, "losses": dict(self.losses), "max": self.max, "max_error": self.max_error})
+        derived = {name: getattr(self, name) for name in ("max", "max_error", "memory")}
+        return plain({"kind": "reading", **values, "losses": dict(self.losses), **derived})
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "Reading":
@@ -93,8 +135,9 @@ class Reading:
             return f"step {self.step}: {self.failure}"
         losses = "".join(f", {name} {value:.4g}" for name, value in self.losses.items())
         alarms = "".join(f"\n  {alarm.kind}: {alarm.message}" for alarm in self.alarms)
-        largest = f"largest exponent {self.max:.4f} ± {self.max_error:.4f}, memory {self.memory:.3g}"
-        return f"step {self.step}: {largest}{losses}{alarms}"
+        largest = f"largest exponent {self.max:.4f} ± {self.max_error:.4f} ({self.standing}), {self.timescale}"
+        against = "" if self.converged is not False else f"\n  verdict: {self.verdict}"
+        return f"step {self.step}: {largest}{losses}{against}{alarms}"
 
 
 _WORDS = {"inf": math.inf, "-inf": -math.inf, "nan": math.nan}

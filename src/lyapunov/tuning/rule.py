@@ -128,6 +128,7 @@ def numbers_of(reading: Reading | None) -> dict[str, float]:
         "leading": sum(leading) / len(leading) if leading else None,
         "saturated": reading.saturated,
         "seconds": reading.seconds,
+        "converged": reading.converged,
     }
     return {name: float(value) for name, value in values.items() if value is not None and math.isfinite(value)}
 

@@ -39,10 +39,13 @@
 
   const spectra = () => told.runs[state.run].kinds[state.kind];
 
+  const unsure = (frame) => (frame.converged === false ? ", not converged" : "");
+
   function line(frame, style) {
     return {
       type: "scatter", mode: frame.exponents.length <= 40 ? "lines+markers" : "lines", y: frame.exponents,
-      x: frame.exponents.map((_, at) => at + 1), name: `step ${frame.step}`, marker: { size: 5 },
+      x: frame.exponents.map((_, at) => at + 1), name: `step ${frame.step}` + unsure(frame),
+      marker: { size: 5, symbol: frame.converged === false ? "circle-open" : "circle" },
       hovertemplate: "exponent %{x}: %{y}<extra>step " + frame.step + "</extra>", ...style,
     };
   }
@@ -69,7 +72,7 @@
     };
     draw($("lines"), { data, layout });
     const epoch = told.runs[state.run].epochs[now.step];
-    $("when").textContent = `step ${now.step}` + (epoch === undefined ? "" : `, epoch ${epoch}`);
+    $("when").textContent = `step ${now.step}` + (epoch === undefined ? "" : `, epoch ${epoch}`) + unsure(now);
     $("time").setAttribute("aria-valuetext", $("when").textContent);
   }
 
@@ -130,7 +133,8 @@
     if (name === "spectrum") {
       const most = Math.max(...spectra().frames.map((frame) => frame.exponents.length));
       const index = Array.from({ length: most }, (_, at) => `exponent_${at + 1}`);
-      return [["step", ...index], ...spectra().frames.map((frame) => [frame.step, ...frame.exponents])];
+      const row = (frame) => [frame.step, ...frame.exponents, ...Array(most - frame.exponents.length), frame.converged];
+      return [["step", ...index, "converged"], ...spectra().frames.map(row)];
     }
     const found = [["figure", "axis", "series", "x", "y"]];
     for (const [key, figure] of Object.entries(told.figures)) {
