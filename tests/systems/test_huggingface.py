@@ -462,3 +462,19 @@ def test_what_is_refused_says_what_to_do() -> None:
     assert "chunks" in refused(recurrent_gemma(), tokens(2, 300), chunks=2)
     padded_left = {"input_ids": tokens(2, 30), "attention_mask": torch.arange(30).expand(2, -1) > 3}
     assert "padding_side" in refused(mamba(), padded_left)
+
+
+@pytest.mark.parametrize("build", [mamba, rwkv], ids=lambda build: build.__name__)
+def test_a_system_built_once_runs_with_the_weights_of_the_moment(build: Any) -> None:
+    def exponents(system: Any) -> torch.Tensor:
+        return lyapunov.spectrum(system, tokens(2, 40), k=2, settle=5, align=5, check=False).exponents
+
+    model = build()
+    once = recognize(model, Request(tokens(2, 40), None, None, None, "full", False, torch.float64)).system
+    before = exponents(once)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(0.8)
+    again = exponents(once)
+    assert (again - before).abs().max() > 1e-3
+    torch.testing.assert_close(again, exponents(model), rtol=0, atol=ROUNDING)

@@ -32,8 +32,8 @@ def log_sigmoid_slope(a: Tensor) -> Tensor:
     return logsigmoid(a) + logsigmoid(-a)
 
 
-def combine_biases(bias_ih: Tensor | None, bias_hh: Tensor | None) -> Tensor | float:
-    """The two biases that PyTorch adds at the same place, as one; 0 where there are none."""
+def combine_biases(bias_ih: Tensor | None, bias_hh: Tensor | None) -> Tensor | None:
+    """The two biases that PyTorch adds at the same place, as they are now, as one; None where there are none."""
     if bias_ih is None or bias_hh is None:
-        return 0.0
+        return bias_hh if bias_ih is None else bias_ih
     return bias_ih + bias_hh

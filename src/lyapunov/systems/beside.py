@@ -1,13 +1,14 @@
 """Layers beside each other: each driven by inputs of its own, none by another's output."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lyapunov._shapes import State, blocks
-from lyapunov.systems.closed import ClosedForm, Layer, Tangent, costliest, saturated_together
+from lyapunov.systems.closed import ClosedForm, Layer, Tangent, costliest, running_together, saturated_together
 from lyapunov.systems.stack import Stack
 from lyapunov.systems.system import Label
 
@@ -62,6 +63,10 @@ class Beside(ClosedForm):
     def saturated(self, state: State) -> Tensor | None:
         """All parts' units."""
         return saturated_together(self.parts, state)
+
+    def running(self) -> AbstractContextManager[None]:
+        """All parts'."""
+        return running_together(self.parts)
 
     def linearize(self, state: State, x: tuple[Any, ...]) -> tuple[State, "BesideTangent"]:
         """Every layer's state and its own Jacobian."""

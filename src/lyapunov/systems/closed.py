@@ -1,7 +1,8 @@
 """Systems whose Jacobians are known in closed form: of many steps at once, and as cheaply as the number of columns allows."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any, Literal
 
 import torch
@@ -114,6 +115,8 @@ class Layer(ClosedForm):
     """Which layer of the module it is."""
     input_size: int
     output_size: int
+    _of_weights: dict[str, Tensor] | None = None
+    """Within a run, what was computed from the weights alone."""
 
     @abstractmethod
     def linearize(self, state: State, x: Tensor) -> tuple[State, LayerTangent]:
@@ -144,6 +147,35 @@ class Layer(ClosedForm):
     def output(self, state: State) -> Units:
         """h: what the layer above, or a readout, sees."""
         return state
+
+    @contextmanager
+    def running(self) -> Generator[None, None, None]:
+        """What costs much and depends on the weights alone is computed once within the run, from the weights of the moment."""
+        before, self._of_weights = self._of_weights, {}
+        try:
+            yield
+        finally:
+            self._of_weights = before
+
+    def of_weights(self, name: str, compute: Callable[[], Tensor]) -> Tensor:
+        """`compute()`, kept until the run ends; outside a run, or where gradients are wanted, computed at every call.
+
+        The weights may be the user's own parameters, which an optimizer moves in place between two runs.
+        """
+        if self._of_weights is None or torch.is_grad_enabled():
+            return compute()
+        if name not in self._of_weights:
+            self._of_weights[name] = compute()
+        return self._of_weights[name]
+
+
+@contextmanager
+def running_together(parts: Sequence[System]) -> Generator[None, None, None]:
+    """`running` of several systems."""
+    with ExitStack() as stack:
+        for part in parts:
+            stack.enter_context(part.running())
+        yield
 
 
 def costliest(parts: Sequence[System]) -> Literal["none", "linear", "cubic"]:

@@ -1,7 +1,6 @@
 """The long short-term memory layer in closed form: the full state (h, c), or the hidden state with c as recorded."""
 
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Literal, NamedTuple
 
 import torch
@@ -61,7 +60,7 @@ class LSTM(Layer):
         layer: int = 0,
     ) -> None:
         self.weight_ih, self.weight_hh, self.weight_hr = weight_ih, weight_hh, weight_hr
-        self.bias = combine_biases(bias_ih, bias_hh)
+        self.bias_ih, self.bias_hh = bias_ih, bias_hh
         self.linearization: Linearization = linearization
         self.cell_size, self.output_size = weight_hh.shape[0] // 4, weight_hh.shape[1]
         self.input_size, self.device, self.index = weight_ih.shape[1], weight_hh.device, layer
@@ -146,11 +145,7 @@ class LSTM(Layer):
     @property
     def log_det_u_o(self) -> Tensor:
         """ln |det U_o|."""
-        return torch.linalg.slogdet(self._u_o).logabsdet if torch.is_grad_enabled() else self._known_log_det
-
-    @cached_property
-    def _known_log_det(self) -> Tensor:
-        return torch.linalg.slogdet(self._u_o).logabsdet
+        return self.of_weights("ln |det U_o|", lambda: torch.linalg.slogdet(self._u_o).logabsdet)
 
     @property
     def _u_o(self) -> Tensor:
@@ -162,9 +157,8 @@ class LSTM(Layer):
 
     def _driven(self, x: Tensor) -> Units:
         """What the inputs add to them."""
-        if isinstance(self.bias, Tensor):
-            return torch.addmm(self.bias, x, self.weight_ih.mT)
-        return x @ self.weight_ih.mT
+        bias = combine_biases(self.bias_ih, self.bias_hh)
+        return x @ self.weight_ih.mT if bias is None else torch.addmm(bias, x, self.weight_ih.mT)
 
     def _next(self, gates: _Gates, c: Units) -> tuple[Units, Units]:
         c_new = torch.addcmul(gates.i * gates.g, gates.f, c)

@@ -1,6 +1,5 @@
 """The vanilla recurrent layer in closed form."""
 
-from functools import cached_property
 from typing import Literal
 
 import torch
@@ -29,14 +28,14 @@ class RNN(Layer):
         layer: int = 0,
     ) -> None:
         self.weight_ih, self.weight_hh, self.nonlinearity = weight_ih, weight_hh, nonlinearity
-        self.bias = combine_biases(bias_ih, bias_hh)
+        self.bias_ih, self.bias_hh = bias_ih, bias_hh
         self.output_size, self.input_size = weight_ih.shape
         self.device, self.name, self.index = weight_hh.device, f"RNN ({nonlinearity})", layer
         self.volume_cost = "linear" if nonlinearity == "tanh" else "none"
 
     def step(self, state: Units, x: Tensor) -> Units:
         """h'."""
-        bias = self.bias if isinstance(self.bias, Tensor) else None
+        bias = combine_biases(self.bias_ih, self.bias_hh)
         cell = torch.rnn_tanh_cell if self.nonlinearity == "tanh" else torch.rnn_relu_cell
         return cell(x, state, self.weight_ih, self.weight_hh, bias)
 
@@ -52,18 +51,14 @@ class RNN(Layer):
 
     def log_volume_of(self, a: Units) -> PerSequence | None:
         """Sum of ln phi'(a) plus ln |det W_hh|; None for relu."""
-        return None if self.nonlinearity == "relu" else log_tanh_slope(a).sum(-1) + self._log_det
+        return None if self.nonlinearity == "relu" else log_tanh_slope(a).sum(-1) + self._log_det()
 
-    @property
     def _log_det(self) -> Tensor:
-        return torch.linalg.slogdet(self.weight_hh).logabsdet if torch.is_grad_enabled() else self._known_log_det
-
-    @cached_property
-    def _known_log_det(self) -> Tensor:
-        return torch.linalg.slogdet(self.weight_hh).logabsdet
+        return self.of_weights("ln |det W_hh|", lambda: torch.linalg.slogdet(self.weight_hh).logabsdet)
 
     def _preactivation(self, h: Units, x: Tensor) -> Units:
-        return x @ self.weight_ih.mT + h @ self.weight_hh.mT + self.bias
+        moved, bias = x @ self.weight_ih.mT + h @ self.weight_hh.mT, combine_biases(self.bias_ih, self.bias_hh)
+        return moved if bias is None else moved + bias
 
     def _activated(self, a: Units) -> Units:
         return torch.tanh(a) if self.nonlinearity == "tanh" else torch.relu(a)

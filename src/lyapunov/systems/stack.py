@@ -1,13 +1,14 @@
 """Layers on top of each other. One-directional layers are block-triangular, so the spectrum is the union of the layers'."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lyapunov._shapes import Frame, Input, PerSequence, Rows, State
-from lyapunov.systems.closed import ClosedForm, Layer, LayerTangent, Tangent, costliest, saturated_together
+from lyapunov.systems.closed import ClosedForm, Layer, LayerTangent, Tangent, costliest, running_together, saturated_together
 from lyapunov.systems.system import Label
 
 
@@ -44,6 +45,10 @@ class _Stack(ClosedForm):
     def saturated(self, state: State) -> Tensor | None:
         """All layers' units."""
         return saturated_together(self.layers, state)
+
+    def running(self) -> AbstractContextManager[None]:
+        """All layers'."""
+        return running_together(self.layers)
 
     def _linearized(self, state: State, x: Tensor) -> tuple[State, list[LayerTangent]]:
         new, tangents = [], []

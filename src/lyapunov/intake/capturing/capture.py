@@ -12,7 +12,7 @@ from torch import nn
 
 from lyapunov.errors import LyapunovWarning, Unsupported
 from lyapunov.intake.capturing.calls import chains, starts_apart, stretch, together
-from lyapunov.intake.capturing.captured import Captured, Core, plain_name, shown
+from lyapunov.intake.capturing.captured import Captured, Core, plain_name, shown, weights_digest
 from lyapunov.intake.capturing.untouched import untouched
 from lyapunov.intake.capturing.watch import Call, Pass, apart, watched, watched_replaced
 from lyapunov.intake.foreign import is_recurrent, native, require_whole
@@ -58,7 +58,8 @@ def capture(model: Any, /, *args: Any, **kwargs: Any) -> Captured:
     tolerance = _tolerance(first, alone(watched)) if asked else 0.0
     changes = {name: Change(first, alone(watched_replaced, first, name), tolerance) for name in asked}
     reached = {source: frozenset(filter(change.reaches_inputs, called)) for source, change in changes.items()}
-    return Captured(tuple(_core(name, module, first, changes.get(name), reached) for name, module in cores.items()))
+    found = [_core(name, module, first, changes.get(name), reached) for name, module in cores.items()]
+    return Captured(tuple(replace(core, sources=_sources(core, cores)) for core in found))
 
 
 @dataclass(frozen=True)
@@ -171,6 +172,11 @@ def _core(name: str, module: nn.Module, first: Pass, change: Change | None, reac
     other_weights = any(apart(_again(module, call), call.output) > _ROUNDING for call in (calls[0], calls[-1]))
     received = together(stretches, chains(stretches))
     return replace(known, received=received, state_changed=changed, other_weights=other_weights)
+
+
+def _sources(core: Core, cores: dict[str, Any]) -> tuple[tuple[nn.Module, str], ...]:
+    """The other cores that feed it, with the weights they have now."""
+    return tuple((cores[name], weights_digest(cores[name])) for name in sorted(core.fed_by - {core.name}))
 
 
 def _again(module: Any, call: Call) -> Any:

@@ -10,7 +10,7 @@ from lyapunov import _checks
 from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.intake.capturing.calls import Piece, Received, as_taken
 from lyapunov.intake.capturing.directions import layers_of
-from lyapunov.intake.inputs import Sequences
+from lyapunov.intake.inputs import Sequences, digest
 from lyapunov.intake.layers import LAYERS, cell_problem, kind_of, layer_problem, require_plain
 from lyapunov.intake.problem import Problem, Request
 from lyapunov.systems import Beside
@@ -36,6 +36,8 @@ class Core:
     """The other cores of that loop."""
     failure: str = ""
     """The error that the model raised when this core returned other outputs."""
+    sources: tuple[tuple[nn.Module, str], ...] = ()
+    """The other cores that feed it, each with a hash of the weights by which it did."""
 
     @property
     def shown(self) -> str:
@@ -175,6 +177,7 @@ def captured_problem(captured: Captured, request: Request) -> Problem:
     cores = _chain(captured)
     for core in cores:
         _refuse_loop(core)
+        _refuse_outdated(core)
     found = [piece for core in cores for piece in pieces(core, captured.direction)]
     if len(found) > 1 and request.coupled:
         raise Unsupported(
@@ -225,6 +228,21 @@ def _refuse_loop(core: Core) -> None:
         f"core = captured.core({core.name!r}); lyapunov.spectrum(core.module, core.inputs, state=core.state, "
         "lengths=core.lengths)."
     )
+
+
+def _refuse_outdated(core: Core) -> None:
+    """The cores below still have the weights by which its inputs came about."""
+    if all(weights_digest(module) == before for module, before in core.sources):
+        return
+    raise InvalidInput(
+        f"Expected a model as it was captured, got {core.shown} along inputs from before the weights of a core that feeds it "
+        "moved. Capture the model again, after each change: lyapunov.capture(model, ...)."
+    )
+
+
+def weights_digest(module: nn.Module) -> str:
+    """A hash of the weights a module has now, whatever their dtype and device."""
+    return digest([weight.detach().double() for weight in module.parameters()])
 
 
 def _beside(problems: list[Problem], cores: list[Core]) -> Problem:
