@@ -120,7 +120,8 @@ def _carried() -> list[Cell]:
     base = Cell("slow carried", systems.slow_carried, 4, 10, 300, replicates=FEW)
     long = {"steps": 4000, "replicates": FEW // 2}
     given = ({"settle": 10, "align": 50}, {"steps": 3000, "settle": 2000, "align": 100})
-    return _each(base, {"k": 1}, {}, {"k": None}, {"sequences": 3, "steps": 1000}, long, *given)
+    ring = {"note": "ring", "truth": "slow carried, ring"}
+    return _each(base, {"k": 1}, {}, {"k": None}, {"sequences": 3, "steps": 1000}, long, given[0], {**given[1], **ring})
 
 
 def _basins() -> list[Cell]:

@@ -7,7 +7,7 @@ gives the same replicate. `Cell.replicate(seed)` adds what the cell asks for (`k
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -246,17 +246,18 @@ def triangular(seed: int, cell: Cell) -> Replicate:
 
 
 RING = torch.eye(8, dtype=DTYPE).roll(1, -1)
+ADAPTING = normal(8, 8, 8) / math.sqrt(8)
 
 
-def adapt(h: Tensor, x: Tensor, slow: Tensor) -> tuple[Tensor, Tensor]:
-    """A ring whose gain a slow variable sets, which goes to 0.01 within about 200 steps."""
-    return torch.tanh((0.3 + 60 * slow) * h @ RING.to(h) + x), slow + 0.005 * (0.01 - slow)
+def _adapted(weight: Tensor, h: Tensor, x: Tensor, slow: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.tanh((0.3 + 60 * slow) * h @ weight.to(h) + x), slow + 0.005 * (0.01 - slow)
 
 
 def slow_carried(seed: int, cell: Cell) -> Replicate:
-    """It; the slow variable is carried along."""
+    """A network whose gain a slow variable sets, which is carried along and goes to 0.01 within about 200 steps."""
     zeros = torch.zeros(cell.sequences, 8, dtype=DTYPE)
-    return adapt, normal(seed, cell.sequences, cell.steps, 8), {"state": zeros, "carried": zeros[:, :1]}
+    step = partial(_adapted, RING if cell.note == "ring" else ADAPTING)
+    return step, normal(seed, cell.sequences, cell.steps, 8), {"state": zeros, "carried": zeros[:, :1]}
 
 
 BASIN_WEIGHTS = ((2.0, 0, 0, 0), (0.5, 0.6, 0, 0), (0.3, 0.2, 0.4, 0), (0, 0.4, 0.1, -0.5))

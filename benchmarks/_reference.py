@@ -55,21 +55,34 @@ class Noise:
         return self._scale * torch.randn(*self._shape, dtype=DTYPE, generator=self._generator)
 
 
-def growth(step: Step, state: Tensor, inputs: Callable[[int], Tensor], steps: int, parts: list[slice]) -> list[np.ndarray]:
-    """ln |diag R| summed over each part of the steps, (chains, n); every chain from a frame of its own."""
+def growth(
+    step: Step,
+    state: Tensor,
+    inputs: Callable[[int], Tensor],
+    steps: int,
+    parts: list[slice],
+    columns: int | None = None,
+) -> list[np.ndarray]:
+    """ln |diag R|, and after it ln |det J|, summed over each part of the steps: (chains, columns + 1).
+
+    Every chain starts from a frame of its own, of so many columns (None: all).
+    """
     jacobian = vmap(jacrev(lambda s, x: (new := step(s, x), new), has_aux=True))
     chains, size = state.shape
-    frames = np.linalg.qr(np.random.default_rng(7).standard_normal((chains, size, size)))[0]
-    sums = [np.zeros((chains, size)) for _ in parts]
+    columns = columns or size
+    frames = np.linalg.qr(np.random.default_rng(7).standard_normal((chains, size, columns)))[0]
+    sums = [np.zeros((chains, columns + 1)) for _ in parts]
     started = time.monotonic()
     for at in range(steps):
         dense, state = jacobian(state, inputs(at))
-        frames, triangle = np.linalg.qr(dense.numpy() @ frames)
+        matrix = dense.numpy()
+        frames, triangle = np.linalg.qr(matrix @ frames)
         with np.errstate(divide="ignore"):
             grown = np.log(np.abs(np.diagonal(triangle, axis1=1, axis2=2)))
+        volume = grown.sum(1) if columns == size else np.linalg.slogdet(matrix)[1]
         for part, total in zip(parts, sums, strict=True):
             if part.start <= at < part.stop:
-                total += grown
+                total += np.concatenate([grown, volume[:, None]], axis=1)
         if (at + 1) % max(1, steps // 20) == 0:
             print(f"  step {at + 1} of {steps}, {time.monotonic() - started:.0f} s", flush=True)
     return sums
@@ -77,16 +90,29 @@ def growth(step: Step, state: Tensor, inputs: Callable[[int], Tensor], steps: in
 
 def under_noise(step: Step, state: Tensor, inputs: Callable[[int], Tensor], burn: int, count: int, how: str = "") -> Truth:
     """From independent chains."""
-    chains = len(state)
+    chains, size = len(state), state.shape[1]
     rates = growth(step, state, inputs, burn + count, [slice(burn, burn + count)])[0] / count
     mean, errors = rates.mean(0), rates.std(0, ddof=1) / math.sqrt(chains)
-    order, means = np.argsort(-mean), rates.mean(1)
     how = f"{how or 'white noise'}: {chains} chains of {count} steps after {burn}, dense Jacobians, NumPy QR at every step"
-    mean_error = float(means.std(ddof=1)) / math.sqrt(chains)
-    return Truth(_known(mean[order]), errors[order].tolist(), float(means.mean()), mean_error, how)
+    return _truth(mean, errors, size, how)
 
 
-def along_text(step: Step, symbols: Tensor, sizes: tuple[int, int], chains: int, burn: int, digest: str) -> Truth:
+def _truth(mean: np.ndarray, errors: np.ndarray, size: int, how: str, digest: str = "") -> Truth:
+    """Of columns, and of the volume after them."""
+    order = np.argsort(-mean[:-1])
+    exponents = [rate if rate > FLOOR else math.nan for rate in mean[order].tolist()]
+    return Truth(exponents, errors[order].tolist(), float(mean[-1]) / size, float(errors[-1]) / size, how, digest)
+
+
+def along_text(
+    step: Step,
+    symbols: Tensor,
+    sizes: tuple[int, int],
+    chains: int,
+    burn: int,
+    digest: str,
+    columns: int | None = None,
+) -> Truth:
     """All steps of a circular text, each once; `sizes`: of the state and of the alphabet."""
     size, alphabet = sizes
     count = len(symbols) // chains
@@ -97,16 +123,10 @@ def along_text(step: Step, symbols: Tensor, sizes: tuple[int, int], chains: int,
 
     steps = burn + count
     parts = [slice(burn, steps), slice(burn // 2, burn), slice(steps - (burn - burn // 2), steps)]
-    counted, early, late = growth(step, torch.zeros(chains, size, dtype=DTYPE), inputs, steps, parts)
+    counted, early, late = growth(step, torch.zeros(chains, size, dtype=DTYPE), inputs, steps, parts, columns)
     left = np.abs((early[1:] - late[:-1]).sum(0)) / (chains * count)
-    mean = counted.sum(0) / (chains * count)
-    order = np.argsort(-mean)
     how = f"the whole text once, as a circle: {chains} stretches of {count} steps after {burn}, dense Jacobians, NumPy QR"
-    return Truth(_known(mean[order]), left[order].tolist(), float(mean.mean()), float(left.mean()), how, digest)
-
-
-def _known(rates: np.ndarray) -> list[float]:
-    return [rate if rate > FLOOR else math.nan for rate in rates.tolist()]
+    return _truth(counted.sum(0) / (chains * count), left, size, how, digest)
 
 
 def exact(exponents: list[float], how: str) -> Truth:
@@ -186,16 +206,28 @@ def both_basins() -> Truth:
     return Truth(exponents, errors, (upper.mean + lower.mean) / 2, error, f"both basins with weight 1/2; {upper.how}")
 
 
-def text_lstm(network: Callable[[], trained.Trained], chains: int, burn: int) -> Truth:
+def text_lstm(network: Callable[[], trained.Trained], chains: int, burn: int, columns: int | None = None) -> Truth:
     """A trained LSTM along its text."""
     found = network()
     size = 2 * found.module.hidden_size
-    return along_text(lstm_step(found.module), found.symbols, (size, found.size), chains, burn, found.digest)
+    return along_text(lstm_step(found.module), found.symbols, (size, found.size), chains, burn, found.digest, columns)
 
 
-def _ring(h: Tensor, x: Tensor) -> Tensor:
-    """The ring with its slow variable where it ends: a gain of 0.3 + 60 x 0.01."""
-    return torch.tanh(0.9 * h.roll(1, -1) + x)
+def _adapted(h: Tensor, x: Tensor) -> Tensor:
+    """The network with its slow variable where it ends: a gain of 0.3 + 60 x 0.01."""
+    return torch.tanh(0.9 * systems.ADAPTING.mT @ h + x)
+
+
+def ring(chains: int = 400, burn: int = 200, count: int = 10_000) -> Truth:
+    """On a ring the Jacobians are diagonal times a rotation of the units: all exponents are the mean of ln 0.9 (1 - h^2)."""
+    draw, state = np.random.default_rng(12), np.zeros((chains, 8))
+    total = np.zeros(chains)
+    for at in range(burn + count):
+        state = np.tanh(0.9 * np.roll(state, 1, axis=1) + draw.standard_normal((chains, 8)))
+        total += np.log(0.9 * (1 - state**2)).mean(1) if at >= burn else 0.0
+    rates = total / count
+    mean, error = float(rates.mean()), float(rates.std(ddof=1)) / math.sqrt(chains)
+    return Truth([mean] * 8, [error] * 8, mean, error, f"time mean of the diagonals, {chains} chains of {count} steps")
 
 
 def recipes() -> dict[str, Callable[[], Truth]]:
@@ -213,13 +245,14 @@ def recipes() -> dict[str, Callable[[], Truth]]:
         "mixed basins": both_basins,
         "mixed basins, upper": partial(basin, 1.0),
         "mixed basins, lower": partial(basin, -1.0),
-        "slow carried": lambda: driven(_ring, 8, 8, 100, 500, 10_000),
+        "slow carried": lambda: driven(_adapted, 8, 8, 100, 500, 10_000),
+        "slow carried, ring": ring,
         "driven tanh network": lambda: driven(rnn_step(systems.tanh_module()), 32, 32, 64, 500, 6000),
         "chrono LSTM": lambda: driven(lstm_step(systems.chrono_lstm()), 32, 3, 64, 1500, 8000),
         "gain 5": lambda: driven(rnn_step(systems.slow_rnn(16, 5.0, 1)), 16, 3, 200, 5000, 8000),
-        "gain 8": lambda: driven(rnn_step(systems.slow_rnn(10, 8.0, 12)), 10, 3, 400, 20_000, 60_000),
+        "gain 8": lambda: driven(rnn_step(systems.slow_rnn(10, 8.0, 12)), 10, 3, 300, 15_000, 40_000),
         f"LSTM-24, {trained.PYTHON}": partial(text_lstm, partial(trained.small, trained.PYTHON), 62, 1000),
-        "demo's LSTM": partial(text_lstm, trained.demo, 20, 1500),
+        "demo's LSTM": partial(text_lstm, trained.demo, 20, 1500, 16),
     }
     if trained.available(trained.WAR):
         found[f"LSTM-24, {trained.WAR}"] = partial(text_lstm, partial(trained.small, trained.WAR), 62, 1000)
