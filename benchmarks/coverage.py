@@ -32,8 +32,8 @@ PAGE, FIGURE = ROOT / "docs" / "budget.md", ROOT / "docs" / "figures" / "budget.
 QUICK = 0.2
 LEGEND = """Of the results whose verdict is *converged*, the table says how many nominal 95 % intervals hold the truth: those of
 the largest exponent, of the last one listed, and of the mean of all; then those of all listed exponents (the first eight and
-the last). *Beyond* counts values outside their own 99.9 % interval and more than 0.001 off. *Spread / error* is the spread of the
-estimates over the error that they report. A system holds with at least 93 % over all its cells, none of which misses more
+the last). *Beyond* counts values outside their own 99.9 % interval and more than 0.001 off. *Spread / error* is the spread of
+the estimates over the error that they report. A system holds with at least 93 % over all its cells, none of which misses more
 often than chance explains at 0.01 over all of them. *Unknown*: the truth is not five times sharper than the errors. Truths and
 where they come from: `benchmarks/coverage_truths.json`. "10 x 500, 50 + 50 given": 10 sequences of 500 steps,
 settle = align = 50."""
