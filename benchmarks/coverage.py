@@ -1,224 +1,42 @@
 """How often intervals hold the truth, and how bias, variance and coverage go with sequences, length and warm-up.
 
-    python benchmarks/coverage.py             # both tables and the figure (about fifteen minutes on two cores)
-    python benchmarks/coverage.py --quick     # a fifth of the replicates
+    python benchmarks/coverage.py                      # what is missing of both tables (hours: see --jobs, --quick, --only)
+    python benchmarks/coverage.py --only "chrono"      # cells whose name holds this; "coverage" for all, "budget" for the other
+    python benchmarks/coverage.py --table              # the table of the rows that there are, without running anything
+    python benchmarks/coverage.py --against OLD        # and the widths of its intervals over those of other rows
+    python benchmarks/coverage.py --truths             # finds the true exponents again (an hour): coverage_truths.json
 
-Writes the tables into docs/budget.md, between its markers, and docs/figures/budget.png.
+Rows are kept as they come, by default in runs/coverage/rows: a run that was ended goes on where it was. Trained networks are
+kept beside them. LYAPUNOV_DATA_DIR is the folder with War and Peace; without it, the cells of that text are left out.
+Writes the tables into docs/budget.md, between its markers, and docs/figures/budget.png, with --write.
 """
 
 import argparse
-import math
 import sys
-import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
-import lyapunov
-from lyapunov.systems import known
-from lyapunov.tasks import Corpus, Trainer, Training, corpus, demo_corpus, new_model, python_reference
+import _budget as budget
+import _coverage_statistics as statistics
+import _reference as reference
+from _coverage_cells import cells
+from _coverage_rows import Rows, lines_of, parsed, run
+from _coverage_systems import Cell
+from _coverage_trained import CACHE, WAR, available
 
 ROOT = Path(__file__).parent.parent
 PAGE, FIGURE = ROOT / "docs" / "budget.md", ROOT / "docs" / "figures" / "budget.png"
-WHICH = ("largest", "middle", "mean")
-Run = Callable[[int], lyapunov.Spectrum]
-
-
-@dataclass(frozen=True)
-class Row:
-    """One system's nominal 95 % intervals, per quantity: covered share, bias, spread of the estimates, mean error."""
-
-    name: str
-    replicates: int
-    truth: tuple[float, ...]
-    covered: tuple[float, ...]
-    bias: tuple[float, ...]
-    spread: tuple[float, ...]
-    error: tuple[float, ...]
-
-
-def read(spectrum: lyapunov.Spectrum) -> Tensor:
-    """(3, 4): estimate, standard error, low and high end of the largest, the middle and the mean exponent."""
-    intervals, middle = spectrum.interval(0.95), (len(spectrum.exponents) - 1) // 2
-    rows = [[float(spectrum.exponents[at]), float(spectrum.standard_errors[at]), *intervals[at].tolist()] for at in (0, middle)]
-    return torch.tensor([*rows, [spectrum.mean, spectrum.mean_standard_error, *spectrum.mean_interval(0.95)]]).double()
-
-
-def replicate(run: Run, seed: int) -> Tensor:
-    """One replicate, on one thread, quietly."""
-    torch.set_num_threads(1)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", lyapunov.LyapunovWarning)
-        return read(run(seed))
-
-
-def coverage(name: str, run: Run, truth: Tensor, replicates: int, pool: ProcessPoolExecutor) -> Row:
-    """Over so many replicates."""
-    found = torch.stack(list(pool.map(partial(replicate, run), range(1000, 1000 + replicates), chunksize=10)))
-    estimate, error, low, high = found.unbind(-1)
-    row = Row(
-        name=name,
-        replicates=replicates,
-        truth=tuple(truth.tolist()),
-        covered=tuple(((low <= truth) & (truth <= high)).double().mean(0).tolist()),
-        bias=tuple((estimate.mean(0) - truth).tolist()),
-        spread=tuple(estimate.std(0).tolist()),
-        error=tuple(error.mean(0).tolist()),
-    )
-    print(name, "covered", *(f"{which} {value:.3f}" for which, value in zip(WHICH, row.covered, strict=True)), flush=True)
-    return row
-
-
-def gaussian(seed: int) -> lyapunov.Spectrum:
-    """Products of Gaussian matrices of size 5: 10 sequences of 150 steps, everything else left open."""
-    case = known.gaussian_products(5)
-    return lyapunov.spectrum(case.system, case.inputs(10, 150, seed=seed), seed=seed, check=False)
-
-
-def tanh(
-    seed: int, *, sequences: int = 10, counted: int = 150, settle: int | None = None, reset: bool = False, same: bool = False
-) -> lyapunov.Spectrum:
-    """The driven Gaussian tanh network of 32 units, gain 2, noise 1, from random states (or from zero).
-
-    `settle`: steps of warm-up for state and frame each. `same`: one input sequence, several initial states.
-    """
-    case = known.gaussian_tanh(32, 2.0, 1.0)
-    steps = counted + (0 if reset else 2 * (50 if settle is None else settle))
-    inputs = case.inputs(1 if same else sequences, steps, seed=seed).expand(sequences, -1, -1)
-    state = torch.zeros(sequences, 32).double() if reset else case.start(sequences, seed=seed + 1)
-    transients = {} if settle is None else {"settle": settle, "align": settle}
-    return lyapunov.spectrum(case.system, inputs, state=state, seed=seed, check=False, from_reset=reset, **transients)
-
-
-def text_windows(symbols: Tensor, size: int, sequences: int, steps: int, seed: int) -> Tensor:
-    """One-hot windows from random places of a text."""
-    starts = torch.randint(0, len(symbols) - steps, (sequences,), generator=torch.Generator().manual_seed(seed))
-    return torch.nn.functional.one_hot(symbols[starts.unsqueeze(-1) + torch.arange(steps)], size).double()
-
-
-def trained_lstm(data: Corpus, hidden: int = 24, epochs: int = 3) -> tuple[torch.nn.LSTM, Tensor, int]:
-    """A small character LSTM after three epochs, the text, and the number of its symbols."""
-    training = Training(hidden=hidden, epochs=epochs)
-    model = new_model(data, training)
-    trainer = Trainer(model, data, training)
-    for _ in range(epochs):
-        for _ in trainer.steps():
-            pass
-    print(f"LSTM-{hidden} on {data.name}: held-out loss {trainer.held_out_loss():.3f} nats per character", flush=True)
-    return model.lstm.requires_grad_(False), data.train, len(data.vocabulary)
-
-
-def lstm(
-    seed: int, *, module: torch.nn.LSTM, symbols: Tensor, size: int, sequences: int = 10, counted: int = 300
-) -> lyapunov.Spectrum:
-    """The trained LSTM, full state, on windows from random places: 100 steps each to settle and align, then counted."""
-    inputs = text_windows(symbols, size, sequences, counted + 200, seed)
-    return lyapunov.spectrum(module, inputs, settle=100, align=100, seed=seed, check=False)
-
-
-def long_truth(run: Callable[..., lyapunov.Spectrum], pool: ProcessPoolExecutor, **kwargs: int) -> Tensor:
-    """Largest, middle and mean exponent of many independent long runs, pooled."""
-    runs = list(pool.map(partial(replicate, partial(run, **kwargs)), range(8)))
-    return torch.stack(runs)[..., 0].mean(0)
-
-
-def exact_gaussian() -> Tensor:
-    """By Newman 1986."""
-    exponents = known.gaussian_products(5).exponents
-    return torch.stack([exponents[0], exponents[2], exponents.mean()])
-
-
-def coverage_rows(scale: float, pool: ProcessPoolExecutor) -> Iterator[Row]:
-    """The three systems."""
-    yield coverage("products of Gaussian matrices, 5 x 5, 10 x 150", gaussian, exact_gaussian(), round(2000 * scale), pool)
-    truth = long_truth(tanh, pool, sequences=50, counted=4000)
-    name = "driven Gaussian tanh network, 32 units, 10 x 150 counted"
-    yield coverage(name, tanh, truth, round(1000 * scale), pool)
-    reference = corpus("the Python language reference", python_reference(), limit=465_000)
-    texts = {data.name: data for data in (demo_corpus(), reference)}
-    for data in texts.values():  # War and Peace first, where LYAPUNOV_DATA_DIR has it
-        module, symbols, size = trained_lstm(data)
-        run = partial(lstm, module=module, symbols=symbols, size=size)
-        truth = long_truth(run, pool, sequences=150, counted=2000)
-        name = f"LSTM of 24 units, full state, trained on {data.name}, 10 x 300"
-        yield coverage(name, run, truth, round(300 * scale), pool)
-
-
-BUDGET = {
-    f"{sequences} x {counted}": (sequences, counted)
-    for sequences, counted in ((1, 1000), (2, 500), (5, 200), (10, 100), (20, 50), (40, 25), (10, 400), (40, 100))
-}
-WARM_UP = {"from zero": {"reset": True}, "10 + 10 warm-up": {"settle": 10}, "50 + 50 warm-up": {"settle": 50}}
-
-
-def budget_rows(scale: float, pool: ProcessPoolExecutor) -> Iterator[tuple[str, str, Row]]:
-    """The driven tanh network: sequences x length x warm-up, and several initial states on one input."""
-    truth = long_truth(tanh, pool, sequences=50, counted=4000)
-    for warm, options in WARM_UP.items():
-        for split, (sequences, counted) in BUDGET.items():
-            run = partial(tanh, sequences=sequences, counted=counted, **options)
-            yield split, warm, coverage(f"{split}, {warm}", run, truth, round(400 * scale), pool)
-    for split in ("10 x 100", "40 x 100"):
-        sequences, counted = BUDGET[split]
-        run = partial(tanh, sequences=sequences, counted=counted, settle=50, same=True)
-        yield split, "one input, many states", coverage(f"{split}, one input", run, truth, round(400 * scale), pool)
-
-
-def coverage_table(rows: list[Row]) -> str:
-    """Markdown."""
-    lines = ["| system | replicates | largest | middle | mean | spread / reported error |", "|---|---|---|---|---|---|"]
-    for row in rows:
-        shares = " | ".join(f"{100 * value:.1f} %" for value in row.covered)
-        ratio = ", ".join(f"{spread / error:.2f}" for spread, error in zip(row.spread, row.error, strict=True))
-        lines.append(f"| {row.name} | {row.replicates} | {shares} | {ratio} |")
-    return "\n".join(lines)
-
-
-def budget_table(rows: list[tuple[str, str, Row]]) -> str:
-    """Markdown, for the largest exponent."""
-    lines = ["| sequences x counted | warm-up | bias | spread | root mean square | covered |", "|---|---|---|---|---|---|"]
-    for split, warm, row in rows:
-        bias, spread, covered = row.bias[0], row.spread[0], row.covered[0]
-        share = "-" if math.isnan(row.error[0]) else f"{100 * covered:.0f} %"
-        lines.append(f"| {split} | {warm} | {bias:+.4f} | {spread:.4f} | {math.hypot(bias, spread):.4f} | {share} |")
-    return "\n".join(lines)
-
-
-def draw(rows: list[tuple[str, str, Row]], path: Path) -> None:
-    """Bias, spread and coverage of the largest exponent at 1000 counted steps in all, by how they are split."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(12, 3.8), layout="constrained")
-    axes = figure.subplots(1, 3)
-    splits = [split for split, (sequences, counted) in BUDGET.items() if sequences * counted == 1000]
-    names = ("bias", "spread of the estimates", "95 % intervals that hold the truth")
-    for warm in WARM_UP:
-        found = {split: row for split, mode, row in rows if mode == warm}
-        values = (
-            [abs(found[split].bias[0]) for split in splits],
-            [found[split].spread[0] for split in splits],
-            [found[split].covered[0] for split in splits],
-        )
-        for ax, series in zip(axes, values, strict=True):
-            ax.plot(splits, series, marker="o", label=warm)
-    for ax, name in zip(axes, names, strict=True):
-        ax.set_title(name)
-        ax.set_xlabel("sequences x counted steps")
-        ax.tick_params(axis="x", labelsize=8)
-    axes[0].set_ylabel("|bias| (nats per step)")
-    axes[1].set_ylabel("standard deviation (nats per step)")
-    axes[1].set_ylim(bottom=0)
-    axes[2].axhline(0.95, color="black", linewidth=0.6)
-    axes[2].set_ylim(0, 1.02)
-    axes[0].legend(frameon=False, fontsize="small")
-    figure.suptitle("Largest exponent of a driven tanh network (32 units) from 1000 counted steps")
-    path.parent.mkdir(exist_ok=True)
-    figure.savefig(path, dpi=130)
+QUICK = 0.2
+LEGEND = """Of the results whose verdict is *converged*, the table says how many nominal 95 % intervals hold the truth: those of
+the largest exponent, of the last one listed, and of the mean of all; then those of all listed exponents (the first eight and
+the last). *Beyond* counts values outside their own 99.9 % interval and more than 0.001 off. *Spread / error* is the spread of
+the estimates over the error that they report. A system holds with at least 93 % over all its cells, none of which misses more
+often than chance explains at 0.01 over all of them. *Unknown*: the truth is not five times sharper than the errors. Truths and
+where they come from: `benchmarks/coverage_truths.json`. "10 x 500, 50 + 50 given": 10 sequences of 500 steps,
+settle = align = 50."""
 
 
 def write(marker: str, text: str) -> None:
@@ -229,25 +47,88 @@ def write(marker: str, text: str) -> None:
     PAGE.write_text(f"{before}{start}\n\n{text}\n\n{end}{after}")
 
 
-def main() -> None:
-    """Both tables and the figure."""
+def chosen(only: str | None) -> list[Cell]:
+    """Cells whose name holds this, of the texts that are here."""
+    wanted = "" if only in (None, "coverage") else only
+    return [cell for cell in cells() if wanted.lower() in cell.name.lower() and (WAR not in cell.system or available(WAR))]
+
+
+def rows_at(path: Path) -> Callable[[Cell], list[statistics.Row]]:
+    """Of a folder of rows, or of one file with all of them."""
+    if path.is_dir():
+        return Rows(path).of
+    if not path.is_file():
+        raise SystemExit(f"Expected rows at {path}, found nothing. Run without --table first.")
+    found: dict[str, list[statistics.Row]] = {}
+    for row in parsed(path.read_text().splitlines()):
+        found.setdefault(row["cell"], []).append(row)
+    return lambda cell: found.get(cell.name, [])
+
+
+def cover(arguments: argparse.Namespace) -> None:
+    """Runs what is missing, and prints the table and what is to be said of it."""
+    wanted, rows = chosen(arguments.only), Rows(arguments.rows)
+    if not wanted:
+        raise SystemExit(f"Expected --only to name a system or a part of a cell's name, got {arguments.only!r}.")
+    if arguments.fresh:
+        rows.clear()
+    if not arguments.table:
+        rows.claim()
+        run(wanted, rows, lambda cell: replicates(cell, arguments), arguments.jobs)
+    truths = reference.truths()
+    lines = lines_of(wanted, rows_at(arguments.rows), truths)
+    table = statistics.table(lines)
+    listed = "\n".join(f"- {sentence}" for sentence in statistics.verdicts(lines).splitlines())
+    print(f"{table}\n\n{listed}")
+    if arguments.against:
+        print(statistics.widths(lines, lines_of(wanted, rows_at(arguments.against), truths)))
+    if arguments.write:
+        write("coverage", f"{LEGEND}\n\n{table}\n\n{listed}")
+
+
+def replicates(cell: Cell, arguments: argparse.Namespace) -> int:
+    """Of a cell: all, a fifth of them, or no more than was asked for."""
+    count = round(cell.replicates * (QUICK if arguments.quick else 1))
+    return min(count, arguments.replicates or count)
+
+
+def split(arguments: argparse.Namespace) -> None:
+    """The budget table and its figure."""
+    with ProcessPoolExecutor(arguments.jobs) as pool:
+        rows = list(budget.budget_rows(QUICK if arguments.quick else 1.0, pool))
+    print(budget.budget_table(rows))
+    if arguments.write:
+        write("budget", budget.budget_table(rows))
+        budget.draw(rows, FIGURE)
+
+
+def parsed_arguments() -> argparse.Namespace:
+    """Of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a fifth of the replicates, nothing written")
-    parser.add_argument("--only", choices=("coverage", "budget"), help="one of the two tables")
-    arguments = parser.parse_args()
-    scale = 0.2 if arguments.quick else 1.0
-    with ProcessPoolExecutor() as pool:
-        if arguments.only != "budget":
-            table = coverage_table(list(coverage_rows(scale, pool)))
-            print(table)
-            if not arguments.quick:
-                write("coverage", table)
-        if arguments.only != "coverage":
-            rows = list(budget_rows(scale, pool))
-            print(budget_table(rows))
-            if not arguments.quick:
-                write("budget", budget_table(rows))
-                draw(rows, FIGURE)
+    parser.add_argument("--only", help='"coverage", "budget", or a part of the name of a cell')
+    parser.add_argument("--jobs", type=int, default=1, help="processes, of one thread each")
+    parser.add_argument("--quick", action="store_true", help="a fifth of the replicates")
+    parser.add_argument("--replicates", type=int, help="at most so many in each cell")
+    parser.add_argument("--rows", type=Path, default=CACHE / "rows", help="the folder with rows (--table: or a file of them)")
+    parser.add_argument("--fresh", action="store_true", help="remove the rows that there are first")
+    parser.add_argument("--table", action="store_true", help="run nothing")
+    parser.add_argument("--against", type=Path, help="rows of another version, a folder or a file")
+    parser.add_argument("--truths", action="store_true", help="find the true exponents and write them to their file")
+    parser.add_argument("--write", action="store_true", help="write tables and figure into docs/")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """What was asked for."""
+    torch.set_num_threads(1)
+    arguments = parsed_arguments()
+    if arguments.truths:
+        reference.make(arguments.only or "")
+        return
+    if arguments.only != "budget":
+        cover(arguments)
+    if arguments.only in (None, "budget") and not arguments.table:
+        split(arguments)
 
 
 if __name__ == "__main__":
