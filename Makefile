@@ -18,7 +18,7 @@ demo: $(VENV)/.demo  ## train an LSTM on real text and watch its Lyapunov spectr
 	$(BIN)/lyapunov demo
 
 test: $(VENV)/.dev  ## prove the numbers against known answers, and one of each part
-	$(BIN)/python -m pytest -n auto -m "not slow"
+	$(BIN)/python -m pytest -n auto -m "not slow" -o addopts=--strict-markers
 
 test-all: $(VENV)/.dev  ## every test, with coverage (half an hour on two slow cores)
 	$(BIN)/python -m pytest -n auto --cov --cov-report=term:skip-covered

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import rounding
+import slow
 
 torch.set_num_threads(1)
 
@@ -36,6 +37,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    met = set()
+    for item in items:
+        name = item.nodeid.partition("[")[0].removeprefix("tests/")
+        if name in slow.EVERY_CASE or (name in slow.ALL_BUT_THE_FIRST_CASE and name in met):
+            item.add_marker(pytest.mark.slow)
+        met.add(name)
     if config.getoption("--other-rounding"):
         for item in items:
             if item.get_closest_marker("bits"):

@@ -67,10 +67,9 @@ def nudge(module: nn.Module, size: float = 0.01) -> None:
 
 def has_bfloat16(kind: type[nn.RNNBase]) -> bool:
     """Whether PyTorch can train such a layer in bfloat16 here: of an LSTM it asks oneDNN, which wants AVX-512 for it."""
-    layer = kind(3, 4)
     try:
         with torch.random.fork_rng(), torch.autocast("cpu", dtype=torch.bfloat16):
-            layer(torch.ones(2, 1, 3))[0].sum().backward()
+            kind(3, 4)(torch.ones(2, 1, 3))[0].sum().backward()
     except RuntimeError:
         return False
     return True

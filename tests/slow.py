@@ -1,0 +1,49 @@
+"""What `make test` leaves out, and `make test-all` runs: measured, each takes more than ten seconds of two slow cores."""
+
+EVERY_CASE = frozenset(
+    {
+        "analysis/test_growth.py::test_memory_of_a_long_backward_is_less_than_a_third_of_that_through_the_qr",
+        "analysis/test_slopes_on_text.py::test_the_measured_slope_is_the_predicted_one",
+        "experiments/test_claims.py::test_every_number_of_the_page_is_written_by_its_command",
+        "experiments/test_sweep.py::test_a_sweep_that_was_killed_goes_on_to_the_same_numbers",
+        "intake/foreign/test_native.py::test_two_processes_find_what_one_finds",
+        "systems/test_huggingface.py::test_layers_cut_from_each_other_have_the_union_of_a_coupled_frame",
+        "systems/test_huggingface.py::test_qr_agrees_with_the_closed_form_within_error_bars",
+        "systems/test_step.py::test_slow_exponents_are_not_called_converged_before_frames_agree_in_proportion",
+        "test_examples.py::test_a_loop_is_tuned_with_and_without_spectra",
+        "test_precision.py::test_what_is_flagged_is_wrong_and_what_is_wrong_is_flagged",
+        "training/test_history.py::test_fifty_kills_lose_nothing_but_what_was_in_flight",
+        "tuning/test_search.py::test_ctrl_c_ends_the_workers_and_the_same_command_goes_on",
+        "tuning/test_search.py::test_trials_draw_by_their_numbers",
+        "tuning/test_search.py::test_two_nodes_of_ray_one_worker_killed",
+        "tuning/test_search.py::test_two_workers_on_postgresql_one_killed",
+    }
+)
+ALL_BUT_THE_FIRST_CASE = frozenset(
+    {
+        "analysis/test_covariant.py::test_a_step_takes_each_vector_to_the_next_one",
+        "analysis/test_covariant.py::test_vectors_grow_at_the_exponents",
+        "report/test_plots.py::test_figures_are_files",
+        "systems/test_huggingface.py::test_a_batch_is_its_sequences",
+        "systems/test_huggingface.py::test_the_closed_form_is_the_decays_written_out",
+        "tangent/test_loss.py::test_the_rank_of_a_relu_network_is_that_of_the_recorded_product",
+        "tangent/test_rollout.py::test_a_single_loss_is_seen_wherever_it_falls",
+        "tasks/test_learning.py::test_a_run_that_was_ended_goes_on_to_the_same_numbers",
+        "tasks/test_objectives.py::test_a_task_is_a_function_of_a_trial",
+        "test_documentation.py::test_code_blocks_run",
+        "test_examples.py::test_a_loop_is_watched_to_its_end",
+        "test_known.py::TestLinearNetworks::test_leaky_units_shift_the_eigenvalues",
+        "test_known.py::test_driven_gaussian_tanh_network",
+        "test_known.py::test_ikeda_map",
+        "test_known.py::test_ikeda_map_in_the_wrong_order_reads_another_number",
+        "test_known.py::test_largest_exponent_of_a_large_gaussian_tanh_network",
+        "test_known.py::test_lorenz_flow",
+        "test_known.py::test_lorenz_flow_in_the_wrong_order_reads_another_number",
+        "test_known.py::test_mean_field_theory_agrees_with_its_stated_values",
+        "test_known.py::test_products_of_gaussian_matrices",
+        "test_known.py::test_ring_of_doubling_maps",
+        "test_known.py::test_stack_is_the_union_of_its_layers",
+        "test_precision.py::test_with_the_interval_left_open_no_reliable_exponent_is_wrong",
+        "tuning/test_search.py::test_a_search_that_was_killed_repeats_what_was_running",
+    }
+)
