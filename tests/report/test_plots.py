@@ -44,8 +44,6 @@ def test_spectra_by_epoch_are_labelled(result) -> None:
     axes = plots.spectra_by_epoch({3: result, 0: result}, Figure().subplots())
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     assert [label for label in labels if "epoch" in label] == [f"epoch {at}{unsure}" for at in (0, 3)]
-        f"epoch {at}{unsure}" for at in (0, 3)
-    ]
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
