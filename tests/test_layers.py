@@ -87,6 +87,7 @@ ORDER = {
     ),
     "analysis": (
         "prepared",
+        "verdicts",
         "slopes",
         "readout",
         "gradients",

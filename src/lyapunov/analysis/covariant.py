@@ -12,8 +12,9 @@ from lyapunov._progress import progress_bar
 from lyapunov._shapes import Exponents, Frame
 from lyapunov.analysis.ginelli import Combinations, Stretch, require_directions, subspaces_apart
 from lyapunov.analysis.prepared import Prepared, prepared
+from lyapunov.analysis.verdicts import too_few, unsettled
 from lyapunov.errors import InvalidInput
-from lyapunov.estimate import aligned, errors, number
+from lyapunov.estimate import Finding, Verdict, aligned, errors, number
 from lyapunov.intake import Request
 from lyapunov.systems import Label, Linearization, System
 from lyapunov.tangent import MAX_BINS, Segment
@@ -36,6 +37,8 @@ class CovariantVectors:
         vector at the edges of what is counted, at the most. Where exponents are equal, single vectors stay undetermined.
     vectors (kept + 1, batch, n, k), growth (kept, batch, k): those of the first counted steps, from the state after `first`
         steps on; as many as were to be kept.
+    verdict: what speaks against them as a whole: a state that has not settled, vectors that are not `converged`, too few steps
+        for an error.
     """
 
     exponents: Exponents
@@ -53,6 +56,7 @@ class CovariantVectors:
     count: int
     labels: tuple[Label, ...]
     system: str
+    verdict: Verdict
 
     @property
     def converged(self) -> Tensor:
@@ -92,7 +96,7 @@ class CovariantVectors:
                 )
             )
         title = f"Covariant vectors of {self.system}: {len(self.exponents)} of {len(self.labels)}, {self.count} steps counted"
-        return "\n".join([title, "", *aligned(rows)])
+        return "\n".join([title, "", *aligned(rows), "", f"verdict: {self.verdict}"])
 
 
 def covariant_vectors(
@@ -227,9 +231,10 @@ class _Sums:
     def result(self, history: _History, disagreement: Tensor) -> CovariantVectors:
         """Means over all that was added."""
         total, system = len(self._counted) * self._ready.problem.sequences.batch, self._ready.system
-        found = errors(history.growth, history.steps)
+        found, exponents = errors(history.growth, history.steps), history.growth.sum((0, 1)) / history.steps.sum()
+        state = unsettled(self._ready.settle, self._ready.apart(), float(exponents[0]))
         return CovariantVectors(
-            exponents=history.growth.sum((0, 1)) / history.steps.sum(),
+            exponents=exponents,
             standard_errors=found.standard_errors,
             growth_rates=_plain(self._growth / total),
             participation=_plain(self._participation / total),
@@ -244,7 +249,19 @@ class _Sums:
             count=len(self._counted),
             labels=system.labels,
             system=system.name,
+            verdict=Verdict((*state, *_undetermined(_plain(disagreement)), *too_few(history.growth, history.steps))),
         )
+
+
+def _undetermined(disagreement: Exponents) -> list[Finding]:
+    """Vectors that other random starts would have turned."""
+    wrong = (torch.nonzero(~(disagreement <= CONVERGED)).flatten() + 1).tolist()
+    if not wrong:
+        return []
+    named = ", ".join(map(str, wrong[:_SHOWN])) + (f" and {len(wrong) - _SHOWN} more" if len(wrong) > _SHOWN else "")
+    remedy = "Pass longer align and align_back; where exponents are equal, nothing determines single vectors."
+    message = f"other random starts turn vector{'s' * (len(wrong) > 1)} {named} by up to {float(disagreement.max()):.2g}."
+    return [Finding("too short", f"{message} {remedy}")]
 
 
 def _plain(values: Tensor) -> Tensor:

@@ -16,8 +16,9 @@ from lyapunov._shapes import State
 from lyapunov.analysis.prepared import Prepared, prepared
 from lyapunov.analysis.readout import Readout, Seen
 from lyapunov.analysis.slopes import Mean, Slope, mean, slope, starting_times
+from lyapunov.analysis.verdicts import unsettled
 from lyapunov.errors import Diverged, InvalidInput
-from lyapunov.estimate import aligned, half_widths, memory_time, number
+from lyapunov.estimate import Finding, Verdict, aligned, half_widths, memory_time, number
 from lyapunov.intake import Request
 from lyapunov.systems import joined
 from lyapunov.tangent import Transport, triangularise
@@ -39,6 +40,8 @@ class GradientExponents:
     mean_square, variance, condition (horizons,): over all singular values s, means of s^2 and of its variance within one M,
         and the median of the largest over the smallest (infinite beyond what float64 resolves): isometry at finite time is a
         variance that is small beside the squared mean square, and a condition near 1.
+    apart: how far copies of the state from different starts still were after settling, None where nothing was discarded; it is
+        behind `verdict`.
     """
 
     horizons: tuple[int, ...]
@@ -51,6 +54,21 @@ class GradientExponents:
     condition: Tensor
     system: str
     settle: int
+    apart: float | None
+
+    @property
+    def verdict(self) -> Verdict:
+        """What speaks against them at the longest horizon: the state, too few starts for an error, values not resolved."""
+        findings = unsettled(self.settle, self.apart, float(self.exponents[-1, 0]))
+        if bool(self.standard_errors[-1, 0].isnan()) and not bool(self.exponents[-1, 0].isnan()):
+            message = "one starting time of one sequence has no error. Pass more starts, or several sequences."
+            findings.append(Finding("too short", message))
+        lost = torch.nonzero(self.exponents[-1].isnan()).flatten().tolist()
+        if lost:
+            kept = f"k={lost[0]} to leave them out, or " if lost[0] else ""
+            message = f"{len(lost)} singular values at lag {self.horizons[-1]} are not resolved by the arithmetic, from number"
+            findings.append(Finding("unreliable tail", f"{message} {lost[0] + 1} on. Pass {kept}a shorter horizon."))
+        return Verdict(tuple(findings))
 
     @property
     def exponents(self) -> Tensor:
@@ -91,7 +109,7 @@ class GradientExponents:
             leading, error = (float(one[at, 0]) for one in (self.exponents, self.standard_errors))
             moments = (f"{float(one[at]):.3g}" for one in (self.mean_square, self.variance, self.condition))
             rows.append((str(horizon), number(leading), number(error), number(memory_time(leading), 1), *moments))
-        return "\n".join([title, "", *aligned(rows)])
+        return "\n".join([title, "", *aligned(rows), "", f"verdict: {self.verdict}"])
 
 
 def gradient_exponents(
@@ -179,6 +197,7 @@ def _measured(
         condition=ratio.median(-1).values,
         system=ready.system.name,
         settle=ready.settle,
+        apart=ready.apart(),
     )
 
 

@@ -53,6 +53,11 @@ def growth(
         the largest exponent is positive, the trajectory's part grows like exp(lambda T).
     dtype: of the computation. seed: of the first frame. check: test the system's promises first.
 
+    No verdict comes along: a second state and a second frame at every training step would cost more than the gradient. With
+    settle and align left at 0 the value is finite-time: of these steps, from this state and this frame. Whether it is the
+    exponents', ask once beside the training: `lyapunov.spectrum(system, inputs, k=k, coupled=True)`, with settle and align
+    left open, has a verdict, and names the steps to pass here as settle and align.
+
     Gradients reach what the weights were made from (parametrizations, other networks), not inputs nor state. There are no
     second derivatives.
     Raises InvalidInput, Unsupported, BadSystem, Diverged.

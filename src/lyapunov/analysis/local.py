@@ -9,8 +9,9 @@ from torch import Tensor
 
 from lyapunov import _checks
 from lyapunov._progress import progress_bar
-from lyapunov.analysis.prepared import prepared
-from lyapunov.estimate import aligned, number
+from lyapunov.analysis.prepared import Prepared, prepared
+from lyapunov.analysis.verdicts import misaligned, too_few, unsettled
+from lyapunov.estimate import Verdict, aligned, number
 from lyapunov.intake import Request
 from lyapunov.systems import Linearization
 
@@ -36,11 +37,15 @@ class LocalExponents:
 
     Step t is the one that input t drives. The first column grows with the direction that has grown most so far; the sum of the
     first j is how their volume grows.
+
+    verdict: what speaks against taking the growth for that of the leading directions: a state that has not settled, a frame
+    that has not aligned, too few steps for their mean to have an error.
     """
 
     growth: Tensor
     first: int
     system: str
+    verdict: Verdict
 
     @property
     def exponents(self) -> Tensor:
@@ -75,7 +80,7 @@ class LocalExponents:
         rows = [("i", "mean growth", "spread over steps")]
         rows += [(str(at), number(value), number(wide)) for at, (value, wide) in enumerate(leading, 1)]
         title = f"Growth of {self.system} by step: {batch} sequences x {steps - self.first} steps, nats"
-        return "\n".join([title, "", *aligned(rows)])
+        return "\n".join([title, "", *aligned(rows), "", f"verdict: {self.verdict}"])
 
 
 def local_exponents(
@@ -116,5 +121,20 @@ def local_exponents(
                 grown = grown.masked_fill(segment.vanished, -torch.inf)
                 growth[:, segment.first : segment.stop] = grown.transpose(0, 1).double().cpu()
                 advance(segment.stop)
+        verdict = _verdict(ready, growth, first, seed)
     growth[:, :first] = torch.nan
-    return LocalExponents(growth, first, ready.system.name)
+    return LocalExponents(growth, first, ready.system.name, verdict)
+
+
+def _verdict(ready: Prepared, growth: Tensor, first: int, seed: int) -> Verdict:
+    """From a second frame along the steps that align, a second state along those that settle, and the growth that counts."""
+    aligning, counted, findings = growth[:, ready.settle : first], growth[:, first:].transpose(0, 1), []
+    if ready.size > 1:  # of one direction there is nothing to align
+        other = torch.zeros_like(aligning)
+        course = ready.course(growth.shape[-1], seed + 1, stop=first) if first > ready.settle else None
+        for segment in () if course is None else course.forward():
+            grown = torch.stack([factor.diagonal(dim1=-2, dim2=-1).log() for factor in segment.factors])
+            other[:, segment.first - ready.settle : segment.stop - ready.settle] = grown.transpose(0, 1).double().cpu()
+        findings = misaligned(aligning, other)
+    state = unsettled(ready.settle, ready.apart(), float(counted[..., 0].mean()))
+    return Verdict((*state, *findings, *too_few(counted, torch.ones(counted.shape[:2], dtype=torch.float64))))

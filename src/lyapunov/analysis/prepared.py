@@ -7,24 +7,29 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from lyapunov import _checks
-from lyapunov._shapes import State
+from lyapunov._shapes import State, blocks
 from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.intake import Problem, Request, recognize
 from lyapunov.systems import System, check_contract
-from lyapunov.tangent import Course, Workers, random_frame, settled_state
+from lyapunov.tangent import Course, Transport, Workers, random_frame, settled_state
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A system on its inputs. `state`: after `settle` steps; `stop`: the step after the last one."""
+    """A system on its inputs. `state`: after `settle` steps; `stop`: the step after the last one.
+
+    `given`: whether the caller said how many steps to settle for.
+    """
 
     problem: Problem
     state: State
     settle: int
     stop: int
     workers: Workers
+    given: bool
 
     @property
     def system(self) -> System:
@@ -41,12 +46,30 @@ class Prepared:
         """Of the dtype and on the device of the run."""
         return self.system.vector(self.state).new_empty(0)
 
-    def course(self, k: int | None, seed: int) -> Course:
-        """Of the state, and of a random frame of k columns with it (None: of the state alone), to the last step."""
+    @torch.no_grad()
+    def apart(self) -> float | None:
+        """How far a copy of the state from another start still is after settling, relative to where it started.
+
+        The other start is where the state gets to, the next sequence's where there are several. None where nothing was
+        discarded, because the caller said so; else nothing found is a state that need not settle.
+        """
+        if self.settle == 0:
+            return None if self.given else 0.0
+        system, start = self.system, self.problem.state
+        turned = tree_map(lambda part: part.roll(1, dims=0), system.vector(self.state))
+        other = system.with_vector(start, turned)
+        first = _distance(system, start, other)
+        transport = Transport(system, self.problem.sequences, self.workers)
+        for t in range(self.settle):
+            other = transport.step(other, t)
+        return _distance(system, self.state, other) / first if first > 0 else 0.0
+
+    def course(self, k: int | None, seed: int, stop: int | None = None) -> Course:
+        """Of the state, and of a random frame of k columns with it (None: of the state alone), to `stop` (None: the last)."""
         drive, frame = self.problem.sequences, None
         if k is not None:
             frame = random_frame(self.size, k, batch=drive.batch, seed=seed, block=0, like=self.like)
-        return Course(self.system, drive, self.state, range(self.settle, self.stop), frame=frame)
+        return Course(self.system, drive, self.state, range(self.settle, stop or self.stop), frame=frame)
 
     def aligned(self, align: int | None, name: str = "align", *, most: int | None = None) -> int:
         """Steps for a frame to align in, checked, with at least one left to count.
@@ -87,7 +110,12 @@ def prepared(
                     check_contract(problem.system, problem.state, problem.sequences.at(0), problem.sequences.at(1))
                 settled, state = _settled(problem, settle, workers)
             steps = problem.sequences.steps + (settled if problem.sequences.values is None else 0)
-            yield Prepared(problem, state, settled, steps, workers)
+            yield Prepared(problem, state, settled, steps, workers, settle is not None)
+
+
+def _distance(system: System, one: State, other: State) -> float:
+    parts = zip(blocks(system.vector(one)), blocks(system.vector(other)), strict=True)
+    return sum(float((a - b).double().square().sum()) for a, b in parts) ** 0.5
 
 
 def _one_frame(problem: Problem) -> None:

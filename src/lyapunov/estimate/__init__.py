@@ -2,15 +2,17 @@
 
 from lyapunov.estimate._table import aligned, number
 from lyapunov.estimate.difference import Difference
-from lyapunov.estimate.errors import DIFFERENT, Errors, errors, half_widths
+from lyapunov.estimate.errors import DIFFERENT, INDEPENDENT, Errors, errors, half_widths
 from lyapunov.estimate.estimator import Ending, estimated, spectrum
 from lyapunov.estimate.quantities import Timescale, memory_time
 from lyapunov.estimate.result import Spectrum
 from lyapunov.estimate.settings import Settings, Wishes
-from lyapunov.estimate.verdict import Finding, Verdict
+from lyapunov.estimate.verdict import ENOUGH_BLOCKS, Finding, Verdict
 
 __all__ = [
     "DIFFERENT",
+    "ENOUGH_BLOCKS",
+    "INDEPENDENT",
     "Difference",
     "Ending",
     "Errors",
