@@ -36,8 +36,9 @@ def _rare() -> list[Cell]:
 
 def _tanh() -> list[Cell]:
     base = Cell("driven tanh network", systems.tanh, 4, 10, 250)
-    shapes = ({"sequences": 3, "steps": 800}, {"sequences": 1, "steps": 2500})
-    return _each(base, *_asked(1, 4, 8, None), *shapes, {"settle": 50, "align": 50}, {"settle": 3, "align": 3})
+    long = ({"k": 8, "steps": 3000}, {"sequences": 3, "steps": 4000}, {"sequences": 1, "steps": 2500})
+    given = ({"settle": 50, "align": 50}, {"settle": 3, "align": 3})
+    return _each(base, *_asked(1, 4, None), *({**shape, "replicates": FEW} for shape in long), *given)
 
 
 def _float32() -> list[Cell]:
