@@ -43,7 +43,7 @@ class Difference:
         widths, steps = _common(one, other)
         lost = one.exponents.isneginf() | other.exponents.isneginf()
         pair = [_regular(part.history.nan_to_num(neginf=0.0), part.history_steps, widths) for part in (one, other)]
-        found = errors(pair[0] - pair[1], steps)
+        found = errors(pair[0] - pair[1], steps, one.independent)
         mean, mean_error = _mean(one, other, widths)
         return cls(
             exponents=one.exponents - other.exponents,

@@ -32,13 +32,18 @@ class Errors(NamedTuple):
     within: Tensor
 
 
-def errors(history: Tensor, steps: Tensor) -> Errors:
+def errors(history: Tensor, steps: Tensor, independent: float = 1.0) -> Errors:
     """Of the pooled rates sum(history) / sum(steps); history (bins, batch, columns), steps (bins, batch).
 
-    The larger of two standard errors, each sqrt(G/(G-f) sum_g (grown_g - rate steps_g)^2) / sum(steps) over groups g: whole
-    sequences beside the pooled rate (f = 1), which sees whatever makes them differ; and blocks of at least INDEPENDENT
-    correlation times beside their own sequence's rate (f sequences), which has more degrees of freedom. NaN for one sequence
-    too short for two blocks; 0 for -inf, which has none to make.
+    The larger of two standard errors. One is from whole sequences beside the pooled rate, and sees whatever makes them differ:
+    the jackknife, sqrt((G-1)/G sum_g (r_g / (1 - h_g))^2) / sum(steps) over G sequences, with r_g = grown_g - rate steps_g and
+    h_g = steps_g / sum(steps), so that a sequence that holds most steps is not its own reference. The other is from blocks of
+    at least INDEPENDENT correlation times beside their own sequence's rate, sqrt(G/(G-f) sum_g r_g^2) / sum(steps) over G
+    blocks in f sequences, and has more degrees of freedom. NaN for one sequence too short for two blocks; 0 for -inf, which has
+    none to make.
+
+    `independent`: the fraction of the sequences that is independent of each other, below 1 where they are copies or overlap.
+    Then only blocks tell the error, and there are that many fewer of them.
     """
     counted = steps.amax(1) > 0
     history, steps = history[counted], steps[counted]
@@ -50,17 +55,47 @@ def errors(history: Tensor, steps: Tensor) -> Errors:
     allowed = (counts.unsqueeze(-1) * INDEPENDENT * times <= widths.sum()) & (counts.unsqueeze(-1) <= len(widths))
     chosen = (counts.unsqueeze(-1) * allowed).amax(0)
     residues = history - steps.unsqueeze(-1) * (history.sum((0, 1)) / steps.sum())
-    between = _grouped_error(residues, steps, widths, 1, fixed=1)
-    within, groups = torch.full_like(between, torch.nan), torch.full_like(times, steps.shape[1])
+    between, effective = _between(residues, steps)
+    within, groups = torch.full_like(between, torch.nan), torch.full_like(times, effective)
     for count in chosen.unique().tolist():
         if count > 1:
             mine = chosen == count
             within[mine] = _grouped_error(own[..., mine], steps, widths, count, fixed=steps.shape[1])
-            differ = between[mine] ** 2 > DIFFERENT * within[mine] ** 2
+            differ = _excess(residues[..., mine], steps, within[mine]) > DIFFERENT
             everything = _group_count(steps, widths, count)  # where both agree, both tell
-            groups[mine] = torch.where(differ, steps.shape[1], everything).double()
+            groups[mine] = torch.where(differ, effective, float(everything)).double()
+            between[mine] = torch.where(differ, between[mine], _plain(residues[..., mine], steps))
+    if independent < 1:
+        within, groups = within / independent**0.5, 1 + (groups - 1) * independent
+        between = torch.full_like(between, torch.nan)
     larger = torch.fmax(within, between).masked_fill(lost, 0.0)
-    return Errors(larger, groups - 1, times.masked_fill(lost, torch.nan), between, within)
+    return Errors(larger, (groups - 1).clamp(min=0.0), times.masked_fill(lost, torch.nan), between, within)
+
+
+def _between(residues: Tensor, steps: Tensor) -> tuple[Tensor, float]:
+    """The jackknife's standard errors over sequences, and how many sequences of equal length would tell as much."""
+    own = steps.sum(0)
+    if len(own) < 2:
+        return torch.full(residues.shape[2:], torch.nan, dtype=residues.dtype), 1.0
+    held = own / own.sum()
+    squares = (residues.sum(0) / (1 - held).unsqueeze(-1)).square().sum(0)
+    effective = float(own.square().sum().square() / own.square().square().sum())
+    return (squares * (len(own) - 1) / len(own)).sqrt() / own.sum(), effective
+
+
+def _plain(residues: Tensor, steps: Tensor) -> Tensor:
+    """The same where sequences do not truly differ: their residues are as large as their lengths make them."""
+    own = steps.sum(0)
+    return (residues.sum(0).square().sum(0) * len(own) / max(len(own) - 1, 1)).sqrt() / own.sum()
+
+
+def _excess(residues: Tensor, steps: Tensor, within: Tensor) -> Tensor:
+    """(columns,): the variance between sequences over what blocks within them explain, each sequence beside its length."""
+    own = steps.sum(0)
+    if len(own) < 2:
+        return torch.zeros_like(within)
+    per_step = within.square() * own.sum()
+    return (residues.sum(0).square() / own.unsqueeze(-1)).sum(0) / (len(own) - 1) / per_step
 
 
 def correlation_times(residues: Tensor, widths: Tensor) -> Tensor:

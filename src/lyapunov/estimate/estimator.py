@@ -16,9 +16,9 @@ from lyapunov.estimate.result import Spectrum
 from lyapunov.estimate.settings import Method, Settings, Wishes, choose
 from lyapunov.estimate.statistics import estimates, without_empty
 from lyapunov.estimate.verdict import Finding, Verdict, judge, transients, unreliable_tail
-from lyapunov.intake import Problem, Request, recognize
+from lyapunov.intake import Problem, Request, independent, recognize
 from lyapunov.systems import Label, Linearization, check_contract
-from lyapunov.tangent import ADAPTED, FORCED, Growth, Schedule, Workers, random_frame, rollout, rollout_factors, split
+from lyapunov.tangent import ADAPTED, FORCED, TOGETHER, Growth, Schedule, Workers, random_frame, rollout, rollout_factors, split
 
 FEW = 8
 """As many exponents as a long run is told to try instead."""
@@ -212,11 +212,19 @@ def _result(growth: Growth, problem: Problem, settings: Settings) -> Spectrum:
         )
     sizes = blocks(problem.system.tangent_size)
     tolerated = ADAPTED if "qr_every" in settings.chosen else FORCED
-    found = estimates(growth, k=settings.k, sizes=sizes, dt=settings.dt, tolerated=tolerated)
+    # Where it is not chaos, the inputs decide: what they have in common, growth has, too.
+    alone = 1.0 if _is_chaotic(growth) else independent(problem.sequences.values, problem.sequences.lengths)
+    found = estimates(growth, k=settings.k, sizes=sizes, dt=settings.dt, tolerated=tolerated, independent=alone)
     labels = problem.system.labels
     if isinstance(problem.system.tangent_size, tuple):
         found = replace(found, layer=_layers(labels, sizes)[found.layer])
     return Spectrum(**vars(found), settings=settings, verdict=judge(found, settings, growth, labels))
+
+
+def _is_chaotic(growth: Growth) -> bool:
+    """Whether sequences on the same inputs would still differ from each other."""
+    largest = float((growth.log_growth.sum((0, 1)) / growth.steps.sum()).max())
+    return largest > 0 and (growth.apart is None or growth.apart > TOGETHER)
 
 
 def _layers(labels: tuple[Label, ...], sizes: tuple[int, ...]) -> torch.Tensor:

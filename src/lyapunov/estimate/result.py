@@ -29,7 +29,7 @@ from lyapunov.estimate.statistics import Estimates
 from lyapunov.estimate.verdict import Finding, Verdict
 from lyapunov.tangent import Window
 
-_FORMAT = "lyapunov-spectrum-2"
+_FORMAT = "lyapunov-spectrum-3"
 _QUANTITIES = ("max", "min", "mean", "variance", "sum", "kaplan_yorke_dimension", "entropy_rate")
 
 
@@ -40,6 +40,7 @@ class Spectrum(Estimates):
     exponents (k,): pooled over sequences in QR order, then sorted once, descending; -inf for a direction that is lost.
     standard_errors (k,): the larger of what differences between sequences and between blocks within them say; NaN where
         there is one sequence too short for blocks. degrees (k,): degrees of freedom of their Student-t intervals.
+    independent: the fraction of the sequences that is independent of each other; below 1 where inputs are copies or overlap.
     correlation_times (k,): steps over which growth stays correlated.
     per_sequence (batch, k): each sequence's own, in the order of `exponents`.
     reliable (k,): False where too much of the column was rounding, or where a full run misses the volume residual.
@@ -122,12 +123,18 @@ class Spectrum(Estimates):
 
     @property
     def kaplan_yorke_dimension(self) -> float | None:
-        """See `quantities.kaplan_yorke_dimension`; None where more (or more reliable) exponents are needed."""
+        """See `quantities.kaplan_yorke_dimension`; None where more (or more reliable) exponents are needed,
+        and where the state grows without bound.
+        """
+        if "unbounded" in self.verdict.kinds:
+            return None
         return quantities.kaplan_yorke_dimension(self._trusted_head, total=self.settings.size)
 
     @property
     def entropy_rate(self) -> float | None:
-        """The sum of the positive exponents, nats per step; None where more exponents are needed."""
+        """The sum of the positive exponents, nats per step; None where more exponents are needed, or as above."""
+        if "unbounded" in self.verdict.kinds:
+            return None
         return quantities.entropy_rate(self._trusted_head, total=self.settings.size)
 
     @property
@@ -189,7 +196,8 @@ class Spectrum(Estimates):
         def of_rates(rates: Tensor) -> float | None:
             return functions[name]((rates / self.settings.dt).sort(descending=True).values)
 
-        return jackknife(self.history, self.history_steps, times, of_rates)
+        found = jackknife(self.history, self.history_steps, times, of_rates)
+        return None if found is None else found / self.independent**0.5
 
     def __sub__(self, other: "Spectrum") -> Difference:
         """The paired difference, exponent by exponent; refuses what did not see the same inputs from the same first frame."""
@@ -204,7 +212,7 @@ class Spectrum(Estimates):
             return None
         grown, steps = self.mean_series
         scale = self.mean_count * self.settings.dt
-        found = errors(grown.unsqueeze(-1), steps)
+        found = errors(grown.unsqueeze(-1), steps, self.independent)
         rate, error = float(grown.sum() / steps.sum()), float(found.standard_errors[0])
         return rate / scale, error / scale, float(found.degrees[0])
 

@@ -32,9 +32,12 @@ class Estimates:
     volume_residual: float | None
     rank: int | None
     rank_window: Window | None
+    independent: float
 
 
-def estimates(growth: Growth, *, k: int, sizes: tuple[int, ...], dt: float, tolerated: float) -> Estimates:
+def estimates(
+    growth: Growth, *, k: int, sizes: tuple[int, ...], dt: float, tolerated: float, independent: float = 1.0
+) -> Estimates:
     """The k largest of all columns. Averages come before the sort: sorting per sequence would bias the top upward.
 
     `sizes`: exponents that each independent block has. `tolerated`: rounding, relative to what remains of a column, up to
@@ -46,7 +49,7 @@ def estimates(growth: Growth, *, k: int, sizes: tuple[int, ...], dt: float, tole
     order = pooled.argsort(descending=True, stable=True)[:k]
     per_sequence = (total / (steps.unsqueeze(-1) * dt))[:, order]
     history = growth.log_growth[..., order]
-    found = errors(history, growth.steps)
+    found = errors(history, growth.steps, independent)
     residuals = _residuals(growth, sizes)
     return Estimates(
         exponents=pooled[order],
@@ -64,6 +67,7 @@ def estimates(growth: Growth, *, k: int, sizes: tuple[int, ...], dt: float, tole
         volume_residual=None if residuals is None else float(residuals.sum().abs()) / dt,
         rank=_rank(growth, sizes),
         rank_window=growth.window,
+        independent=independent,
     )
 
 
@@ -81,6 +85,7 @@ def without_empty(growth: Growth) -> tuple[Growth, list[int]]:
         lost_since=growth.lost_since[keep],
         residual=growth.residual[keep],
         residual_steps=growth.residual_steps[keep],
+        sizes=None if growth.sizes is None else growth.sizes[:, keep],
     )
     return kept, torch.nonzero(~keep).flatten().tolist()
 

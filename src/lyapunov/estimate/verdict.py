@@ -7,13 +7,13 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from lyapunov.estimate.errors import INDEPENDENT, student_quantile
+from lyapunov.estimate.errors import INDEPENDENT, errors, student_quantile
 from lyapunov.estimate.settings import SEVERAL, Settings
 from lyapunov.estimate.statistics import CERTIFIED, Estimates
 from lyapunov.systems import Label
 from lyapunov.tangent import FOR_GOOD, TOGETHER, Growth
 
-Kind = Literal["too short", "drifting", "unreliable tail", "finite-time"]
+Kind = Literal["too short", "drifting", "unbounded", "groups", "unreliable tail", "finite-time"]
 ENOUGH_BLOCKS = 6
 """Independent blocks, over all sequences, below which a standard error is a guess."""
 _SAME = 1e-9
@@ -21,6 +21,16 @@ _SAME = 1e-9
 _UNRESOLVED = 0.6
 """A correlation time of less than so many intervals is that of the intervals: it cannot be read shorter than half of one."""
 _DRIFT, _DRIFT_ALONE, _LEVEL, _NAMED = 0.1, 0.5, 0.01, 5
+_TRIVIAL = 1e-4
+"""Of an exponent, and of 0.01 nats per step: a smaller change is none."""
+_TREND_LEVEL, _TREND_ALONE = 0.001, 6.0
+"""Of a test for a trend in growth; and, with two sequences or one, how many errors of blocks it takes."""
+_DOMINANT = 0.5
+"""Fraction of all steps from which on one sequence decides the result."""
+_GROWN, _GROWN_ALONE = 1.3, 2.0
+"""Factors by which a state must grow over the counted steps to be called unbounded; the latter for few sequences."""
+_GROUPED = 5.0
+"""Times the errors of the sequences on both sides, and the spread on each, by which groups of sequences are apart."""
 
 
 class Finding(NamedTuple):
@@ -59,8 +69,10 @@ def judge(estimates: Estimates, settings: Settings, growth: Growth, labels: tupl
         message = f"from the initial state over {settings.count} steps, nothing discarded; another length gives other numbers."
         findings.append(Finding("finite-time", message))
     else:
-        findings += [*transients(estimates, settings, growth), _drift(growth, labels)]
-    findings += [_errors(estimates, settings), unreliable_tail(estimates, settings)]
+        moving = (_unbounded(growth), _drift(growth, labels))
+        findings += [*transients(estimates, settings, growth), *moving]
+        findings += [] if any(moving) else [_trend(estimates)]
+    findings += [_groups(estimates), _unequal(estimates), _errors(estimates, settings), unreliable_tail(estimates, settings)]
     return Verdict(tuple(finding for finding in findings if finding is not None))
 
 
@@ -128,7 +140,7 @@ def _errors(estimates: Estimates, settings: Settings) -> Finding | None:
     # Sequences that do the same to the last digits (no inputs matter, one first frame for all) are one.
     first = estimates.per_sequence[:, 0]
     copies = len(first) > 1 and float(first.std()) <= _SAME * float(first.abs().mean())
-    sequences = 1 if copies else len(first)
+    sequences = 1 if copies else max(1.0, len(first) * estimates.independent)
     if sequences >= SEVERAL and time <= _UNRESOLVED * settings.qr_every:
         return None  # shorter than growth is resolved to: the sequences tell the error
     independent = sequences * settings.count / (INDEPENDENT * time)
@@ -145,6 +157,93 @@ def _is_constant(estimates: Estimates) -> bool:
     """The largest direction grows by the same at every step of every sequence: there is nothing to average."""
     rates = (estimates.history[..., 0] / estimates.history_steps)[estimates.history_steps > 0]
     return float((rates - rates.mean()).abs().max()) <= _SAME * float(rates.abs().mean())
+
+
+def _unequal(estimates: Estimates) -> Finding | None:
+    """One sequence decides, and what it differs by from others cannot be told."""
+    steps = estimates.history_steps.sum(0)
+    held = float(steps.max() / steps.sum())
+    if len(steps) == 1 or held <= _DOMINANT or float(estimates.degrees[0]) >= 1:
+        return None
+    message = f"the longest sequence holds {held:.0%} of all steps, and the sequences differ: there is no error for that."
+    return Finding("too short", f"{message} Pass sequences of like length, or cut the longest one into several.")
+
+
+def _groups(estimates: Estimates) -> Finding | None:
+    """Sequences whose largest exponents fall into two groups, far apart beside their own errors."""
+    batch = len(estimates.per_sequence)
+    if batch < 3:
+        return None
+    rates, order = estimates.per_sequence[:, 0].sort()
+    errors = _own_errors(estimates)[order]
+    gaps = rates.diff()
+    at = int(gaps.argmax())
+    low, high = slice(0, at + 1), slice(at + 1, batch)
+    own = float(errors.square().mean().sqrt())
+    spread = max(float(rates[low].max() - rates[low].min()), float(rates[high].max() - rates[high].min()))
+    if not math.isfinite(own) or float(gaps[at]) <= _GROUPED * max(own, spread, _SAME * float(rates.abs().max())):
+        return None
+    message = f"sequences fall into two groups: {at + 1} near {float(rates[low].mean()):.3g}, {batch - at - 1} near"
+    message = (
+        f"{message} {float(rates[high].mean()):.3g} (largest exponent of each): several attractors, or inputs of two kinds."
+    )
+    return Finding("groups", f"{message} Look at them apart: the average holds for this mixture only.")
+
+
+def _own_errors(estimates: Estimates) -> Tensor:
+    """(batch,): standard errors of each sequence's largest exponent, from blocks within it."""
+    history, steps = estimates.history[..., :1], estimates.history_steps
+    alone = [errors(history[:, [at]], steps[:, [at]]).standard_errors[0] for at in range(steps.shape[1])]
+    return torch.stack(alone)
+
+
+def _trend(estimates: Estimates) -> Finding | None:
+    """Growth in the first quarter of the counted steps beside that in the last half, sequence by sequence."""
+    steps, finite = estimates.history_steps, estimates.exponents.isfinite()
+    ends = steps.amax(1).cumsum(0) / steps.amax(1).sum()
+    first, last = ends <= 0.25, ends > 0.5
+    whole = (steps[first].sum(0) > 0) & (steps[last].sum(0) > 0)
+    if not bool(whole.any()) or not bool(finite.any()):
+        return None
+    history, steps = estimates.history[:, whole][..., finite], steps[:, whole]
+    early, late = (history[part].sum(0) / steps[part].sum(0).unsqueeze(-1) for part in (first, last))
+    change, errors_of_all = late - early, estimates.standard_errors[finite]
+    needed, error = _needed(change, errors_of_all * (steps.sum() / steps[first].sum()) ** 0.5)
+    size, mean = change.mean(0).abs() / error.clamp(min=1e-300), change.mean(0)
+    large = (size > needed) & (
+        mean.abs() > torch.fmax(2 * errors_of_all, _TRIVIAL * (0.01 + estimates.exponents[finite].abs()))
+    )
+    if not bool(large.any()):
+        return None
+    at = int(torch.where(large, size, 0.0).argmax())
+    message = f"growth itself changes: exponent {at + 1} is {float(mean[at]):+.2g} higher in the last half of the counted steps"
+    return Finding("drifting", f"{message} than in their first quarter. Pass longer inputs, and a larger settle.")
+
+
+def _needed(change: Tensor, alone: Tensor) -> tuple[float, Tensor]:
+    """How many errors a change must have, and its error (columns,): from sequences; from blocks where there are few."""
+    batch, columns = change.shape
+    if batch < 3:
+        return _TREND_ALONE, 1.5 * alone
+    return student_quantile(1 - _TREND_LEVEL / columns, batch - 1), change.std(0) / batch**0.5
+
+
+def _unbounded(growth: Growth) -> Finding | None:
+    """The logarithm of the state's length rises from part to part of the counted steps."""
+    sizes = growth.sizes
+    if sizes is None:
+        return None
+    change, batch = sizes[-1] - sizes[0], sizes.shape[1]
+    mean = float(change.mean())
+    rising = bool((sizes.mean(1).diff() > 0).all())
+    if not rising or mean <= math.log(_GROWN if batch >= 3 else _GROWN_ALONE):
+        return None
+    if batch >= 3 and mean <= student_quantile(1 - _LEVEL, batch - 1) * float(change.std()) / batch**0.5:
+        return None
+    message = (
+        f"the state grows without bound: by a factor of {math.exp(min(mean, 700.0)):.3g} from the first eighth of the counted"
+    )
+    return Finding("unbounded", f"{message} steps to the last. There is no attractor, and no dimension or entropy rate of one.")
 
 
 def _drift(growth: Growth, labels: tuple[Label, ...]) -> Finding | None:

@@ -15,6 +15,8 @@ from lyapunov._shapes import Input
 from lyapunov.errors import InvalidInput
 from lyapunov.systems import cast_tensor
 
+_WINDOW = 16
+"""Steps of input that make a stretch: text and other symbols repeat shorter ones without being copies."""
 _AT_ONCE = 1024
 """Steps hashed together."""
 
@@ -109,6 +111,41 @@ def digest(*values: Any) -> str:
                 np.ascontiguousarray(part.cpu().numpy()).tobytes() if isinstance(part, Tensor) else repr(part).encode()
             )
     return running.hexdigest()[:16]
+
+
+def independent(values: Any, lengths: Tensor | None) -> float:
+    """The fraction of sequences (time, batch, ...) that is independent: below 1 where they are copies or overlapping windows.
+
+    Stretches of _WINDOW steps that occur in several sequences count once; what a sequence repeats by itself does not matter.
+    """
+    leaves = [leaf for leaf in tree_flatten(values)[0] if isinstance(leaf, Tensor) and leaf.dim() >= 2]
+    if not leaves or leaves[0].shape[1] < 2:
+        return 1.0
+    steps, batch = leaves[0].shape[:2]
+    window, rows = min(_WINDOW, steps), torch.stack([_row_hashes(leaf) for leaf in leaves])
+    rows = (rows * _odd(len(leaves)).view(-1, 1, 1)).sum(0)
+    stretches = (rows.unfold(0, window, 1) * _odd(window)).sum(-1)
+    ends = torch.full((batch,), steps) if lengths is None else lengths
+    own = [stretches[: max(int(end) - window + 1, 1), at].unique() for at, end in enumerate(ends)]
+    return len(torch.cat(own).unique()) / sum(len(part) for part in own)
+
+
+def _row_hashes(leaf: Tensor) -> Tensor:
+    """(time, batch): the same whole number for the same entries, to the last bit."""
+    leaf = torch.view_as_real(leaf) if leaf.is_complex() else leaf
+    found = []
+    for part in leaf.split(_AT_ONCE):
+        flat = part.flatten(2).cpu() if part.dim() > 2 else part.unsqueeze(-1).cpu()
+        bits = (flat.double() + 0.0).view(torch.int64) if flat.is_floating_point() else flat.long()
+        mixed = (bits ^ (bits >> 29)) * _odd(1)
+        found.append(((mixed ^ (mixed >> 32)) * _odd(bits.shape[-1])).sum(-1))
+    return torch.cat(found)
+
+
+def _odd(count: int) -> Tensor:
+    """So many odd numbers without a pattern, the same ones always."""
+    drawn = torch.randint(-(2**62), 2**62, (count,), generator=torch.Generator().manual_seed(0))
+    return 2 * drawn + 1
 
 
 def _checked_lengths(lengths: Any, batch: int, steps: int) -> Tensor | None:

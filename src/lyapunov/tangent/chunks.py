@@ -80,6 +80,7 @@ class Chunks:
             volume_steps=volume_steps,
             residual=growth.residual.unflatten(0, (copies, -1)).sum(0),
             residual_steps=growth.residual_steps.unflatten(0, (copies, -1)).sum(0),
+            sizes=None,
             drift=None if growth.drift is None else self._parts(growth.drift),
             settle=self.settle,
             count=growth.count * copies,

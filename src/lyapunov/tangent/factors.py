@@ -135,6 +135,7 @@ class _Count:
             residual=torch.zeros(self._drive.batch, len(sizes), dtype=torch.float64),
             residual_steps=torch.zeros(self._drive.batch, dtype=torch.float64),
             drift=self._drift.means,
+            sizes=self._drift.log_sizes,
             settle=settle,
             align=align,
             count=self.counted,

@@ -56,7 +56,7 @@ class Growth:
     (batch, blocks): how far the growth of square frames is from ln |det J|, over the `residual_steps` (batch,) of the
     intervals at all of whose steps it was taken; `drift`: see `Stretches.means`. `settle`, `align`, `count`, `qr_every`:
     what was done; `apart`, `disagreement`: what the transients left, the latter beside what is `tolerated`; `state`, `frames`:
-    what the run ended with, where it went through time in one piece.
+    what the run ended with, where it went through time in one piece; `sizes`: see `Stretches.log_sizes`.
     """
 
     log_growth: Tensor
@@ -79,6 +79,7 @@ class Growth:
     tolerated: float = AGREED
     state: State = None
     frames: Frames | None = None
+    sizes: Tensor | None = None
 
     @property
     def lost_at(self) -> Tensor:

@@ -186,6 +186,7 @@ class _Run:
             tolerated=self.agreement.tolerated,
             state=self.state,
             frames=self.frames,
+            sizes=self.drift.log_sizes,
         )
 
     def _advance(self, last: int, *, counted: bool = False) -> None:

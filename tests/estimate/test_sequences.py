@@ -1,0 +1,82 @@
+"""Sequences that are not what they seem: unequal, copied, in groups, not stationary, unbounded."""
+
+import pytest
+import torch
+from torch import nn
+
+import lyapunov
+from cases import drawn, seeded
+from lyapunov.intake import independent
+from lyapunov.systems import Diagonal, known
+
+F64 = torch.float64
+
+
+@pytest.mark.parametrize("lengths", [[1000, 30, 30], [1000, *[100] * 9], [300, 400, 500, 1000, 1000]])
+def test_unequal_sequences_that_differ_are_covered_or_flagged(lengths: list[int]) -> None:
+    """The truth is exactly -0.5: a(x) = exp(x) with E x = -0.5."""
+    system = Diagonal(lambda x: (torch.exp(x), 0 * x), shape=(1,))
+    held = flagged = 0
+    for seed in range(20):
+        batch = len(lengths)
+        inputs = -0.5 + 0.3 * drawn(batch, 1, 1, seed=seed) + 0.1 * drawn(batch, 1000, 1, seed=100 + seed)
+        found = lyapunov.spectrum(system, inputs, lengths=lengths, check=False)
+        low, high = found.interval()[0].tolist()
+        flagged += not found.verdict.converged
+        held += found.verdict.converged and low <= -0.5 <= high
+    assert held >= 0.8 * (20 - flagged)
+    assert (flagged == 20) == (max(lengths) > sum(lengths) / 2)
+
+
+def test_a_slow_variable_that_is_carried_shows_as_growth_that_changes() -> None:
+    def step(h, x, slow):
+        return torch.tanh((0.3 + 60 * slow) * h.roll(1, -1) + x), slow + 0.005 * (0.01 - slow)
+
+    start = {"state": torch.zeros(10, 8, dtype=F64), "carried": torch.zeros(10, 1, dtype=F64)}
+    found = lyapunov.spectrum(step, drawn(10, 300, 8, seed=1), k=2, **start)
+    assert "drifting" in found.verdict.kinds
+    assert "growth itself changes" in str(found.verdict)
+
+
+@pytest.mark.parametrize("batch", [1, 5])
+def test_a_state_that_grows_without_bound_has_no_dimension(batch: int) -> None:
+    weights = seeded(nn.Linear, 30, 30, bias=False).weight.detach().double()
+    weights = 1.5 * weights / torch.linalg.eigvals(weights).abs().max()
+    drive = drawn(30, 1, seed=2)
+
+    def step(h, u):
+        return 0.7 * h + 0.3 * (u @ drive.T + h @ weights.T)
+
+    inputs, state = drawn(batch, 1000, 1, seed=3), torch.zeros(batch, 30, dtype=F64)
+    found = lyapunov.spectrum(step, inputs, state=state, k=3, settle=100, align=150)
+    assert "unbounded" in found.verdict.kinds
+    assert found.kaplan_yorke_dimension is None
+    assert found.entropy_rate is None
+
+
+def test_sequences_that_fall_into_groups_are_named() -> None:
+    def step(h, x):
+        first = torch.tanh(2.0 * h[:, :1] + 0.1 + 0.05 * x[:, :1])
+        return torch.cat([first, torch.tanh((0.5 + 0.4 * first) * h[:, 1:] + x[:, 1:])], dim=-1)
+
+    state = torch.full((6, 3), 0.5, dtype=F64)
+    state[:3, 0] = -0.5
+    found = lyapunov.spectrum(step, 0.3 * drawn(6, 800, 3, seed=5), state=state, k=1)
+    assert "groups" in found.verdict.kinds
+    assert "3 near" in str(found.verdict)
+
+
+def test_copies_and_overlapping_windows_count_as_what_they_are() -> None:
+    case = known.gaussian_tanh(16, 1.0, 1.0)
+    one = case.inputs(1, 300, seed=1)
+    assert independent(one.expand(10, -1, -1).transpose(0, 1), None) == pytest.approx(0.1)
+    long = case.inputs(1, 570, seed=1)[0]
+    windows = torch.stack([long[30 * at : 30 * at + 300] for at in range(10)], dim=1)
+    assert independent(windows, None) == pytest.approx(0.19, abs=0.01)
+    assert independent(case.inputs(10, 300, seed=1).transpose(0, 1), None) == 1.0
+    text = torch.nn.functional.one_hot(torch.randint(0, 3, (300, 10), generator=torch.Generator().manual_seed(0)), 3).double()
+    assert independent(text, None) == pytest.approx(1.0, abs=1e-3)
+    apart = lyapunov.spectrum(case.system, case.inputs(10, 300, seed=1), k=1)
+    copied = lyapunov.spectrum(case.system, one.expand(10, -1, -1), state=case.start(10, seed=2), k=1)
+    assert copied.independent == pytest.approx(0.1)
+    assert float(copied.standard_errors[0]) > 2 * float(apart.standard_errors[0])
