@@ -141,7 +141,7 @@ def test_a_packed_sequence_is_its_padded_form_with_lengths() -> None:
     packed = nn.utils.rnn.pack_padded_sequence(INPUTS, lengths, batch_first=True, enforce_sorted=False)
     one = lyapunov.spectrum(lstm(), packed, **FULL)
     two = lyapunov.spectrum(lstm(), INPUTS, lengths=lengths, **FULL)
-    torch.testing.assert_close(one.exponents, two.exponents, rtol=0, atol=EXACT_RUN)
+    assert same(one.exponents, two.exponents)
 
 
 def test_axes_follow_the_module() -> None:

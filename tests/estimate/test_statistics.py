@@ -39,9 +39,9 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
 def test_sequences_are_averaged_before_the_sort() -> None:
     """Two directions of equal mean but opposite luck: sorting each sequence first would pull them apart."""
     case = known.gaussian_products(6)
-    spectrum = lyapunov.spectrum(case.system, case.inputs(16, 60), align=10)
+    spectrum = lyapunov.spectrum(case.system, case.inputs(16, 16), settle=0, align=6)
     weights = torch.full((16,), 1 / 16, dtype=F64)
     torch.testing.assert_close(spectrum.exponents, (weights.unsqueeze(-1) * spectrum.per_sequence).sum(0))
     torch.testing.assert_close(spectrum.exponents, spectrum.exponents.sort(descending=True).values)
     each_sorted = spectrum.per_sequence.sort(dim=1, descending=True).values.mean(0)
-    assert float(each_sorted[0]) > float(spectrum.exponents[0])
+    assert float((each_sorted - spectrum.exponents).cumsum(0).max()) > 0.01
