@@ -26,6 +26,7 @@ LEVELS = {
 ORDER = {
     "systems": (
         "_gates",
+        "faults",
         "casting",
         "system",
         "closed",

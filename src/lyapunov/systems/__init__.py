@@ -1,10 +1,11 @@
 """What is stepped: driven maps and how they move small changes."""
 
 from lyapunov.systems.beside import Beside
-from lyapunov.systems.casting import CastCall, attribute_restorer, cast_tensor, evaluating
+from lyapunov.systems.casting import CastCall, attribute_restorer, cast_tensor, content_restorer, evaluating
 from lyapunov.systems.closed import ClosedForm, Layer, Tangent, joined
 from lyapunov.systems.contract import check_contract
 from lyapunov.systems.diagonal import Diagonal
+from lyapunov.systems.faults import explained
 from lyapunov.systems.gru import GRU
 from lyapunov.systems.huggingface import LanguageModel
 from lyapunov.systems.lstm import LSTM, Linearization
@@ -33,7 +34,9 @@ __all__ = [
     "attribute_restorer",
     "cast_tensor",
     "check_contract",
+    "content_restorer",
     "evaluating",
+    "explained",
     "forward_mode_push",
     "jacobians",
     "joined",

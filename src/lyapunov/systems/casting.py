@@ -10,6 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map
+
+from lyapunov.systems.faults import changed_in_place, fresh, tensors_of, versions_of
 
 
 def modules_reached(function: Any) -> tuple[nn.Module, ...]:
@@ -23,19 +26,24 @@ def modules_reached(function: Any) -> tuple[nn.Module, ...]:
 
 
 class CastCall:
-    """`function(*args)` with the weights of every module it reaches cast for the time of the call."""
+    """`function(*args)` with the weights of every module it reaches cast for the time of the call.
+
+    The function gets containers of its own (lists, dictionaries, what a pytree may hold), which it may refill. The tensors in
+    them are not its own: changing one in place raises `BadSystem`. The first call in a run, which finds that, gets copies.
+    """
 
     def __init__(self, function: Callable[..., Any], dtype: torch.dtype, device: torch.device) -> None:
         function = getattr(function, "_torchdynamo_orig_callable", function)
         self.modules = modules_reached(function)
         self._held, self._dtype, self._device = _Held(function, self.modules), dtype, device
         self._cast: dict[str, Tensor] | None = None
+        self._tried = False
 
     @contextmanager
     def running(self) -> Generator[None, None, None]:
         """Around a run: the weights as they are now, cast once for all its calls; see `undisturbed`."""
         with undisturbed(*self.modules):
-            self._cast = self._as_they_are()
+            self._cast, self._tried = self._as_they_are(), False
             try:
                 yield
             finally:
@@ -49,10 +57,22 @@ class CastCall:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The function's own result."""
-        if not self.modules:
-            return self._held.forward(*args, **kwargs)
-        cast = self._as_they_are() if self._cast is None else self._cast
-        return functional_call(self._held, cast, args, kwargs)
+        args = tuple(map(fresh, args)) if self._tried else tree_map(_cloned, args)
+        self._tried = True
+        given = [tensor for value in args for tensor in tensors_of(value)]
+        before = versions_of(given)
+        if self.modules:
+            cast = self._as_they_are() if self._cast is None else self._cast
+            new = functional_call(self._held, cast, args, kwargs)
+        else:
+            new = self._held.forward(*args, **kwargs)
+        if versions_of(given) != before:
+            raise changed_in_place()
+        return new
+
+
+def _cloned(leaf: Any) -> Any:
+    return leaf.clone() if isinstance(leaf, Tensor) else leaf
 
 
 class Widened(TorchFunctionMode):
@@ -112,15 +132,37 @@ def undisturbed(*modules: nn.Module) -> Generator[None, None, None]:
 
 def attribute_restorer(module: nn.Module) -> Callable[[], None]:
     """A function that puts a module's attributes back, and what its dictionaries, lists and sets contain."""
-    held, copy = vars(module), dict(vars(module))
-    filled = [(value, value.copy()) for value in copy.values() if isinstance(value, dict | list | set)]
+    held = vars(module)
+    filled = [content_restorer(value) for value in held.values() if isinstance(value, dict | list | set)]
+    own = content_restorer(held)
 
     def restore() -> None:
-        for value, content in [*filled, (held, copy)]:
-            value.clear()
-            value.extend(content) if isinstance(value, list) else value.update(content)
+        for one in [*filled, own]:
+            one()
 
     return restore
+
+
+def content_restorer(value: Any) -> Callable[[], None]:
+    """A function that puts back what a dictionary, list or set contains."""
+    before = _content(value)
+
+    def restore() -> None:
+        now = _content(value)
+        if len(now) == len(before) and all(one is two for one, two in zip(now, before, strict=True)):
+            return  # some dictionaries (outputs of models) cannot be filled at all
+        value.clear()
+        if isinstance(value, dict):
+            value.update(zip(before[::2], before[1::2], strict=True))
+        else:
+            value.extend(before) if isinstance(value, list) else value.update(before)
+
+    return restore
+
+
+def _content(value: Any) -> list[Any]:
+    """Entry by entry; of a dictionary, keys and values in turn."""
+    return [part for item in value.items() for part in item] if isinstance(value, dict) else list(value)
 
 
 class _Held(nn.Module):
@@ -157,7 +199,7 @@ def _parts(value: Any) -> list[Any]:
         owner = value.__self__
         return [value.__func__, *([owner] if isinstance(owner, nn.Module) else getattr(owner, "__dict__", {}).values())]
     if isinstance(value, FunctionType):
-        cells = [_content(cell) for cell in value.__closure__ or ()]
+        cells = [_cell_content(cell) for cell in value.__closure__ or ()]
         named = [value.__globals__[name] for name in _names(value.__code__) if name in value.__globals__]
         near = [found for found in named if getattr(found, "__globals__", value.__globals__) is value.__globals__]
         return [*cells, *(value.__defaults__ or ()), *(value.__kwdefaults__ or {}).values(), *near]
@@ -165,7 +207,7 @@ def _parts(value: Any) -> list[Any]:
     return list(vars(value).values()) if own and callable(value) and hasattr(value, "__dict__") else []
 
 
-def _content(cell: Any) -> Any:
+def _cell_content(cell: Any) -> Any:
     try:
         return cell.cell_contents
     except ValueError:  # a variable that was never given a value

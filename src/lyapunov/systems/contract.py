@@ -6,6 +6,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 from lyapunov._shapes import Input, State, blocks
 from lyapunov.errors import BadSystem
+from lyapunov.systems.faults import changed_in_place, explained, same_form, versions_of
 from lyapunov.systems.system import System
 
 
@@ -15,57 +16,32 @@ def check_contract(system: System, state: State, first: Input, second: Input) ->
     Raises `BadSystem` with what was expected, what the step did, and what to change.
     """
     first = tree_map(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, first)
-    new = _first_step(system, state, first)
-    _same_form(state, new, grows=system.grows)
-    _finite(new)
-    _deterministic(new, system.step(state, first))
-    _same_form(state, system.step(new, second), grows=system.grows)
-    point = _generic_point(system, state)
-    _independent(system, point, first)
-    _derivative(system, point, first)
+    with explained(state):
+        new = _first_step(system, state, first)
+        same_form(state, new, grows=system.grows)
+        _finite(new)
+        _deterministic(new, system.step(state, first))
+        same_form(state, system.step(new, second), grows=system.grows)
+        point = _generic_point(system, state)
+        _independent(system, point, first)
+        _derivative(system, point, first)
 
 
 def _first_step(system: System, state: State, x: Input) -> State:
-    given = [leaf for leaf in tree_flatten((state, x))[0] if isinstance(leaf, Tensor)]
-    before = [leaf.clone() for leaf in given]
-    try:
-        new = system.step(state, x)
-    except (RuntimeError, TypeError) as error:
-        raise BadSystem(_does_not_run(state, _line(error), type(error).__name__)) from error
-    if not all(torch.equal(one, other) for one, other in zip(before, given, strict=True)):
+    held, form = tree_flatten((state, x))
+    given = [leaf for leaf in held if isinstance(leaf, Tensor)]
+    before, versions = [leaf.clone() for leaf in given], versions_of(given)
+    new = system.step(state, x)
+    now, new_form = tree_flatten((state, x))
+    if form != new_form or any(one is not other for one, other in zip(held, now, strict=True)):
         raise BadSystem(
-            "Expected a step that leaves its state and input as they are, got one that changes them in place. Use new tensors: "
-            "s * 0.5 instead of s.mul_(0.5)."
+            "Expected a step that leaves its state and input as they are, got one that puts new tensors into the container it "
+            "was given. Return a new list or dictionary."
         )
+    unequal = not all(torch.equal(one, other) for one, other in zip(before, given, strict=True))
+    if unequal or versions_of(given) != versions:
+        raise changed_in_place()
     return new
-
-
-def _does_not_run(state: State, line: str, kind: str) -> str:
-    dtype = tree_flatten(state)[0][0].dtype
-    if "argument" in line and kind == "TypeError":
-        return f"Expected a step(state, x), or step(state, x, carried) with `carried`, got {kind}: {line}. Give it those."
-    advice = "Its arguments are (state, x), in that order, batch first."
-    if "dtype" in line or "Double" in line or "Float" in line:
-        advice = (
-            "If its own weights have another dtype, pass the module itself (or its method) so that they are cast, cast tensors "
-            "in its closure, or choose dtype=... to match."
-        )
-    return f"Expected step(state, x) to run on a {dtype} state, got {kind}: {line}. {advice}"
-
-
-def _same_form(old: State, new: State, *, grows: bool) -> None:
-    (before, form), (after, new_form) = tree_flatten(old), tree_flatten(new)
-    if form != new_form or not all(isinstance(leaf, Tensor) for leaf in after):
-        raise BadSystem(
-            f"Expected the step to return a state of the structure it was given, {_describe(old)}, got {_describe(new)}. "
-            "Return the new state alone, in the same order; outputs and logits do not belong to it."
-        )
-    for one, other in zip(before, after, strict=True):
-        if (one.shape != other.shape and not grows) or one.dtype != other.dtype:
-            raise BadSystem(
-                f"Expected the step to return a state of shape {tuple(one.shape)} and {one.dtype}, got "
-                f"{tuple(other.shape)} and {other.dtype}. Return the state in the shape and dtype it came in."
-            )
 
 
 def _finite(new: State) -> None:
@@ -111,14 +87,8 @@ def _derivative(system: System, state: State, x: Input) -> None:
     generator = torch.Generator().manual_seed(20202)
     vectors = blocks(system.vector(state))
     directions = tuple(_noise(vector, generator) for vector in vectors)
-    try:
-        frame = _like_blocks(system.vector(state), tuple(direction.unsqueeze(-1) for direction in directions))
-        pushed = blocks(system.push(state, x, frame)[1])
-    except RuntimeError as error:
-        raise BadSystem(
-            f"Expected a step that forward-mode differentiation can follow, got: {_line(error)}. Write the step with "
-            "differentiable torch operations, without in-place changes of the state."
-        ) from error
+    frame = _like_blocks(system.vector(state), tuple(direction.unsqueeze(-1) for direction in directions))
+    pushed = blocks(system.push(state, x, frame)[1])
     for at, direction in enumerate(directions):
         _compare(system, state, x, at, direction, pushed[at].squeeze(-1))
 
@@ -150,12 +120,3 @@ def _noise(like: Tensor, generator: torch.Generator) -> Tensor:
 
 def _like_blocks(original: Tensor | tuple[Tensor, ...], parts: tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
     return parts if isinstance(original, tuple) else parts[0]
-
-
-def _describe(state: State) -> str:
-    described = tree_map(lambda leaf: tuple(leaf.shape) if isinstance(leaf, Tensor) else type(leaf).__name__, state)
-    return str(described)
-
-
-def _line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0].rstrip(".")

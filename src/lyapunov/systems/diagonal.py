@@ -11,6 +11,7 @@ from lyapunov._shapes import Frame, Input, PerSequence, Rows, State
 from lyapunov.errors import BadSystem
 from lyapunov.systems.casting import CastCall, as_complex, cast_tensor, modules_reached, undisturbed
 from lyapunov.systems.closed import ClosedForm, Tangent, joined
+from lyapunov.systems.faults import explained
 from lyapunov.systems.system import Keep, Label
 
 Gates = Callable[[Input], tuple[Tensor, Tensor]]
@@ -106,7 +107,8 @@ class Diagonal(ClosedForm):
         dtype = state.dtype.to_real() if self._is_complex else state.dtype
         if dtype not in self._calls:
             self._calls[dtype] = CastCall(self._gates, dtype, state.device)
-        gates = self._calls[dtype](x)
+        with explained(state):
+            gates = self._calls[dtype](x)
         pair = gates if isinstance(gates, tuple) else (gates,)
         if len(pair) != 2 or any(not isinstance(gate, Tensor) or gate.shape != state.shape for gate in pair):
             got = [tuple(gate.shape) if isinstance(gate, Tensor) else type(gate).__name__ for gate in pair]

@@ -11,6 +11,7 @@ from torch.nn.functional import pad
 
 from lyapunov._shapes import Input, Rows, State, blocks
 from lyapunov.systems.casting import CastCall, Widened
+from lyapunov.systems.faults import explained
 from lyapunov.systems.memories import Leaf, memory_of
 from lyapunov.systems.system import Keep, Label, System, jacobians
 
@@ -61,7 +62,7 @@ class LanguageModel(System):
     def step(self, state: State, x: Input) -> State:
         """One token, or one embedding, further."""
         token = {"inputs_embeds" if x.is_floating_point() else "input_ids": x.unsqueeze(1)}
-        with Widened(self._dtype):
+        with explained(state), Widened(self._dtype):
             return self._memory.advance(self._call, token, *state)
 
     def vector(self, state: State) -> Any:

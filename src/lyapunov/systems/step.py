@@ -11,6 +11,7 @@ from torch.utils._pytree import keystr, tree_flatten, tree_flatten_with_path, tr
 from lyapunov._shapes import Input, Rows, State
 from lyapunov.errors import BadSystem
 from lyapunov.systems.casting import CastCall, as_complex
+from lyapunov.systems.faults import explained, fresh, same_form
 from lyapunov.systems.system import Label, System
 
 
@@ -69,16 +70,27 @@ class Step(System):
         return tree_map(repeated, self._example)
 
     def step(self, state: State, x: Input) -> State:
-        """The user's function."""
+        """The user's function; a container that it fills anew at every step is not the state of two steps."""
         if not self._carries:
-            return self._call(state, x)
-        new = self._call(state[0], x, state[1])
-        if isinstance(new, tuple) and len(new) == 2:
+            with explained(state):
+                new = fresh(self._call(state, x))
+            self._require_form(state, new)
             return new
-        raise BadSystem(
-            f"Expected step(state, x, carried) to return (state, carried), got {type(new).__name__}. Return the pair, or leave "
-            "`carried` out."
-        )
+        with explained(state):
+            new = fresh(self._call(state[0], x, state[1]))
+        if not isinstance(new, tuple) or len(new) != 2:
+            raise BadSystem(
+                f"Expected step(state, x, carried) to return (state, carried), got {type(new).__name__}. Return the pair, or "
+                "leave `carried` out."
+            )
+        self._require_form(state[0], new[0])
+        return new
+
+    @staticmethod
+    def _require_form(old: State, new: State) -> None:
+        """At every step: one that returns another form once in a while is not found in the first two."""
+        if not (isinstance(old, Tensor) and isinstance(new, Tensor) and old.shape == new.shape and old.dtype == new.dtype):
+            same_form(old, new)
 
     def vector(self, state: State) -> Rows:
         """All differentiated leaves, flattened and one after the other."""

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.func import jvp, vjp, vmap
 
 from lyapunov._shapes import Frame, Input, Rows, State, blocks
+from lyapunov.systems.faults import explained
 
 Keep = Callable[[State, State, int], State]
 """What becomes of (the new state, the old one, at this step)."""
@@ -80,8 +81,15 @@ class System(ABC):
 
     def pull(self, state: State, x: Input, frame: Any) -> Any:
         """J^T @ frame, by vector-Jacobian products."""
-        backward = vjp(lambda vector: self.vector(self.step(self.with_vector(state, vector), x)), self.vector(state))[1]
-        return vmap(lambda column: backward(column)[0], in_dims=-1, out_dims=-1)(frame)
+
+        def moved(vector: Any) -> Any:
+            return self.vector(self.step(self.with_vector(state, vector), x))
+
+        def along(column: Any) -> Any:
+            return vjp(moved, self.vector(state))[1](column)[0]  # within vmap, which sees noise; made once for all columns
+
+        with explained(state):
+            return vmap(along, in_dims=-1, out_dims=-1)(frame)
 
     def paths(self, state: State, x: Input, frame: Any) -> dict[str, Any]:
         """J @ frame as a sum of what each gate, or whatever else a change goes through, contributes; one term by default."""
@@ -133,7 +141,8 @@ def forward_mode_push(system: System, state: State, x: Input, frame: Frame) -> t
         return torch.zeros_like(column) + pushed[1], pushed[2]  # a tangent that is structurally zero has no storage
 
     unmapped: Any = None
-    tangent, new = vmap(along, in_dims=-1, out_dims=(-1, unmapped))(frame)
+    with explained(state):
+        tangent, new = vmap(along, in_dims=-1, out_dims=(-1, unmapped))(frame)
     return new, tangent
 
 

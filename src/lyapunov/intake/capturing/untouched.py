@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten
 
-from lyapunov.systems import attribute_restorer, evaluating
+from lyapunov.systems import attribute_restorer, content_restorer, evaluating
 
 Restore = Callable[[], Any]
 
@@ -21,16 +21,43 @@ def untouched(model: nn.Module, given: Any) -> Generator[None, None, None]:
     """In evaluation mode and without gradients; afterwards, also where the body raises, everything as it was.
 
     That is: random states (PyTorch's, Python's, NumPy's, and generators among attributes and arguments), the attributes of
-    every module (flags, buffers, hooks, and the lists, sets and dictionaries that it holds, one level deep), their tensors and
-    the `given` ones, and gradients.
+    every module (flags, buffers, hooks, and the lists, sets and dictionaries that it holds, one level deep), their tensors,
+    what is `given` (lists, dictionaries, sets, objects such as a cache, and the tensors in them), and gradients.
     """
     modules = list(model.modules())
-    held = list({id(leaf): leaf for value in (*map(vars, modules), given) for leaf in tree_flatten(value)[0]}.values())
+    holders, leaves = _inside(given)
+    held = list({id(leaf): leaf for value in (*map(vars, modules), leaves) for leaf in tree_flatten(value)[0]}.values())
     with torch.no_grad(), ExitStack() as back:
-        for restore in chain(_random_states(), _generators(held), _tensors(held), map(attribute_restorer, modules)):
+        contents = map(content_restorer, holders)
+        for restore in chain(_random_states(), _generators(held), _tensors(held), contents, map(attribute_restorer, modules)):
             back.callback(restore)
         back.enter_context(evaluating(model))
         yield
+
+
+def _inside(given: Any) -> tuple[list[Any], list[Any]]:
+    """What can be refilled among arguments (lists, dictionaries, sets, attributes of objects), and all that is in it."""
+    holders: dict[int, Any] = {}
+    leaves: list[Any] = []
+    waiting = [given]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, list | dict | set | tuple):
+            if id(value) in holders:
+                continue
+            holders[id(value)] = value
+            waiting.extend(value.values() if isinstance(value, dict) else value)
+        else:
+            leaves.append(value)
+            if _is_own_object(value):
+                waiting.append(vars(value))
+    return [holder for holder in holders.values() if not isinstance(holder, tuple)], leaves
+
+
+def _is_own_object(value: Any) -> bool:
+    """Whether it is an object whose attributes may be what a model changes: a cache, a dataclass."""
+    plain = isinstance(value, Tensor | nn.Module | type | torch.Generator | random.Random) or callable(value)
+    return not plain and isinstance(getattr(value, "__dict__", None), dict)
 
 
 def _random_states() -> Iterator[Restore]:
