@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from lyapunov._shapes import Frame, State
-from lyapunov.systems import ClosedForm, System, joined
+from lyapunov.systems import ClosedForm, System, explained, joined
 from lyapunov.tangent import Drive, Segment, still_running, triangularise
 
 
@@ -64,7 +64,8 @@ class Adjoint:
             return
         followed = [leaf for leaf in leaves if leaf.requires_grad]
         # what the weights were made from has its graph once, for all segments
-        grads = torch.autograd.grad(total, [*followed, *self._weights], allow_unused=True, retain_graph=True)
+        with explained(segment.states[0]):
+            grads = torch.autograd.grad(total, [*followed, *self._weights], allow_unused=True, retain_graph=True)
         by_state = iter(grads[: len(followed)])
         self._after = [next(by_state) if leaf.requires_grad else None for leaf in leaves]
         for mine, grad in zip(self.gradients, grads[len(followed) :], strict=True):
