@@ -27,6 +27,7 @@ ORDER = {
     "systems": (
         "_gates",
         "faults",
+        "arguments",
         "casting",
         "system",
         "closed",

@@ -289,7 +289,8 @@ def refused(error, step, **settings) -> str:
 def test_what_is_refused_says_what_to_do() -> None:
     count = torch.zeros(BATCH, dtype=torch.long)
     assert "got TypeError" in refused(lyapunov.BadSystem, lambda h: h)
-    assert "in that order" in refused(lyapunov.BadSystem, lambda x, h: CELL(x, h))
+    assert "state first" in refused(lyapunov.BadSystem, lambda x, h: CELL(x, h))
+    assert "in that order" in refused(lyapunov.BadSystem, lambda a, b: CELL(a, b))
     assert "Return the pair" in refused(lyapunov.BadSystem, lambda h, x, c: CELL(x, h), carried=count)
     assert "batch first with 3" in refused(lyapunov.InvalidInput, lambda h, x, c: (CELL(x, h), c), carried=count[:2])
     assert "as `carried`" in refused(lyapunov.InvalidInput, lambda h, x: h, state=count.unsqueeze(-1))

@@ -19,7 +19,7 @@ from lyapunov.intake.inputs import Sequences, autonomous, cast, copied
 from lyapunov.intake.languages import is_language_model, language_problem
 from lyapunov.intake.layers import CELLS, LAYERS, cell_problem, layer_problem
 from lyapunov.intake.problem import Problem, Request, compute_device, same_device, sequences_of, state_batch
-from lyapunov.systems import Step, System
+from lyapunov.systems import Step, System, require_order
 
 
 def recognize(system: Any, request: Request) -> Problem:
@@ -104,6 +104,8 @@ def _system(system: System, request: Request) -> Problem:
 
 def _step(function: Callable[..., Any], request: Request) -> Problem:
     require_usable(function)
+    if request.inputs is not None:
+        require_order(function)
     if request.state is None or not tree_flatten(request.state)[0]:
         raise InvalidInput(
             "Expected `state` with a step function, got none: its shape cannot be guessed. Pass the initial state, batch first."

@@ -1,5 +1,6 @@
 """What is stepped: driven maps and how they move small changes."""
 
+from lyapunov.systems.arguments import require_order
 from lyapunov.systems.beside import Beside
 from lyapunov.systems.casting import CastCall, attribute_restorer, cast_tensor, content_restorer, evaluating
 from lyapunov.systems.closed import ClosedForm, Layer, Tangent, joined
@@ -40,5 +41,6 @@ __all__ = [
     "forward_mode_push",
     "jacobians",
     "joined",
+    "require_order",
     "total_size",
 ]

@@ -6,6 +6,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 from lyapunov._shapes import Input, State, blocks
 from lyapunov.errors import BadSystem
+from lyapunov.systems.arguments import refusing_swapped
 from lyapunov.systems.faults import changed_in_place, explained, same_form, versions_of
 from lyapunov.systems.system import System
 
@@ -23,6 +24,8 @@ def check_contract(system: System, state: State, first: Input, second: Input) ->
         _deterministic(new, system.step(state, first))
         same_form(state, system.step(new, second), grows=system.grows)
         point = _generic_point(system, state)
+        with refusing_swapped(system.modules, point, first):
+            system.step(point, first)
         _independent(system, point, first)
         _derivative(system, point, first)
 
