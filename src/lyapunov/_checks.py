@@ -1,6 +1,7 @@
 """What is asked of arguments. One check, one function, one form of message: expected, received, what to do."""
 
 from collections.abc import Sequence
+from dataclasses import is_dataclass
 from itertools import pairwise
 from numbers import Integral, Real
 from pathlib import Path
@@ -17,7 +18,10 @@ def tensor(value: Any, name: str) -> Tensor:
     """A tensor."""
     if isinstance(value, Tensor):
         return value
-    raise InvalidInput(f"Expected `{name}` to be a tensor, got {type(value).__name__}. Convert it with torch.as_tensor(...).")
+    remedy = "Convert it with torch.as_tensor(...)."
+    if is_dataclass(value) or hasattr(value, "__dict__"):
+        remedy = "Pass the tensors in it as a tuple or a dictionary, and put them into the object within the step."
+    raise InvalidInput(f"Expected `{name}` to be a tensor, got {type(value).__name__}. {remedy}")
 
 
 def shape(value: Tensor, expected: tuple[int | str, ...], name: str, remedy: str = "") -> None:
@@ -140,10 +144,17 @@ def given(values: tuple[Any, ...], what: str, example: str) -> None:
 
 def one_of(value: Any, choices: tuple[Any, ...], name: str) -> None:
     """One of some named choices."""
-    if value not in choices:
+    if not any(value is choice or (isinstance(value, type(choice)) and value == choice) for choice in choices):
         raise InvalidInput(
             f"Expected `{name}` to be one of {', '.join(map(repr, choices))}, got {value!r}. Choose one of them."
         )
+
+
+def flag(value: Any, name: str) -> bool:
+    """True or False: every string is true, also "False"."""
+    if isinstance(value, bool):
+        return value
+    raise InvalidInput(f"Expected `{name}` to be True or False, got {value!r}. Pass one of the two.")
 
 
 def is_finite(value: Tensor) -> bool:

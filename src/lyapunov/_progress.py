@@ -6,6 +6,8 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
+from lyapunov import _checks
+
 DELAY = 2.0
 """Seconds of silence before a bar appears."""
 LONG = 60.0
@@ -17,6 +19,8 @@ def progress_bar(
     title: str, total: int, *, enabled: bool | None, faster: str = ""
 ) -> Generator[Callable[[int], None], None, None]:
     """Yields `advance(done)`. `enabled`: True, False, or None for "when standard error is a terminal"."""
+    if enabled is not None:
+        _checks.flag(enabled, "progress")
     bar = _Bar(title, total, faster) if (sys.stderr.isatty() if enabled is None else enabled) else None
     try:
         yield bar.advance if bar else lambda _: None

@@ -22,7 +22,7 @@ def flossing(system: Any, inputs: Any = None, k: int = USUAL, *, target: float =
     takes the rest of the arguments). Sums, because single exponents have no well-conditioned derivative where two are close.
     Source: Engelken 2023 (arXiv 2312.17306), who takes the squares of single exponents.
     """
-    counts = _counts(_checks.whole_number(k, "k", least=1))
+    counts, target = _counts(_checks.whole_number(k, "k", least=1)), _checks.finite_number(target, "target")
     sums = growth(system, inputs, counts, **along)
     return (sums / torch.tensor(counts, dtype=sums.dtype, device=sums.device) - target).square().mean()
 

@@ -64,6 +64,7 @@ def growth(
     Source: docs/theory.md, from the derivative of ln det.
     """
     request = Request(inputs, state, steps, lengths, "full", True, dtype, carried)
+    _checks.flag(fixed_trajectory, "fixed_trajectory")
     differentiated = torch.is_grad_enabled()
     with prepared(system, request, settle=settle, check=check, graph=True) as ready:
         run = _Run.of(ready, _sums(k, ready.size), ready.aligned(align), seed, fixed=fixed_trajectory)

@@ -81,7 +81,7 @@ def _variances(pilot: Spectrum, exponent: int | Literal["mean"]) -> tuple[float,
         grown, steps = pilot.mean_series
         scale = pilot.mean_count * pilot.settings.dt
     else:
-        at = _checks.whole_number(exponent, "exponent", least=1, most=len(pilot.exponents)) - 1
+        at = _checks.whole_number(exponent, "exponent", least=1, most=len(pilot.exponents), why=", or 'mean'") - 1
         if not math.isfinite(float(pilot.exponents[at])):
             raise InvalidInput(f"Expected a finite exponent to plan for, got {float(pilot.exponents[at])}. Choose another.")
         grown, steps, scale = pilot.history[..., at], pilot.history_steps, pilot.settings.dt

@@ -67,6 +67,7 @@ class Prepared:
     def course(self, k: int | None, seed: int, stop: int | None = None) -> Course:
         """Of the state, and of a random frame of k columns with it (None: of the state alone), to `stop` (None: the last)."""
         drive, frame = self.problem.sequences, None
+        seed = _checks.whole_number(seed, "seed", least=0, most=2**62)
         if k is not None:
             frame = random_frame(self.size, k, batch=drive.batch, seed=seed, block=0, like=self.like)
         return Course(self.system, drive, self.state, range(self.settle, stop or self.stop), frame=frame)
@@ -96,7 +97,6 @@ def prepared(
     `equal`: sequences must be of one length. `graph`: weights keep their way to the user's parameters.
     Raises InvalidInput, Unsupported, BadSystem.
     """
-    _checks.one_of(request.dtype, (torch.float64, torch.float32), "dtype")
     with torch.inference_mode(False), torch.set_grad_enabled(graph):
         problem = recognize(system, request)
         _one_frame(problem)
@@ -106,7 +106,7 @@ def prepared(
         threads = Workers.suited_to(problem.system, problem.sequences.batch)
         with running, torch.autocast(problem.system.device.type, enabled=False), threads as workers:
             with torch.no_grad():
-                if check:
+                if _checks.flag(check, "check"):
                     check_contract(problem.system, problem.state, problem.sequences.at(0), problem.sequences.at(1))
                 settled, state = _settled(problem, settle, workers)
             steps = problem.sequences.steps + (settled if problem.sequences.values is None else 0)

@@ -77,8 +77,6 @@ def spectrum(
     Raises InvalidInput, Unsupported, BadSystem, or Diverged (with `.step` and `.partial`).
     Source: Benettin et al. 1980; Vogt, Puelma Touzel, Shlizerman, Lajoie 2020 for recurrent networks.
     """
-    _checks.one_of(linearization, ("full", "hidden"), "linearization")
-    _checks.one_of(dtype, (torch.float64, torch.float32), "dtype")
     request = Request(inputs, state, steps, lengths, linearization, coupled, dtype, carried)
     wishes = Wishes(k, settle, align, from_reset, qr_every, dt, seed, chunks, method)
     result = estimated(system, request, wishes, check=check, progress=progress)[0]
@@ -125,7 +123,7 @@ def estimated(
         schedule = schedule if after is None else replace(schedule, first=after.qr_every)
         threads = Workers.suited_to(problem.system, problem.sequences.batch * settings.chunks)
         with problem.system.running(), torch.autocast(problem.system.device.type, enabled=False), threads as workers:
-            if check:
+            if _checks.flag(check, "check"):
                 check_contract(problem.system, problem.state, problem.sequences.at(0), problem.sequences.at(1))
             try:
                 growth = _grow(problem, settings, schedule, workers, progress, None if after is None else after.frames)

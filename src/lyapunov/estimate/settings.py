@@ -1,7 +1,7 @@
 """Every setting left None becomes a stated choice, frozen."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
@@ -90,6 +90,7 @@ def choose(problem: Problem, request: Request, wishes: Wishes) -> tuple[Settings
     Left None: `k` is all; `settle`, `align` and `qr_every` are found, the first two within a quarter of the inputs each (of
     the median sequence), without inputs within a tenth of `steps`, at least 100; `align` takes at most 100.
     """
+    _checks.flag(wishes.from_reset, "from_reset")
     size = total_size(problem.system)
     named = {"k": wishes.k, "settle": wishes.settle, "align": wishes.align, "qr_every": wishes.qr_every}
     open_names = ("k", "qr_every") if wishes.from_reset else tuple(named)
@@ -175,7 +176,7 @@ def _volume_every(problem: Problem, k: int, size: int, steps: int) -> int:
 
 def _way(problem: Problem, wishes: Wishes) -> Method:
     """The closed form where there is one."""
-    _checks.one_of(wishes.method, ("qr", "closed", None), "method")
+    _checks.one_of(wishes.method, (*get_args(Method), None), "method")
     triangular = problem.system.triangular
     if wishes.method == "closed" and not triangular:
         raise Unsupported(

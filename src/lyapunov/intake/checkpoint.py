@@ -6,12 +6,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from lyapunov import _checks
 from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.intake.files import existing
 
@@ -159,4 +160,5 @@ def _asked(nonlinearity: Nonlinearity | None, name: str) -> Nonlinearity:
             f"Expected the nonlinearity of {name}, a vanilla RNN whose weights do not tell it, got none. Say tanh or relu "
             "(--nonlinearity tanh)."
         )
+    _checks.one_of(nonlinearity, get_args(Nonlinearity), "nonlinearity")
     return nonlinearity

@@ -1,7 +1,7 @@
 """What is to be run, what the user asked for, and the ways to it that all kinds share."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -26,7 +26,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Request:
-    """What the user handed over besides the system itself."""
+    """What the user handed over besides the system itself. Raises InvalidInput for words that it does not know."""
 
     inputs: Any
     state: Any
@@ -36,6 +36,12 @@ class Request:
     coupled: bool
     dtype: torch.dtype
     carried: Any = None
+
+    def __post_init__(self) -> None:
+        _checks.one_of(self.linearization, get_args(Linearization), "linearization")
+        _checks.flag(self.coupled, "coupled")
+        if self.steps is not None:
+            _checks.whole_number(self.steps, "steps", least=2)
 
 
 def compute_device(device: torch.device, dtype: torch.dtype) -> torch.device:

@@ -24,6 +24,7 @@ from lyapunov.systems import Step, System, require_order
 
 def recognize(system: Any, request: Request) -> Problem:
     """The problem behind whatever the user handed over; refuses what it does not know, with the remedy."""
+    _checks.one_of(request.dtype, (torch.float64, torch.float32), "dtype")
     if request.inputs is not None and request.steps is not None:
         raise InvalidInput("Expected `inputs` or `steps`, got both. Cut the inputs to the steps you want, or drop `steps`.")
     request = replace(

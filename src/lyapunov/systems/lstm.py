@@ -1,12 +1,13 @@
 """The long short-term memory layer in closed form: the full state (h, c), or the hidden state with c as recorded."""
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from lyapunov import _checks
 from lyapunov._shapes import Frame, InputFrame, PerSequence, Rows, Units
 from lyapunov.systems._gates import SATURATED, combine_biases, log_sigmoid_slope, sigmoid_slope, tanh_slope
 from lyapunov.systems.closed import (
@@ -59,6 +60,7 @@ class LSTM(Layer):
         linearization: Linearization = "full",
         layer: int = 0,
     ) -> None:
+        _checks.one_of(linearization, get_args(Linearization), "linearization")
         self.weight_ih, self.weight_hh, self.weight_hr = weight_ih, weight_hh, weight_hr
         self.bias_ih, self.bias_hh = bias_ih, bias_hh
         self.linearization: Linearization = linearization

@@ -5,6 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from lyapunov import _checks
 from lyapunov._shapes import Frame, InputFrame, PerSequence, Units
 from lyapunov.systems._gates import SATURATED, combine_biases, log_tanh_slope, tanh_slope
 from lyapunov.systems.closed import Layer, LayerTangent, product, scale_rows
@@ -27,6 +28,7 @@ class RNN(Layer):
         nonlinearity: Literal["tanh", "relu"] = "tanh",
         layer: int = 0,
     ) -> None:
+        _checks.one_of(nonlinearity, ("tanh", "relu"), "nonlinearity")
         self.weight_ih, self.weight_hh, self.nonlinearity = weight_ih, weight_hh, nonlinearity
         self.bias_ih, self.bias_hh = bias_ih, bias_hh
         self.output_size, self.input_size = weight_ih.shape
