@@ -13,8 +13,9 @@ from torch.utils._pytree import tree_flatten, tree_map
 import lyapunov
 from cases import drawn
 from lyapunov.systems import System
-from tolerances import ROUNDING
+from tolerances import SAME
 
+pytestmark = pytest.mark.usefixtures("shapes_unchecked")
 BATCH, STEPS, UNITS = 3, 60, 4
 W = [drawn(UNITS, UNITS, seed=1, scale=0.45), drawn(UNITS, UNITS, seed=2, scale=0.45)]
 INPUTS = drawn(BATCH, STEPS, UNITS, seed=3)
@@ -120,7 +121,7 @@ def test_a_step_that_refills_its_container_has_the_numbers_of_one_that_does_not(
     for check in (True, False):
         given = start()
         found = lyapunov.spectrum(step, INPUTS, state=given, k=3, check=check, **RUNS[run])
-        torch.testing.assert_close(found.exponents, expected.exponents, rtol=0, atol=ROUNDING)
+        torch.testing.assert_close(found.exponents, expected.exponents, rtol=0, atol=SAME)
         assert found.settings.settle == expected.settings.settle
         assert untouched_zeros(given)
 
@@ -138,7 +139,7 @@ def test_every_analysis_hands_a_step_containers_of_its_own(name: str, check: boo
     for analysis, of in analyses.items():
         given = start()
         found, expected = of(step, given), of(pure, (zeros(), zeros()))
-        torch.testing.assert_close(found, expected, rtol=0, atol=1e3 * ROUNDING, msg=analysis)
+        torch.testing.assert_close(found, expected, rtol=0, atol=SAME, msg=analysis)
         assert untouched_zeros(given)
 
 
@@ -160,7 +161,7 @@ def test_what_is_carried_may_be_refilled(check: bool) -> None:
     given, options = start(), {"from_reset": True, "k": 2, "check": check}
     expected = lyapunov.spectrum(plain, INPUTS, state=zeros(), carried=start(), **options)
     found = lyapunov.spectrum(refilling, INPUTS, state=[zeros()], carried=given, **options)
-    torch.testing.assert_close(found.exponents, expected.exponents, rtol=0, atol=ROUNDING)
+    torch.testing.assert_close(found.exponents, expected.exponents, rtol=0, atol=SAME)
     assert not given["count"].any()
     assert not given["mean"].any()
 
@@ -172,7 +173,7 @@ def test_inputs_may_be_taken_out_of_their_dictionary(check: bool) -> None:
         lambda h, x: layer(0, h, x.pop("x") * x.pop("mask")), given, state=zeros(), k=2, from_reset=True, check=check
     )
     expected = lyapunov.spectrum(lambda h, x: layer(0, h, x), INPUTS, state=zeros(), k=2, from_reset=True)
-    torch.testing.assert_close(found.exponents, expected.exponents, rtol=0, atol=ROUNDING)
+    torch.testing.assert_close(found.exponents, expected.exponents, rtol=0, atol=SAME)
     assert set(given) == {"x", "mask"}
 
 

@@ -12,7 +12,7 @@ import lyapunov
 from lyapunov._shapes import blocks
 from lyapunov.intake import Request, recognize
 from lyapunov.systems import jacobians
-from tolerances import CLOSED_FORM, ROUNDING, Z, same
+from tolerances import CLOSED_FORM, ROUNDING, SAME, Z, same
 
 transformers = pytest.importorskip("transformers")
 TOKENS, BATCH, STEPS, SETTLE, ALIGN = 20, 4, 220, 20, 80
@@ -477,4 +477,4 @@ def test_a_system_built_once_runs_with_the_weights_of_the_moment(build: Any) -> 
             weight.mul_(0.8)
     again = exponents(once)
     assert (again - before).abs().max() > 1e-3
-    torch.testing.assert_close(again, exponents(model), rtol=0, atol=ROUNDING)
+    torch.testing.assert_close(again, exponents(model), rtol=0, atol=SAME)

@@ -16,7 +16,7 @@ from lyapunov._shapes import blocks
 from lyapunov.intake import Problem, capture
 from lyapunov.systems import GRU, LSTM, RNN, Beside, CoupledStack, Diagonal, Layer, Stack, System, total_size
 from lyapunov.tangent import Growth, Schedule, random_frame, rollout
-from tolerances import ROUNDING
+from tolerances import ROUNDING, SAME
 
 DRIVE = drawn(BATCH, STEPS, INPUTS, seed=90)
 
@@ -76,7 +76,7 @@ def test_a_system_built_once_runs_with_the_weights_of_the_moment(case: Case) -> 
         expected = numbers(grown(case.build(torch.float64) if case not in KNOWN else fresh(once)))
     assert any((one - two).abs().nan_to_num(0.0).max() > 1e-3 for one, two in zip(before, again, strict=True))
     for one, two in zip(again, expected, strict=True):
-        torch.testing.assert_close(one, two, rtol=ROUNDING, atol=ROUNDING)
+        torch.testing.assert_close(one, two, rtol=SAME, atol=SAME)
 
 
 def fresh(problem: Problem) -> Problem:
@@ -118,7 +118,7 @@ def test_a_spectrum_from_parameters_follows_an_optimizer(name: str) -> None:
     for own, moved_to in zip(weights_of(other), weights, strict=True):
         own.data.copy_(moved_to)
     found, expected = (lyapunov.spectrum(one, DRIVE, settle=2, align=2) for one in (system, other))
-    torch.testing.assert_close(found.exponents, expected.exponents, rtol=ROUNDING, atol=ROUNDING)
+    torch.testing.assert_close(found.exponents, expected.exponents, rtol=0, atol=SAME)
     for one, two in ((found.rank, expected.rank), (found.reliable, expected.reliable)):
         assert torch.equal(torch.as_tensor(one), torch.as_tensor(two))
 
@@ -179,7 +179,7 @@ def test_inputs_that_a_core_below_made_are_refused_once_its_weights_moved() -> N
         lyapunov.spectrum(captured.core("below"), settle=2, align=2)
         lyapunov.spectrum(capture(model, x, state, above), settle=2, align=2)
     again = lyapunov.spectrum(captured, settle=2, align=2)
-    torch.testing.assert_close(again.exponents, first.exponents, rtol=0, atol=ROUNDING)
+    torch.testing.assert_close(again.exponents, first.exponents, rtol=0, atol=SAME)
 
 
 def test_the_determinant_is_worked_out_once_in_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
