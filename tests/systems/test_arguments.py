@@ -136,6 +136,6 @@ def test_hooks_are_gone_afterwards() -> None:
     assert not CELL._forward_pre_hooks
 
 
-@pytest.mark.parametrize("function", [torch.tanh, max, 3, print, object()], ids=str)
+@pytest.mark.parametrize("function", [torch.tanh, max, 3, print, object()], ids=["tanh", "max", "int", "print", "object"])
 def test_what_has_no_names_passes(function: Any) -> None:
     require_order(function)
