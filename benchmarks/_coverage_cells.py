@@ -7,7 +7,7 @@ import torch
 
 import _coverage_systems as systems
 from _coverage_systems import Cell
-from _coverage_trained import PYTHON, WAR
+from _coverage_trained import DEMO, PYTHON, SMALL, WAR
 
 MOST = 120
 FEW = 40
@@ -64,7 +64,7 @@ def _slow(name: str, build: systems.Builder) -> list[Cell]:
 
 
 def _small(text: str) -> list[Cell]:
-    base = Cell(f"LSTM-24, {text}", systems.small_lstm, 4, 10, 500)
+    base = Cell(f"{SMALL}, {text}", systems.small_lstm, 4, 10, 500)
     whole = {"k": None, "replicates": FEW}
     shapes = ({"sequences": 3, "steps": 1500}, {"sequences": 1, "steps": 2000, "replicates": FEW})
     return _each(base, *_asked(1, 4, 8), whole, *shapes, {**whole, "settle": 100, "align": 100})
@@ -78,7 +78,7 @@ def _chrono() -> list[Cell]:
 
 
 def _demo() -> list[Cell]:
-    base = Cell("demo's LSTM", systems.demo_lstm, 8, 10, 300, replicates=FEW)
+    base = Cell(DEMO, systems.demo_lstm, 8, 10, 300, replicates=FEW)
     given = {"settle": 50, "align": 50}
     longer = ({"steps": 1000}, {"sequences": 3, "steps": 3000}, {"steps": 1000, "settle": 50, "align": 400})
     return _each(base, *_asked(1, 4, 8, None), given, {**given, "k": None}, *longer)

@@ -212,12 +212,16 @@ def _table_line(one: Line, tests: int) -> str:
         ", ".join(_held(found) for found in shown),
         _held(every) if every else "",
         str(sum(found.beyond for found in shown if found.known)),
-        ", ".join(f"{found.bias:+.2g}" for found in shown),
-        ", ".join(f"{found.ratio:.2f}" for found in shown),
+        ", ".join(_number(found.bias, "+.2g") for found in shown),
+        ", ".join(_number(found.ratio, ".2f") for found in shown),
         ", ".join(f"{found.width:.2g}" for found in shown),
         "fails" if one.failures(tests) else "",
     )
     return f"| {one.setting} | {' | '.join(columns)} |"
+
+
+def _number(value: float, form: str) -> str:
+    return "-" if math.isnan(value) else f"{value:{form}}"
 
 
 def _share(part: int, whole: int) -> str:

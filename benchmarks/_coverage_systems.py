@@ -5,6 +5,7 @@ gives the same replicate. `Cell.replicate(seed)` adds what the cell asks for (`k
 """
 
 import math
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -57,15 +58,20 @@ class Cell:
         """Of the cell, unique."""
         return f"{self.system}: {self.setting}"
 
+    def own(self, seed: int) -> int:
+        """A seed for this cell alone: cells of one system are independent, and a system has as many draws as replicates."""
+        return seed + 10_000 * (zlib.crc32(self.name.encode()) % 100_000)
+
     def truth_of(self, seed: int) -> str:
         """The key of the truth that this replicate is held against."""
-        return self.truth(seed) if callable(self.truth) else self.truth or self.system
+        return self.truth(self.own(seed)) if callable(self.truth) else self.truth or self.system
 
     def replicate(self, seed: int) -> Replicate:
         """The system, its inputs, and all arguments of `spectrum`."""
-        system, inputs, arguments = self.build(seed, self)
+        own = self.own(seed)
+        system, inputs, arguments = self.build(own, self)
         given = {} if self.settle is None else {"settle": self.settle, "align": self.align}
-        return system, inputs, {"k": self.k, "seed": seed, "check": False, **given, **arguments, **self.options}
+        return system, inputs, {"k": self.k, "seed": own, "check": False, **given, **arguments, **self.options}
 
 
 Builder = Callable[[int, Cell], Replicate]

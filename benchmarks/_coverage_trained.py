@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -14,6 +13,8 @@ from lyapunov.tasks import CharacterLSTM, Corpus, Trainer, Training, corpus, dem
 
 CACHE = Path(os.environ.get("LYAPUNOV_COVERAGE_CACHE", Path(__file__).parent.parent / "runs" / "coverage"))
 PYTHON, WAR = "Python's reference", "War and Peace"
+SMALL, DEMO = "LSTM-24", "demo's LSTM"
+"""Names of the systems; those of the small ones end in their text."""
 
 
 @dataclass(frozen=True)
@@ -82,9 +83,9 @@ def _model(data: Corpus, training: Training, name: str) -> CharacterLSTM:
     return model.requires_grad_(False)
 
 
-@lru_cache
-def digests() -> dict[str, str]:
-    """Of the networks that are here, by the name of the system."""
-    torch.set_num_threads(1)
-    found = {f"LSTM-24, {name}": small(name).digest for name in (PYTHON, WAR) if available(name)}
-    return {**found, "demo's LSTM": demo().digest}
+def digest(system: str) -> str:
+    """Of the network of this system and its text; nothing for one that is not trained."""
+    if system == DEMO:
+        return demo().digest
+    kind, _, name = system.partition(", ")
+    return small(name).digest if kind == SMALL else ""

@@ -92,7 +92,8 @@ def under_noise(step: Step, state: Tensor, inputs: Callable[[int], Tensor], burn
     """From independent chains."""
     chains, size = len(state), state.shape[1]
     rates = growth(step, state, inputs, burn + count, [slice(burn, burn + count)])[0] / count
-    mean, errors = rates.mean(0), rates.std(0, ddof=1) / math.sqrt(chains)
+    with np.errstate(invalid="ignore"):  # a direction that is lost to rounding, as where tanh is 1 to all digits
+        mean, errors = rates.mean(0), rates.std(0, ddof=1) / math.sqrt(chains)
     how = f"{how or 'white noise'}: {chains} chains of {count} steps after {burn}, dense Jacobians, NumPy QR at every step"
     return _truth(mean, errors, size, how)
 
@@ -234,7 +235,7 @@ def recipes() -> dict[str, Callable[[], Truth]]:
     """How each truth is found."""
     rest = math.log(1 - 2 * maps.ATTRACTION[0]), math.log(1 - 2 * maps.ATTRACTION[1])
     rare = [rate - 5 / 500 for rate in gaussian(4)]
-    found: dict[str, Callable[[], Truth]] = {
+    return {
         "Gaussian products": partial(exact, gaussian(5), "closed form (Newman 1986)"),
         "rare contractions": partial(exact, rare, "closed form (Newman 1986), less 5 / 500"),
         "double integrator": partial(exact, [0.0, 0.0], "closed form: both eigenvalues are 1"),
@@ -251,19 +252,17 @@ def recipes() -> dict[str, Callable[[], Truth]]:
         "chrono LSTM": lambda: driven(lstm_step(systems.chrono_lstm()), 32, 3, 64, 1500, 8000),
         "gain 5": lambda: driven(rnn_step(systems.slow_rnn(16, 5.0, 1)), 16, 3, 200, 5000, 8000),
         "gain 8": lambda: driven(rnn_step(systems.slow_rnn(10, 8.0, 12)), 10, 3, 300, 15_000, 40_000),
-        f"LSTM-24, {trained.PYTHON}": partial(text_lstm, partial(trained.small, trained.PYTHON), 62, 1000),
-        "demo's LSTM": partial(text_lstm, trained.demo, 20, 1500, 16),
+        f"{trained.SMALL}, {trained.PYTHON}": partial(text_lstm, partial(trained.small, trained.PYTHON), 62, 1000),
+        f"{trained.SMALL}, {trained.WAR}": partial(text_lstm, partial(trained.small, trained.WAR), 62, 1000),
+        trained.DEMO: partial(text_lstm, trained.demo, 20, 1500, 16),
     }
-    if trained.available(trained.WAR):
-        found[f"LSTM-24, {trained.WAR}"] = partial(text_lstm, partial(trained.small, trained.WAR), 62, 1000)
-    return found
 
 
 def make(only: str = "") -> None:
     """Finds the truths whose name holds `only`, and writes each when it is found."""
     torch.set_num_threads(1)
     for name, recipe in recipes().items():
-        if only.lower() in name.lower():
+        if only.lower() in name.lower() and (trained.WAR not in name or trained.available(trained.WAR)):
             print(name, flush=True)
             with torch.no_grad():
                 truth = recipe()
@@ -285,7 +284,7 @@ def _plain(found: dict[str, Any]) -> dict[str, Any]:
     """Short numbers on few lines; null where there is none."""
 
     def short(value: Any) -> Any:
-        return (None if math.isnan(value) else float(f"{value:.8g}")) if isinstance(value, float) else value
+        return (float(f"{value:.8g}") if math.isfinite(value) else None) if isinstance(value, float) else value
 
     lists = {name: [short(entry) for entry in found[name]] for name in ("exponents", "errors")}
     return {**{name: short(value) for name, value in found.items()}, **lists}
@@ -296,13 +295,18 @@ def on_file() -> set[str]:
     return set(_document()["truths"])
 
 
-def truths() -> dict[str, Truth]:
-    """Those on file that are of the networks that are here."""
-    digests, found = trained.digests(), {}
-    for name, entry in _document()["truths"].items():
-        numbers = [math.nan if value is None else value for value in entry["exponents"]]
-        if entry["digest"] == digests.get(name, ""):
-            found[name] = Truth(**{**entry, "exponents": numbers})
+def _number(value: Any) -> Any:
+    return math.nan if value is None else value
+
+
+def truths(names: set[str]) -> dict[str, Truth]:
+    """Those of these names that are on file, of the networks that are here."""
+    entries, found = _document()["truths"], {}
+    for name in sorted(names & entries.keys()):
+        entry = entries[name]
+        if entry["digest"] == trained.digest(name):
+            lists = {key: [_number(value) for value in entry[key]] for key in ("exponents", "errors")}
+            found[name] = Truth(**{key: _number(value) for key, value in entry.items()} | lists)
         else:
             print(f"{name}: other weights than those of the truth on file. {COMMAND} --only {name!r} finds theirs.", flush=True)
     return found
