@@ -5,6 +5,7 @@ EVERY_CASE = frozenset(
         "analysis/test_growth.py::test_memory_of_a_long_backward_is_less_than_a_third_of_that_through_the_qr",
         "analysis/test_slopes_on_text.py::test_the_measured_slope_is_the_predicted_one",
         "cli/test_cli.py::test_ctrl_c_ends_the_demo_cleanly_and_keeps_what_there_is",
+        "estimate/test_budget.py::test_ordinary_networks_converge_on_ordinary_inputs",
         "estimate/test_difference.py::test_the_error_of_a_sampled_mean_is_that_of_the_sampled_steps",
         "estimate/test_difference.py::test_the_paired_error_is_what_the_difference_varies_by",
         "experiments/test_claims.py::test_every_number_of_the_page_is_written_by_its_command",

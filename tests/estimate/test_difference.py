@@ -107,3 +107,18 @@ def test_a_difference_carries_the_verdicts_of_both_sides(first, second, expected
 def test_a_finite_time_side_makes_a_difference_finite_time() -> None:
     one, other = (lyapunov.spectrum(module, INPUTS, k=3, from_reset=True) for module in (changed(), GRU))
     assert (one - other).verdict.kinds == ("finite-time",)
+
+
+def test_what_transients_leave_in_both_sides_cancels_as_far_as_what_sampling_leaves() -> None:
+    """0.03 and 0.04 are 0.05, times the fraction of the sampling errors that the pair does not share."""
+    one, other = (lyapunov.spectrum(module, INPUTS, **SAME) for module in (changed(), GRU))
+    none = {name: torch.zeros(3, dtype=torch.float64) for name in ("burn_in_errors", "alignment_errors", "rounding_errors")}
+    one, other = replace(one, **none), replace(other, **none)
+    alone = one - other
+    shared = alone.standard_errors / torch.hypot(one.sampling_errors, other.sampling_errors)
+    assert bool((shared < 0.5).all())
+    one = replace(one, alignment_errors=torch.full((3,), 0.03, dtype=torch.float64))
+    other = replace(other, burn_in_errors=torch.full((3,), 0.04, dtype=torch.float64))
+    both = one - other
+    torch.testing.assert_close(both.standard_errors, torch.hypot(alone.standard_errors, 0.05 * shared))
+    torch.testing.assert_close(both.degrees, alone.degrees * (both.standard_errors / alone.standard_errors).clamp(max=100) ** 4)

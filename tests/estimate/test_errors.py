@@ -106,3 +106,24 @@ def test_intervals_hold_the_truth_in_at_least_17_of_20_runs(which: str) -> None:
         mean += low <= truth[1] <= high
     assert largest >= 17
     assert mean >= 17
+
+
+def test_between_sequences_it_is_the_jackknife() -> None:
+    """Rates with one sequence left out at a time: sqrt((G-1)/G sum_g (rate_g - rate)^2), of unequal lengths, too."""
+    own, steps = torch.tensor([-0.5, -0.3, -0.8, -0.1], dtype=F64), torch.tensor([40, 20, 10, 10], dtype=F64)
+    counted = (torch.arange(40).unsqueeze(-1) < steps).double()
+    found = errors((own * counted).unsqueeze(-1), counted)
+    grown = own * steps
+    left_out = (grown.sum() - grown) / (steps.sum() - steps)
+    expected = (3 / 4 * (left_out - grown.sum() / steps.sum()).square().sum()).sqrt()
+    assert float(found.between) == pytest.approx(float(expected))
+    # so many sequences of equal length: (sum n^2)^2 / sum n^4
+    assert float(found.degrees) == pytest.approx(2200**2 / (40**4 + 20**4 + 2 * 10**4) - 1)
+
+
+def test_copies_widen_the_error_of_blocks_and_leave_fewer_degrees() -> None:
+    series, steps = autoregressive(0.0, 8, 200, seed=340), torch.ones(200, 8, dtype=F64)
+    whole, quarter = errors(series, steps), errors(series, steps, 0.25)
+    assert bool(quarter.between.isnan())
+    assert float(quarter.standard_errors / whole.within) == pytest.approx(2.0)
+    assert float(quarter.degrees) == pytest.approx(float(whole.degrees) / 4)

@@ -1,5 +1,7 @@
 """Sequences that are not what they seem: unequal, copied, in groups, not stationary, unbounded."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -28,13 +30,50 @@ def test_unequal_sequences_that_differ_are_covered_or_flagged(lengths: list[int]
     assert (flagged == 20) == (max(lengths) > sum(lengths) / 2)
 
 
-def test_a_slow_variable_that_is_carried_shows_as_growth_that_changes() -> None:
-    def step(h, x, slow):
-        return torch.tanh((0.3 + 60 * slow) * h.roll(1, -1) + x), slow + 0.005 * (0.01 - slow)
+MIXED = torch.linalg.qr(drawn(8, 8, seed=9)).Q
+ADAPTING = {"state": torch.zeros(10, 8, dtype=F64), "carried": torch.zeros(10, 1, dtype=F64), "k": 2}
 
-    start = {"state": torch.zeros(10, 8, dtype=F64), "carried": torch.zeros(10, 1, dtype=F64)}
-    found = lyapunov.spectrum(step, drawn(10, 300, 8, seed=1), k=2, **start)
-    assert "drifting" in found.verdict.kinds
+
+def slow_gain(h, x, slow, mixed=MIXED):
+    return torch.tanh((0.3 + 60 * slow) * h @ mixed.T + x), slow + 0.005 * (0.01 - slow)
+
+
+@pytest.mark.parametrize("given", [{}, {"settle": 3}, {"settle": 3, "align": 50}])
+def test_a_slow_variable_that_is_carried_is_waited_for(given: dict[str, int]) -> None:
+    found = lyapunov.spectrum(slow_gain, drawn(10, 300, 8, seed=1), **ADAPTING, **given)
+    assert "copies of the state" in str(found.verdict)
+
+
+def test_a_slow_variable_that_is_carried_is_right_in_the_end() -> None:
+    def settled(h, x):
+        return slow_gain(h, x, 0.01)[0]
+
+    found = lyapunov.spectrum(slow_gain, drawn(10, 3000, 8, seed=1), **ADAPTING)
+    truth = lyapunov.spectrum(settled, drawn(10, 3000, 8, seed=2), state=ADAPTING["state"], k=2)
+    assert found.settings.settle > 500
+    assert found.verdict.converged
+    assert abs(found.max - truth.max) < 3 * math.hypot(float(found.standard_errors[0]), float(truth.standard_errors[0]))
+
+
+@pytest.mark.parametrize("clock", [lambda t: t + 1, lambda t: t])
+def test_clocks_and_constants_that_are_carried_are_not_waited_for(clock) -> None:
+    def step(h, x, t):
+        return torch.tanh((0.5 + 0.1 * torch.sin(t)) * h @ MIXED.T + x), clock(t)
+
+    found = lyapunov.spectrum(step, drawn(10, 300, 8, seed=1), **ADAPTING)
+    assert found.settings.settle < 10
+    assert found.verdict.converged
+
+
+def test_growth_that_changes_is_seen() -> None:
+    """The gain rises with the inputs' clock; nothing in the state is slow."""
+
+    def step(h, x):
+        return torch.tanh((0.5 + x[:, :1]) * h @ MIXED.T + x[:, 1:])
+
+    inputs = drawn(10, 400, 9, seed=1)
+    inputs[..., 0] = torch.linspace(0, 0.4, 400)
+    found = lyapunov.spectrum(step, inputs, state=ADAPTING["state"], k=2)
     assert "growth itself changes" in str(found.verdict)
 
 
@@ -80,3 +119,19 @@ def test_copies_and_overlapping_windows_count_as_what_they_are() -> None:
     copied = lyapunov.spectrum(case.system, one.expand(10, -1, -1), state=case.start(10, seed=2), k=1)
     assert copied.independent == pytest.approx(0.1)
     assert float(copied.standard_errors[0]) > 2 * float(apart.standard_errors[0])
+    alone = lyapunov.spectrum(case.system, one, state=case.start(1, seed=2), k=1)
+    assert float(copied.sampling_errors[0]) == pytest.approx(float(alone.sampling_errors[0]), rel=1e-3)
+
+
+def test_what_stands_behind_the_end_of_a_sequence_is_no_copy() -> None:
+    inputs = torch.cat([drawn(60, 4, 2, seed=11), drawn(60, 1, 2, seed=13).expand(-1, 4, -1)])
+    lengths = torch.tensor([30, 40, 50, 60])
+    assert independent(inputs, lengths) == 1.0
+    assert independent(inputs, None) < 0.8
+
+
+def test_what_a_sequence_repeats_by_itself_is_no_copy() -> None:
+    cycles = drawn(20, 3, 2, seed=12).repeat(10, 1, 1)
+    assert independent(cycles, None) == 1.0
+    cycles[:, 2] = cycles[:, 1].roll(7, dims=0)
+    assert independent(cycles, None) == pytest.approx(2 / 3)

@@ -298,3 +298,20 @@ def test_what_is_refused_says_what_to_do() -> None:
     with pytest.raises(lyapunov.InvalidInput, match="step\\(state, x, carried\\) only"):
         lyapunov.spectrum(CELL, INPUTS, carried=count)
     assert math.isfinite(by_the_cell().max)
+
+
+def test_real_leaves_of_what_is_carried_can_be_varied_and_others_not() -> None:
+    carried = (torch.arange(3), drawn(3, 2, seed=1), torch.ones(3, dtype=torch.bool), drawn(3, 1, seed=2))
+    system = Step(lambda h, x, c: (h, c), torch.zeros(1, SIZE), dtype=torch.float64, carried=carried)
+    state = (torch.zeros(3, SIZE), carried)
+    first, second = system.carried(state)
+    assert first is carried[1]
+    assert second is carried[3]
+    varied = system.with_carried(state, (first + 1, second + 2))[1]
+    for one, other in zip(varied, (carried[0], first + 1, carried[2], second + 2), strict=True):
+        assert torch.equal(one, other)
+    assert not system.endless
+    plain = Step(lambda h, x: h, torch.zeros(1, SIZE), dtype=torch.float64)
+    assert plain.endless
+    assert plain.carried(state[0]) == ()
+    assert plain.with_carried(state[0], ()) is state[0]

@@ -89,3 +89,11 @@ def test_narrow_frames_are_reflected_and_large_ones_eliminated() -> None:
     assert usual_method(torch.empty(2, 512, 8)) == "householder"
     assert usual_method(torch.empty(2, 32, 32)) == "householder"
     assert usual_method(torch.empty(2, 512, 512)) == "echelon"
+
+
+def test_each_sequence_has_a_frame_of_its_own_however_many_there_are() -> None:
+    like = torch.empty(0, dtype=F64)
+    few, many = (random_frame(40, 3, batch=batch, seed=3, block=0, like=like) for batch in (2, 5))
+    torch.testing.assert_close(few, many[:2], rtol=0, atol=ROUNDING)
+    inner = (many[:, None] * many).sum(-2)  # (batch, batch, columns): cosines of columns of two sequences
+    assert float((inner - torch.eye(5).unsqueeze(-1)).abs().max()) < 0.6

@@ -51,10 +51,10 @@ def growth(
         counted, but with their part in the gradient.
     fixed_trajectory: all states are held fixed, and only how the Jacobians there depend on the weights is differentiated. Where
         the largest exponent is positive, the trajectory's part grows like exp(lambda T).
-    dtype: of the computation. seed: of the first frame. check: test the system's promises first.
+    dtype: of the computation. seed: of the random frames. check: test the system's promises first.
 
     No verdict comes along: a second state and a second frame at every training step would cost more than the gradient. With
-    settle and align left at 0 the value is finite-time: of these steps, from this state and this frame. Whether it is the
+    settle and align left at 0 the value is finite-time: of these steps, from this state and these frames. Whether it is the
     exponents', ask once beside the training: `lyapunov.spectrum(system, inputs, k=k, coupled=True)`, with settle and align
     left open, has a verdict, and names the steps to pass here as settle and align.
 

@@ -59,6 +59,8 @@ def plan(
     sqrt(o v / w), here at least o; with w = 0 longer is always cheaper. B is never below FEWEST, and T not beyond `longest`
     (all steps of a sequence, transients included).
 
+    The error is of sampling: what burn-in and alignment leave is for the pilot's `settle` and `align`, which the plan keeps.
+
     exponent: 1 for the largest, and so on, or "mean" for the mean of all. The pilot's variance is known no better than its own
     degrees of freedom allow: relative error of the planned standard error about 1 / sqrt(2 degrees).
     Raises InvalidInput where the pilot has no standard error to start from.

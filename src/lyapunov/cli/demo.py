@@ -43,7 +43,7 @@ def demo(
     directory
         Where history, spectra, checkpoint and figure are left.
     seed
-        Of the weights and of the first frame.
+        Of the weights and of the random frames.
     """
     data = demo_corpus() if text is None else corpus(text.name, read_text(text))
     require_enough(data)

@@ -66,7 +66,7 @@ def spectrum(
     steps
         Of a .txt: how long each piece is.
     seed
-        Of the first frame.
+        Of the random frames, one for each sequence.
     as_json
         Print JSON instead of the table.
     save

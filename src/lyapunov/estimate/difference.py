@@ -1,4 +1,4 @@
-"""The paired difference of two spectra: what is common to both, their inputs and their first frame, cancels."""
+"""The paired difference of two spectra: what is common to both, their inputs and their first frames, cancels."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -24,7 +24,8 @@ class Difference:
     """`a - b`, exponent by exponent in the order of each spectrum, nats per step (with `dt`, per unit of time).
 
     exponents (k,): differences, NaN where both are -inf. standard_errors and degrees (k,): of the paired differences, from
-    sequences and blocks. reliable (k,): both are. mean, mean_standard_error: of the means over all exponents, or None.
+    sequences and blocks, and what burn-in, alignment and rounding left in both. reliable (k,): both are.
+    mean, mean_standard_error: of the means over all exponents, or None; the error is of sampling only.
     verdict: what speaks against `a` ("first: ...") and against `b` ("second: ..."); converged where both are.
     """
 
@@ -44,11 +45,14 @@ class Difference:
         lost = one.exponents.isneginf() | other.exponents.isneginf()
         pair = [_regular(part.history.nan_to_num(neginf=0.0), part.history_steps, widths) for part in (one, other)]
         found = errors(pair[0] - pair[1], steps, one.independent)
+        sampling = found.standard_errors / one.settings.dt
+        total = (sampling.square() + _left(one, other, sampling).square()).sqrt()
+        freed = (total / sampling).nan_to_num(nan=1.0).clamp(max=100.0) ** 4
         mean, mean_error = _mean(one, other, widths)
         return cls(
             exponents=one.exponents - other.exponents,
-            standard_errors=(found.standard_errors / one.settings.dt).masked_fill(lost, torch.nan),
-            degrees=found.degrees,
+            standard_errors=total.masked_fill(lost, torch.nan),
+            degrees=found.degrees * freed,
             reliable=one.reliable & other.reliable,
             mean=mean,
             mean_standard_error=mean_error,
@@ -79,6 +83,14 @@ def _verdict(first: Verdict, second: Verdict) -> Verdict:
     for name, verdict in (("first", first), ("second", second)):
         sides[name] = [one for one in verdict.findings if one not in sides["both"]]
     return Verdict(tuple(Finding(one.kind, f"{name}: {one.message}") for name, found in sides.items() for one in found))
+
+
+def _left(one: "Spectrum", other: "Spectrum", sampling: Tensor) -> Tensor:
+    """What transients and rounding leave in the difference: of both, as far as what sampling leaves does not cancel either."""
+    budgets = (one.error_budget, other.error_budget)
+    left = torch.hypot(*(budget.systematic for budget in budgets))
+    alone = torch.hypot(*(budget.sampling for budget in budgets))
+    return left * (sampling / alone).nan_to_num(nan=1.0).clamp(max=1.0)
 
 
 def _require_paired(one: "Spectrum", other: "Spectrum") -> None:

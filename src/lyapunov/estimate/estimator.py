@@ -15,11 +15,28 @@ from lyapunov.errors import Diverged, LyapunovWarning
 from lyapunov.estimate.result import Spectrum
 from lyapunov.estimate.settings import Method, Settings, Wishes, choose
 from lyapunov.estimate.statistics import estimates, without_empty
-from lyapunov.estimate.verdict import Finding, Verdict, judge, transients, unreliable_tail
+from lyapunov.estimate.verdict import judge, unreliable_tail
 from lyapunov.intake import Problem, Request, independent, recognize
 from lyapunov.systems import Label, Linearization, check_contract
-from lyapunov.tangent import ADAPTED, FORCED, TOGETHER, Growth, Schedule, Workers, random_frame, rollout, rollout_factors, split
+from lyapunov.tangent import (
+    ADAPTED,
+    FORCED,
+    SHADOWED,
+    TOGETHER,
+    Growth,
+    Schedule,
+    Transport,
+    Workers,
+    orthonormalise,
+    random_frame,
+    rollout,
+    rollout_factors,
+    split,
+    still_apart,
+)
 
+HELPED = 8
+"""As many columns are aligned at the least: further ones show which directions within them grow most."""
 FEW = 8
 """As many exponents as a long run is told to try instead."""
 
@@ -60,16 +77,17 @@ def spectrum(
     steps: how many steps to count, without inputs.
     linearization: of an LSTM; "full" differentiates (h, c), "hidden" h alone with the recorded c held fixed.
     coupled: one frame over all layers of a stack instead of one each (the same exponents, at a higher cost).
-    settle, align: steps in which the state, then the frame, reach what they tend to; not counted. None: found in the data,
-        when copies of the state from different starts have come together and when two random frames grow alike.
+    settle, align: steps of burn-in for the state, then for the frame; not counted. None: found in the data, when copies of the
+        state from different starts have come together and when two random frames grow alike. What they leave is looked for
+        also where they are given: it is in the error budget and in the verdict.
     from_reset: the network as trained, from its initial state, nothing discarded: finite-time exponents.
     qr_every: steps between orthonormalisations. None: as many as the arithmetic bears, tried and taken back where too many.
     chunks: pieces of each sequence that run side by side, each aligned anew over steps that the one before still counts: for
-        few long sequences. The exponents agree within their errors.
+        few long sequences. The exponents agree within their errors; the error budget has no part of alignment then.
     method: "closed": time means of ln |diag J|, for systems whose Jacobians are triangular; "qr": frames, for any. None: the
         closed form where there is one, except in chunks, which are of frames.
     lengths: (batch,) valid steps of padded sequences. dt: time of one step; exponents are divided by it.
-    dtype: of the computation. seed: of the first frame. check: test the system's promises on two steps first.
+    dtype: of the computation. seed: of the frames, one per sequence. check: test the system's promises on two steps first.
     progress: a bar (None: on a terminal, after two seconds).
 
     Warns of exponents below the precision floor, and of sequences left out. What was chosen is in the result's `.settings`,
@@ -87,17 +105,15 @@ def spectrum(
 class Ending(NamedTuple):
     """What a run leaves to a later one of the same system on the same inputs, whose weights have moved a little since.
 
-    `frames`: those after the last step, None where there were none. `apart`, `disagreement`, `tolerated`: what the transients
-    left, as in `Growth`, and `findings`: what the verdict had to say of that; both are of the last run that looked at it.
-    `qr_every`: the usual interval. `saturated`: the share of units that sit where nothing moves them, None where that is not
-    known.
+    `frames`: those after the last step, None where there were none. `apart`: how far apart copies of the state were when
+    counting began, in the last run that looked at it; `disagreement`, `tolerated`: of two random frames, likewise. `qr_every`:
+    the usual interval. `saturated`: the share of units that sit where nothing moves them, None where that is not known.
     """
 
     frames: Frames | None
     apart: float | None
     disagreement: float | None
     tolerated: float
-    findings: tuple[Finding, ...]
     qr_every: int
     saturated: float | None
 
@@ -114,13 +130,14 @@ def estimated(
     """The spectrum that `spectrum` returns, without warnings, and what the run leaves to the next.
 
     `after`: an earlier run's ending. Its frames, aligned to these inputs once, are where this one's start, with its interval
-    tried first, and what was found of its transients is what is found of this one's, which are not looked at again (`settle`
+    tried first; and what was found of its state's burn-in holds for this one, too, which does not look at it again (`settle`
     and `align` given). Without frames, only the interval is taken over.
     """
+    warm = after is not None and after.frames is not None
     with torch.inference_mode(False), torch.no_grad():
         problem = recognize(system, request)
         settings, schedule = choose(problem, request, wishes)
-        schedule = schedule if after is None else replace(schedule, first=after.qr_every)
+        schedule = schedule if after is None else replace(schedule, first=after.qr_every, looks=schedule.looks and not warm)
         threads = Workers.suited_to(problem.system, problem.sequences.batch * settings.chunks)
         with problem.system.running(), torch.autocast(problem.system.device.type, enabled=False), threads as workers:
             if _checks.flag(check, "check"):
@@ -130,19 +147,22 @@ def estimated(
             except Diverged as error:
                 error.partial = None if error.partial is None else _result(error.partial, problem, settings)
                 raise
+            growth = growth if after is None or not warm else replace(growth, apart=after.apart)
+            if _is_chaotic(growth) and growth.apart is not None:
+                transport = Transport(problem.system, problem.sequences, workers)
+                parted = still_apart(problem.system, problem.sequences, transport.step, problem.state, schedule.most)
+                growth = replace(growth, parted=parted)
         result = _result(growth, problem, settings)
         ending = _ending(growth, result, problem)
-    if after is None or after.frames is None:
+    if after is None or not warm:
         return result, ending
-    known = after._replace(frames=ending.frames, qr_every=ending.qr_every, saturated=ending.saturated)
-    return replace(result, verdict=Verdict((*after.findings, *result.verdict.findings))), known
+    return result, after._replace(frames=ending.frames, qr_every=ending.qr_every, saturated=ending.saturated)
 
 
 def _ending(growth: Growth, result: Spectrum, problem: Problem) -> Ending:
     flat = None if growth.state is None else problem.system.saturated(growth.state)
     share = None if flat is None else float(flat.double().mean())
-    found = transients(result, result.settings, growth)
-    return Ending(growth.frames, growth.apart, growth.disagreement, growth.tolerated, found, result.settings.qr_every, share)
+    return Ending(growth.frames, growth.apart, growth.disagreement, growth.tolerated, result.settings.qr_every, share)
 
 
 def _grow(
@@ -160,19 +180,41 @@ def _grow(
     if settings.method == "closed":
         with progress_bar(title, schedule.most, enabled=progress) as advance:
             return rollout_factors(problem.system, sequences, state, schedule, workers=workers, on_step=advance)
-    like = _like(problem, settings)
-    frames = _frames(problem, settings, settings.seed) if aligned is None else tree_map(lambda part: part.to(like), aligned)
+    columns = [min(settings.k, size) for size in blocks(problem.system.tangent_size)]
+    frames = _frames(problem, settings, settings.seed, most=settings.k if schedule.align == 0 else max(settings.k, HELPED))
+    if aligned is not None:
+        frames = _joined(aligned, frames)
+    shadow = None if settings.from_reset else _frames(problem, settings, settings.seed + 2, most=min(settings.k, SHADOWED))
     if settings.chunks > 1:
         pieces = split(problem.system, sequences, state, schedule, settings.chunks, workers)
         with progress_bar(title, pieces.schedule.most, enabled=progress, faster=faster) as advance:
-            run = partial(rollout, problem.system, pieces, pieces.state, pieces.frames(frames), pieces.schedule)
+            start = pieces.state, pieces.frames(frames), pieces.schedule
+            run = partial(
+                rollout,
+                problem.system,
+                pieces,
+                *start,
+                columns=columns,
+                shadow=None if shadow is None else pieces.frames(shadow),
+            )
             try:
                 return pieces.joined(run(workers=workers, on_step=advance))
             except Diverged as error:
                 raise _diverged_in_chunk(error, settings.chunks) from error
     other = _frames(problem, settings, settings.seed + 1) if schedule.align is None else None
     with progress_bar(title, schedule.most, enabled=progress, faster=faster) as advance:
-        return rollout(problem.system, sequences, state, frames, schedule, other_frames=other, workers=workers, on_step=advance)
+        return rollout(
+            problem.system,
+            sequences,
+            state,
+            frames,
+            schedule,
+            columns=columns,
+            other_frames=other,
+            shadow=shadow,
+            workers=workers,
+            on_step=advance,
+        )
 
 
 def _diverged_in_chunk(error: Diverged, chunks: int) -> Diverged:
@@ -188,11 +230,20 @@ def _like(problem: Problem, settings: Settings) -> torch.Tensor:
     return torch.empty(0, dtype=getattr(torch, settings.dtype), device=problem.system.device)
 
 
-def _frames(problem: Problem, settings: Settings, seed: int) -> Frames:
+def _joined(aligned: Frames, frames: Frames) -> Frames:
+    """Columns that are aligned already, and further ones at random."""
+
+    def joined(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        return orthonormalise(torch.cat([one.to(other).mT, other[..., one.shape[-1] :].mT], dim=-2).mT)[0]
+
+    return tree_map(joined, aligned, frames)
+
+
+def _frames(problem: Problem, settings: Settings, seed: int, *, most: int | None = None) -> Frames:
     like, sizes = _like(problem, settings), problem.system.tangent_size
 
     def first(size: int, block: int) -> torch.Tensor:
-        columns = min(settings.k, size)
+        columns = min(size, settings.k if most is None else most)
         return random_frame(size, columns, batch=problem.sequences.batch, seed=seed, block=block, like=like)
 
     if isinstance(sizes, int):

@@ -21,6 +21,7 @@ from lyapunov.errors import InvalidInput
 from lyapunov.estimate import quantities
 from lyapunov.estimate._table import html_table, text_table
 from lyapunov.estimate.attribution import ByLayer
+from lyapunov.estimate.budget import ErrorBudget
 from lyapunov.estimate.difference import Difference
 from lyapunov.estimate.errors import checked_level, errors, half_widths, jackknife
 from lyapunov.estimate.quantities import Timescale
@@ -38,8 +39,9 @@ class Spectrum(Estimates):
     """Lyapunov exponents in nats per step (with `dt`, per unit of time). All tensors are float64 on the CPU.
 
     exponents (k,): pooled over sequences in QR order, then sorted once, descending; -inf for a direction that is lost.
-    standard_errors (k,): the larger of what differences between sequences and between blocks within them say; NaN where
-        there is one sequence too short for blocks. degrees (k,): degrees of freedom of their Student-t intervals.
+    standard_errors (k,): all parts of `error_budget` together: what sampling, the state's burn-in, the frame's alignment and
+        rounding leave. NaN where there is one sequence too short for blocks. degrees (k,): degrees of freedom of their
+        Student-t intervals.
     independent: the fraction of the sequences that is independent of each other; below 1 where inputs are copies or overlap.
     correlation_times (k,): steps over which growth stays correlated.
     per_sequence (batch, k): each sequence's own, in the order of `exponents`.
@@ -55,6 +57,11 @@ class Spectrum(Estimates):
 
     settings: Settings
     verdict: Verdict
+
+    @property
+    def error_budget(self) -> ErrorBudget:
+        """Standard errors (k,) by where they come from: sampling, burn_in, alignment, rounding."""
+        return ErrorBudget(self.sampling_errors, self.burn_in_errors, self.alignment_errors, self.rounding_errors)
 
     def running(self) -> Tensor:
         """(bins, k): the estimates as they stood after each time bin, pooled over sequences."""
@@ -99,7 +106,7 @@ class Spectrum(Estimates):
 
     @property
     def mean_standard_error(self) -> float | None:
-        """One standard error of `mean`, from sequences and blocks; of the sampled steps where the determinant was sampled."""
+        """One standard error of `mean`, of sampling only: from sequences and blocks, and the steps that have a determinant."""
         return None if self._mean is None else self._mean[1]
 
     @property
@@ -174,6 +181,7 @@ class Spectrum(Estimates):
     def standard_error(self, name: str) -> float | None:
         """One standard error of a derived quantity by its name, by the jackknife over sequences and over blocks.
 
+        Scaled to all parts of the error budget; those of "mean" and "sum" are of sampling only.
         None where the quantity has no value; NaN where nothing can be left out.
         """
         _checks.one_of(name, _QUANTITIES, "name")
@@ -183,10 +191,10 @@ class Spectrum(Estimates):
         if name in ("mean", "sum"):
             factor = 1 if name == "mean" else self.settings.size
             return None if self._mean is None else self._mean[1] * factor
+        if name in ("max", "min"):
+            return float(self.standard_errors[0 if name == "max" else -1])
         head, size = len(self._trusted_head), self.settings.size
         functions = {
-            "max": lambda exponents: float(exponents[0]),
-            "min": lambda exponents: float(exponents[-1]),
             "variance": quantities.variance,
             "kaplan_yorke_dimension": lambda e: quantities.kaplan_yorke_dimension(e[:head], total=size),
             "entropy_rate": lambda e: quantities.entropy_rate(e[:head], total=size),
@@ -197,10 +205,16 @@ class Spectrum(Estimates):
             return functions[name]((rates / self.settings.dt).sort(descending=True).values)
 
         found = jackknife(self.history, self.history_steps, times, of_rates)
-        return None if found is None else found / self.independent**0.5
+        return None if found is None else found * self._inflation(len(times))
+
+    def _inflation(self, count: int) -> float:
+        """By how much the errors of the first exponents exceed those of sampling, root mean square; more for copied inputs."""
+        ratios = (self.standard_errors / self.sampling_errors)[:count]
+        ratios = ratios[ratios.isfinite()]
+        return float(ratios.square().mean().sqrt()) / self.independent**0.5 if len(ratios) else 1.0
 
     def __sub__(self, other: "Spectrum") -> Difference:
-        """The paired difference, exponent by exponent; refuses what did not see the same inputs from the same first frame."""
+        """The paired difference, exponent by exponent; refuses what did not see the same inputs from the same frames."""
         if not isinstance(other, Spectrum):
             return NotImplemented
         return Difference.of(self, other)

@@ -151,6 +151,7 @@ def _schedule(problem: Problem, wishes: Wishes, k: int, size: int) -> Schedule:
         volume_every=_volume_every(problem, k, size, longest),
         stretches=COARSE if wishes.coarse and drive.batch >= SEVERAL else STRETCHES,
         whole_intervals=problem.system.volume_cost == "cubic" and k == size and size >= SMALL,
+        looks=not wishes.from_reset,
     )
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from lyapunov._shapes import Exponents
+from lyapunov.estimate.budget import ErrorBudget, budget
 from lyapunov.estimate.errors import errors
 from lyapunov.tangent import LARGEST, Growth, Window
 
@@ -19,6 +20,10 @@ class Estimates:
 
     exponents: Exponents
     standard_errors: Exponents
+    sampling_errors: Exponents
+    burn_in_errors: Exponents
+    alignment_errors: Exponents
+    rounding_errors: Exponents
     degrees: Exponents
     correlation_times: Exponents
     per_sequence: Tensor
@@ -50,14 +55,22 @@ def estimates(
     per_sequence = (total / (steps.unsqueeze(-1) * dt))[:, order]
     history = growth.log_growth[..., order]
     found = errors(history, growth.steps, independent)
+    parts = ErrorBudget(
+        *(part[order] / dt for part in budget(growth, _unsorted(found.standard_errors, order, total), pooled * dt))
+    )
+    degrees = found.degrees * (parts.total / parts.sampling).nan_to_num(nan=1.0).clamp(max=100.0) ** 4
     residuals = _residuals(growth, sizes)
     return Estimates(
         exponents=pooled[order],
-        standard_errors=found.standard_errors / dt,
-        degrees=found.degrees,
+        standard_errors=parts.total,
+        sampling_errors=parts.sampling,
+        burn_in_errors=parts.burn_in,
+        alignment_errors=parts.alignment,
+        rounding_errors=parts.rounding,
+        degrees=degrees,
         correlation_times=found.correlation_times,
         per_sequence=per_sequence,
-        reliable=_reliable(growth, residuals, sizes, tolerated)[order],
+        reliable=_reliable(growth, residuals, sizes, tolerated)[order] & ~_amplified(parts, growth.lost_at[order] >= 0),
         lost_at=growth.lost_at[order],
         layer=growth.block[order],
         history=history,
@@ -69,6 +82,19 @@ def estimates(
         rank_window=growth.window,
         independent=independent,
     )
+
+
+def _amplified(parts: ErrorBudget, lost: Tensor) -> Tensor:
+    """Whether rounding moves an exponent by more than its other errors."""
+    others = torch.stack([parts.sampling, parts.burn_in, parts.alignment]).square().sum(0).sqrt()
+    return (parts.rounding > torch.fmax(others, torch.full_like(others, CERTIFIED))) & ~lost
+
+
+def _unsorted(values: Tensor, order: Tensor, like: Tensor) -> Tensor:
+    """Of the columns in `order`, in QR order; zero for others."""
+    found = torch.zeros(like.shape[-1], dtype=torch.float64)
+    found[order] = values
+    return found
 
 
 def without_empty(growth: Growth) -> tuple[Growth, list[int]]:
@@ -85,6 +111,8 @@ def without_empty(growth: Growth) -> tuple[Growth, list[int]]:
         lost_since=growth.lost_since[keep],
         residual=growth.residual[keep],
         residual_steps=growth.residual_steps[keep],
+        lacked=None if growth.lacked is None else (growth.lacked[0][keep], growth.lacked[1][keep]),
+        parted=None if growth.parted is None else growth.parted[keep],
         sizes=None if growth.sizes is None else growth.sizes[:, keep],
     )
     return kept, torch.nonzero(~keep).flatten().tolist()

@@ -2,18 +2,18 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from lyapunov.estimate.errors import INDEPENDENT, errors, student_quantile
+from lyapunov.estimate.finding import Finding, Kind
 from lyapunov.estimate.settings import SEVERAL, Settings
 from lyapunov.estimate.statistics import CERTIFIED, Estimates
+from lyapunov.estimate.transients import TRIVIAL, misaligned, unsettled
 from lyapunov.systems import Label
-from lyapunov.tangent import FOR_GOOD, TOGETHER, Growth
+from lyapunov.tangent import Growth
 
-Kind = Literal["too short", "drifting", "unbounded", "groups", "unreliable tail", "finite-time"]
 ENOUGH_BLOCKS = 6
 """Independent blocks, over all sequences, below which a standard error is a guess."""
 _SAME = 1e-9
@@ -21,8 +21,6 @@ _SAME = 1e-9
 _UNRESOLVED = 0.6
 """A correlation time of less than so many intervals is that of the intervals: it cannot be read shorter than half of one."""
 _DRIFT, _DRIFT_ALONE, _LEVEL, _NAMED = 0.1, 0.5, 0.01, 5
-_TRIVIAL = 1e-4
-"""Of an exponent, and of 0.01 nats per step: a smaller change is none."""
 _TREND_LEVEL, _TREND_ALONE = 0.001, 6.0
 """Of a test for a trend in growth; and, with two sequences or one, how many errors of blocks it takes."""
 _DOMINANT = 0.5
@@ -31,13 +29,6 @@ _GROWN, _GROWN_ALONE = 1.3, 2.0
 """Factors by which a state must grow over the counted steps to be called unbounded; the latter for few sequences."""
 _GROUPED = 5.0
 """Times the errors of the sequences on both sides, and the spread on each, by which groups of sequences are apart."""
-
-
-class Finding(NamedTuple):
-    """Something that keeps a result from being converged, in one kind of word and in one sentence."""
-
-    kind: Kind
-    message: str
 
 
 @dataclass(frozen=True)
@@ -70,16 +61,10 @@ def judge(estimates: Estimates, settings: Settings, growth: Growth, labels: tupl
         findings.append(Finding("finite-time", message))
     else:
         moving = (_unbounded(growth), _drift(growth, labels))
-        findings += [*transients(estimates, settings, growth), *moving]
+        findings += [unsettled(estimates, settings, growth), misaligned(settings, growth), *moving]
         findings += [] if any(moving) else [_trend(estimates)]
     findings += [_groups(estimates), _unequal(estimates), _errors(estimates, settings), unreliable_tail(estimates, settings)]
     return Verdict(tuple(finding for finding in findings if finding is not None))
-
-
-def transients(estimates: Estimates, settings: Settings, growth: Growth) -> tuple[Finding, ...]:
-    """What settling and aligning left, where a run looked at it."""
-    found = (_state(estimates, settings, growth), _frame(settings, growth))
-    return tuple(finding for finding in found if finding is not None)
 
 
 def unreliable_tail(estimates: Estimates, settings: Settings) -> Finding | None:
@@ -106,41 +91,12 @@ def unreliable_tail(estimates: Estimates, settings: Settings) -> Finding | None:
     return Finding("unreliable tail", f"{count} below the precision floor, from number {first} on.{advice}")
 
 
-def _state(estimates: Estimates, settings: Settings, growth: Growth) -> Finding | None:
-    apart = growth.apart
-    if apart is None or apart <= TOGETHER or float(estimates.exponents[0]) > 0:
-        return None
-    if apart > FOR_GOOD or settings.settle == 0:
-        message = f"copies of the state from different starts were after {settings.settle} steps {apart:.0%} as far apart as"
-        remedy = "Pass a larger settle, with longer inputs, also where that is their nature (cycles, several attractors)."
-        return Finding("too short", f"{message} at first. {remedy}")
-    wanted = math.ceil(settings.settle * math.log(TOGETHER) / math.log(apart))
-    message = f"copies of the state from different starts were still {apart:.1%} apart after {settings.settle} steps;"
-    return Finding("too short", f"{message} about {wanted} would do: inputs of {4 * wanted} steps, or settle={wanted}.")
-
-
-def _frame(settings: Settings, growth: Growth) -> Finding | None:
-    left = growth.disagreement
-    if left is None or left <= growth.tolerated:
-        return None
-    if not math.isfinite(left):
-        return Finding("too short", "no step was left to align the frame. Pass longer inputs, or align=0 if that is meant.")
-    wanted = math.ceil(max(settings.align, 1) * left / growth.tolerated)
-    message = f"two random frames still differed by {left:.2g} nats per step (root mean square) after {settings.align} steps;"
-    made = settings.settle + settings.align + settings.count
-    longer = f", with inputs of {4 * wanted} steps or so" if made < 4 * wanted else ""
-    return Finding("too short", f"{message} about {wanted} would do: pass align={wanted}{longer}.")
-
-
 def _errors(estimates: Estimates, settings: Settings) -> Finding | None:
     """Too few independent stretches of growth for an error of the largest exponent."""
     time = float(estimates.correlation_times[0])
     if math.isnan(time) or _is_constant(estimates):
         return None
-    # Sequences that do the same to the last digits (no inputs matter, one first frame for all) are one.
-    first = estimates.per_sequence[:, 0]
-    copies = len(first) > 1 and float(first.std()) <= _SAME * float(first.abs().mean())
-    sequences = 1 if copies else max(1.0, len(first) * estimates.independent)
+    sequences = max(1.0, len(estimates.per_sequence) * estimates.independent)
     if sequences >= SEVERAL and time <= _UNRESOLVED * settings.qr_every:
         return None  # shorter than growth is resolved to: the sequences tell the error
     independent = sequences * settings.count / (INDEPENDENT * time)
@@ -210,9 +166,7 @@ def _trend(estimates: Estimates) -> Finding | None:
     change, errors_of_all = late - early, estimates.standard_errors[finite]
     needed, error = _needed(change, errors_of_all * (steps.sum() / steps[first].sum()) ** 0.5)
     size, mean = change.mean(0).abs() / error.clamp(min=1e-300), change.mean(0)
-    large = (size > needed) & (
-        mean.abs() > torch.fmax(2 * errors_of_all, _TRIVIAL * (0.01 + estimates.exponents[finite].abs()))
-    )
+    large = (size > needed) & (mean.abs() > torch.fmax(2 * errors_of_all, TRIVIAL * (0.01 + estimates.exponents[finite].abs())))
     if not bool(large.any()):
         return None
     at = int(torch.where(large, size, 0.0).argmax())

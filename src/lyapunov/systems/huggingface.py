@@ -11,7 +11,6 @@ from torch.nn.functional import pad
 
 from lyapunov._shapes import Input, Rows, State, blocks
 from lyapunov.systems.casting import CastCall, Widened
-from lyapunov.systems.faults import explained
 from lyapunov.systems.memories import Leaf, memory_of
 from lyapunov.systems.system import Keep, Label, System, jacobians
 
@@ -62,8 +61,13 @@ class LanguageModel(System):
     def step(self, state: State, x: Input) -> State:
         """One token, or one embedding, further."""
         token = {"inputs_embeds" if x.is_floating_point() else "input_ids": x.unsqueeze(1)}
-        with explained(state), Widened(self._dtype):
+        with Widened(self._dtype):
             return self._memory.advance(self._call, token, *state)
+
+    @property
+    def endless(self) -> bool:
+        """Not with positions and caches."""
+        return False
 
     def vector(self, state: State) -> Any:
         """Each layer's state in physical coordinates."""

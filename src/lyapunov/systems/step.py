@@ -109,6 +109,24 @@ class Step(System):
         new = tree_unflatten(leaves, self._structure)
         return (new, state[1]) if self._carries else new
 
+    @property
+    def endless(self) -> bool:
+        """Not with `carried`."""
+        return not self._carries
+
+    def carried(self, state: State) -> tuple[Tensor, ...]:
+        """Leaves of real numbers; not counters, flags and masks."""
+        leaves = tree_flatten(state[1])[0] if self._carries else []
+        return tuple(leaf for leaf in leaves if leaf.is_floating_point())
+
+    def with_carried(self, state: State, carried: tuple[Tensor, ...]) -> State:
+        """In the order of `carried`."""
+        if not carried:
+            return state
+        leaves, structure = tree_flatten(state[1])
+        new = iter(carried)
+        return state[0], tree_unflatten([next(new) if leaf.is_floating_point() else leaf for leaf in leaves], structure)
+
     def output(self, state: State) -> State:
         """The user's own state, without what is carried."""
         return state[0] if self._carries else state

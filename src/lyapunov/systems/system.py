@@ -75,6 +75,19 @@ class System(ABC):
     def with_vector(self, state: State, vector: Any) -> State:
         """The same state with its differentiated coordinates replaced."""
 
+    @property
+    def endless(self) -> bool:
+        """Whether it may be stepped for longer than its inputs are: not where it counts or caches what went by."""
+        return True
+
+    def carried(self, state: State) -> tuple[Tensor, ...]:  # noqa: ARG002
+        """Real tensors that go along undifferentiated and may be varied; none, usually."""
+        return ()
+
+    def with_carried(self, state: State, carried: tuple[Tensor, ...]) -> State:  # noqa: ARG002
+        """The same state with these in the place of what `carried` gives."""
+        return state
+
     def push(self, state: State, x: Input, frame: Any) -> tuple[State, Any]:
         """The next state and J @ frame, with J = d vector(s') / d vector(s) at `state`."""
         return forward_mode_push(self, state, x, frame)

@@ -1,6 +1,8 @@
 """A frame through time: the loop, how a frame is orthonormalised and how often, what is lost, sweeps back in time."""
 
+from lyapunov.tangent.alignment import SHADOWED
 from lyapunov.tangent.bins import MAX_BINS
+from lyapunov.tangent.burn_in import FOR_GOOD, TOGETHER, still_apart
 from lyapunov.tangent.chunks import split
 from lyapunov.tangent.drive import Drive, still_running
 from lyapunov.tangent.factors import rollout_factors
@@ -12,7 +14,7 @@ from lyapunov.tangent.rank import LARGEST
 from lyapunov.tangent.rollout import ADAPTED, FORCED, rollout
 from lyapunov.tangent.segments import Course, Segment, settled_state
 from lyapunov.tangent.stationarity import Stretches
-from lyapunov.tangent.transients import AGREED, FIXED, FOR_GOOD, TOGETHER
+from lyapunov.tangent.transients import AGREED, FIXED, SHORTEST
 from lyapunov.tangent.transport import Transport
 from lyapunov.tangent.workers import Workers
 
@@ -24,6 +26,8 @@ __all__ = [
     "FOR_GOOD",
     "LARGEST",
     "MAX_BINS",
+    "SHADOWED",
+    "SHORTEST",
     "STRETCHES",
     "TOGETHER",
     "TOLERANCE",
@@ -42,6 +46,7 @@ __all__ = [
     "rollout_factors",
     "settled_state",
     "split",
+    "still_apart",
     "still_running",
     "triangularise",
 ]

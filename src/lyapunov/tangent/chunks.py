@@ -12,11 +12,11 @@ from lyapunov._shapes import Frames, Input, State
 from lyapunov.errors import Diverged, InvalidInput
 from lyapunov.systems import System, joined
 from lyapunov.tangent.bins import MAX_BINS
+from lyapunov.tangent.burn_in import BurnIn, burn_in
 from lyapunov.tangent.drive import Drive
 from lyapunov.tangent.growth import Growth, Schedule, earliest
 from lyapunov.tangent.loss import Window
 from lyapunov.tangent.stationarity import PARTS
-from lyapunov.tangent.transients import settled_after
 from lyapunov.tangent.transport import Transport
 from lyapunov.tangent.workers import Workers
 
@@ -35,8 +35,7 @@ class Chunks:
     starts: tuple[int, ...]
     state: State
     schedule: Schedule
-    settle: int
-    apart: float | None
+    before: BurnIn
 
     @property
     def batch(self) -> int:
@@ -80,14 +79,19 @@ class Chunks:
             volume_steps=volume_steps,
             residual=growth.residual.unflatten(0, (copies, -1)).sum(0),
             residual_steps=growth.residual_steps.unflatten(0, (copies, -1)).sum(0),
+            lacked=None if growth.lacked is None else (self._summed(growth.lacked[0]), self._summed(growth.lacked[1])),
             sizes=None,
             drift=None if growth.drift is None else self._parts(growth.drift),
-            settle=self.settle,
+            settle=self.before.steps,
             count=growth.count * copies,
-            apart=self.apart,
+            apart=self.before.apart,
             state=None,
             frames=None,
         )
+
+    def _summed(self, lacked: Tensor) -> Tensor:
+        """(chunks x batch, columns) as (batch, columns): every chunk was aligned anew."""
+        return lacked.unflatten(0, (len(self.starts), -1)).sum(0)
 
     def _in_time(self, binned: Tensor) -> Tensor:
         """(bins, chunks x batch, ...) as (chunks x bins, batch, ...), neighbours summed where there are too many."""
@@ -108,9 +112,8 @@ def split(system: System, drive: Drive, state: State, schedule: Schedule, chunks
     `align` left open is the most it may take, for all chunks alike; steps that do not divide evenly go to it as well.
     """
     transport = Transport(system, drive, workers)
-    settle, apart = schedule.settle or 0, None
-    if schedule.settle is None:
-        settle, apart = settled_after(system, drive, transport.step, state, schedule.longest_settle)
+    found = burn_in(system, drive, transport.step, state, schedule)
+    settle = found.steps
     align = schedule.longest_align if schedule.align is None else schedule.align
     total = schedule.steps if schedule.autonomous else schedule.steps - settle - align
     count = total // chunks
@@ -121,14 +124,14 @@ def split(system: System, drive: Drive, state: State, schedule: Schedule, chunks
         )
     align += total - count * chunks
     starts = tuple(settle + at * count for at in range(chunks))
-    found = []
+    states = []
     for t in range(starts[-1] + 1):
         if t in starts:
-            found.append(state)
+            states.append(state)
         if t < starts[-1]:
             state = _finite(transport.step(state, t), t)
-    inner = replace(schedule, steps=align + count, settle=0, align=align, autonomous=False)
-    return Chunks(drive, starts, joined(found), inner, settle, apart)
+    inner = replace(schedule, steps=align + count, settle=0, align=align, autonomous=False, looks=False)
+    return Chunks(drive, starts, joined(states), inner, found)
 
 
 def _finite(state: State, t: int) -> State:

@@ -12,10 +12,10 @@ from lyapunov._shapes import State, blocks
 from lyapunov.errors import Diverged
 from lyapunov.systems import System
 from lyapunov.tangent.bins import MAX_BINS, Bins
+from lyapunov.tangent.burn_in import BurnIn, burn_in
 from lyapunov.tangent.drive import Drive
 from lyapunov.tangent.growth import Growth, Schedule
 from lyapunov.tangent.stationarity import Stretches
-from lyapunov.tangent.transients import settled_after
 from lyapunov.tangent.transport import AT_ONCE, Transport
 from lyapunov.tangent.workers import Workers
 
@@ -39,17 +39,17 @@ def rollout_factors(
     same ones. The columns of the `Growth` are all rows of the system.
     """
     transport = Transport(system, drive, workers)
-    settle, apart = schedule.settle or 0, None
-    if schedule.settle is None and not _same_from_elsewhere(system, transport, state, total=schedule.steps):
-        settle, apart = settled_after(system, drive, transport.step, state, schedule.longest_settle)
     align = schedule.align or 0
-    start = settle + align
+    found = BurnIn(schedule.settle or 0, None, None)
+    if not _same_from_elsewhere(system, transport, state, total=schedule.steps):
+        found = burn_in(system, drive, transport.step, state, replace(schedule, align=align))
+    settle, start = found.steps, found.steps + align
     total = schedule.steps + (start if schedule.autonomous else 0)
     for t in range(start):
         state = _finite(transport.step(state, t), t)
         on_step(t + 1)
     columns = sum(blocks(system.tangent_size))
-    count = _Count(system, drive, start, total, columns, (settle, align, apart))
+    count = _Count(system, drive, start, total, columns, (settle, align, found.apart))
     for t in range(start, total, AT_ONCE):
         states, factors = transport.log_factors(state, t, min(AT_ONCE, total - t))
         for at, new in enumerate(states[1:]):

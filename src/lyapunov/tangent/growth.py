@@ -20,7 +20,7 @@ class Schedule:
     most that these two take where they are left open. `volume_every`: ln |det J| is taken at every so many counted steps
     (0: never); with `whole_intervals` at all steps of one interval in that time. `method`: how frames are factored, where
     it is not to be the usual way. Of an open `qr_every`, `first`: what is tried first; `stretches`: into how many stretches of
-    time growth is resolved at the least.
+    time growth is resolved at the least. `looks`: copies of the state are followed also where `settle` is given.
     """
 
     steps: int
@@ -35,6 +35,7 @@ class Schedule:
     method: Method | None = None
     first: int = 1
     stretches: int = STRETCHES
+    looks: bool = True
 
     @property
     def most(self) -> int:
@@ -55,8 +56,10 @@ class Growth:
     (bins, batch, blocks): sums of ln |det J| over `volume_steps` (bins, batch) of the counted steps, or None; `residual`
     (batch, blocks): how far the growth of square frames is from ln |det J|, over the `residual_steps` (batch,) of the
     intervals at all of whose steps it was taken; `drift`: see `Stretches.means`. `settle`, `align`, `count`, `qr_every`:
-    what was done; `apart`, `disagreement`: what the transients left, the latter beside what is `tolerated`; `state`, `frames`:
-    what the run ended with, where it went through time in one piece; `sizes`: see `Stretches.log_sizes`.
+    what was done; `apart`: see `BurnIn`; `parted`: see `still_apart`, where it was
+    asked; `disagreement` of two random frames when alignment ended, beside what is
+    `tolerated`; `lacked`: see `Alignment.lacked`; `sensitivity`: see `Sensitivity.rates`; `sizes`: see `Stretches.log_sizes`;
+    `state`, `frames`: what the run ended with, where it went through time in one piece.
     """
 
     log_growth: Tensor
@@ -79,6 +82,9 @@ class Growth:
     tolerated: float = AGREED
     state: State = None
     frames: Frames | None = None
+    lacked: tuple[Tensor, Tensor] | None = None
+    sensitivity: Tensor | None = None
+    parted: Tensor | None = None
     sizes: Tensor | None = None
 
     @property

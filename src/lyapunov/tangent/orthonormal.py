@@ -116,12 +116,16 @@ def log_lengths(frame: Frame) -> PerColumn:
 
 
 def random_frame(size: int, columns: int, *, batch: int, seed: int, block: int, like: Tensor) -> Frame:
-    """A random orthonormal frame (batch, size, columns), the same for all sequences, every device and every dtype.
+    """Random orthonormal frames (batch, size, columns), one for each sequence, the same on every device and in every dtype.
 
-    One vector is drawn per column from a CPU generator, so the first columns do not depend on how many there are; `block`
-    gives each independent block a stream of its own. Stored column by column, as LAPACK has it.
+    One vector is drawn per column from a CPU generator, so the first columns do not depend on how many there are, nor a
+    sequence's frame on how many sequences there are; `block` gives each independent block a stream of its own. Stored column
+    by column, as LAPACK has it.
     """
-    generator = torch.Generator().manual_seed((seed * 1_000_003 + block) % 2**63)
-    drawn = torch.stack([torch.randn(size, dtype=torch.float64, generator=generator) for _ in range(columns)], dim=-1)
-    frame, _ = orthonormalise(drawn.unsqueeze(0))
-    return frame.to(like).mT.expand(batch, -1, -1).contiguous().mT
+    drawn = torch.empty(batch, columns, size, dtype=torch.float64)
+    for sequence in range(batch):
+        generator = torch.Generator().manual_seed((seed * 1_000_003 + block + sequence * 9_007_199_254_740_997) % 2**63)
+        for column in range(columns):
+            torch.randn(size, generator=generator, out=drawn[sequence, column])
+    frame, _ = orthonormalise(drawn.mT)
+    return frame.to(like).mT.contiguous().mT

@@ -1,7 +1,7 @@
 """The one loop over time: settle the state, align the frame, count growth."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -13,15 +13,18 @@ from lyapunov._checks import is_finite
 from lyapunov._shapes import Frames, State, blocks
 from lyapunov.errors import Diverged
 from lyapunov.systems import System
+from lyapunov.tangent.alignment import LAST_PART, Alignment, Sensitivity, leading
 from lyapunov.tangent.bins import Bins
+from lyapunov.tangent.burn_in import burn_in
 from lyapunov.tangent.drive import Drive
 from lyapunov.tangent.growth import Growth, Schedule, earliest
 from lyapunov.tangent.interval import Interval, log_unit
+from lyapunov.tangent.leading import Leading
 from lyapunov.tangent.ledger import Closing, Ledger
 from lyapunov.tangent.loss import LossWatch
-from lyapunov.tangent.orthonormal import Method, usual_method
+from lyapunov.tangent.orthonormal import Method, factored, usual_method
 from lyapunov.tangent.stationarity import Stretches
-from lyapunov.tangent.transients import Agreement, settled_after
+from lyapunov.tangent.transients import SHORTEST, Agreement
 from lyapunov.tangent.transport import AT_ONCE, Passage, Transport
 from lyapunov.tangent.workers import Workers
 
@@ -45,21 +48,25 @@ def rollout(
     frames: Frames,
     schedule: Schedule,
     *,
+    columns: Sequence[int] | None = None,
     other_frames: Frames | None = None,
+    shadow: Frames | None = None,
     workers: Workers | None = None,
     on_step: Callable[[int], None] = lambda _: None,
 ) -> Growth:
     """Push state and frames through time; raises `Diverged`, its `.partial` a `Growth` or None, on NaN or infinity.
 
-    `other_frames`, a second random start, is needed where `align` is left open. `workers`: those of a context around the
-    run. `on_step` is told the step, and once the counted part begins, all steps of the run are known to be `schedule.most` or
-    fewer.
+    `columns`: how many of each block are counted (None: all); further ones help to align them. `other_frames`, a second random
+    start, is needed where `align` is left open. `shadow`: random frames of fewer columns that
+    go along with the counted ones as long as they differ, and show what alignment left. `workers`: those of a context around
+    the run. `on_step` is told the step, and once the counted part begins, all steps of the run are known to be
+    `schedule.most` or fewer.
     """
     with nullcontext(workers) if workers else Workers.suited_to(system, drive.batch) as workers:
         run = _Run(system, drive, state, frames, schedule, on_step, workers)
         run.settle()
         run.align(other_frames)
-        run.count()
+        run.count(columns, shadow)
         return run.growth()
 
 
@@ -77,35 +84,48 @@ class _Run:
         self.system, self.drive, self.schedule, self.on_step, self.workers = system, drive, schedule, on_step, workers
         self.state, self.frames, self.t = state, frames, 0
         self.twin: Frames | None = None
+        self._take(frames)
         parts = blocks(frames)
-        columns = [part.shape[-1] for part in parts]
-        self.block = torch.repeat_interleave(torch.arange(len(parts)), torch.tensor(columns))
-        self.rank_of_column = torch.cat([torch.arange(count) for count in columns])
         self.log_unit = log_unit(parts[0].dtype)
-        methods = [self._method(part) for part in parts]
-        squared = "cholesky" in methods
+        squared = "cholesky" in [self._method(part) for part in parts]
         resolved = {"stretches": schedule.stretches, "first": schedule.first, "squared": squared}
         self.interval = Interval(schedule.qr_every, parts[0].dtype, schedule.steps, **resolved)
         self.tolerated = FORCED if self.interval.fixed else ADAPTED
-        self.noise = torch.zeros(sum(columns), dtype=torch.float64)
         self.judged = 0
-        self.lost = torch.zeros(drive.batch, sum(columns), dtype=torch.bool)
-        self.lost_since = torch.full(self.lost.shape, -1)
         lengths = None if drive.lengths is None else drive.lengths.to(parts[0].device)
         self.transport = Transport(system, drive, workers)
         self.watch = LossWatch(system, drive.at, lengths, drive.batch)
-        self.square = all(part.shape[-1] == part.shape[-2] for part in parts)
-        self.ledger, self.other_ledger = Ledger(methods, self.lost.shape), Ledger(methods, self.lost.shape)
         self.measured_at = 0
         self.volumes: list[Tensor] = []
         self.next_volume, self.sampled_steps = 0, 0
         self.residual = torch.zeros(drive.batch, len(parts), dtype=torch.float64)
-        self.residual_steps = torch.zeros(drive.batch, dtype=torch.long)
-        self.sampled = torch.zeros(drive.batch, dtype=torch.long)
-        self.agreement = Agreement()
+        self.residual_steps, self.sampled = (torch.zeros(drive.batch, dtype=torch.long) for _ in range(2))
+        self.agreement, self.leading = Agreement(), Leading()
+        self.alignment: Alignment | None = None
+        self.sensitivity: Sensitivity | None = None
         self.settled, self.aligned, self.total = 0, 0, schedule.most
-        self.apart: float | None = None
         self.good = (0, state, frames)
+
+    def _take(self, frames: Frames, lost: Tensor | None = None, lost_since: Tensor | None = None) -> None:
+        """These orthonormal frames from here on, and everything that is by column."""
+        self.frames = frames
+        parts = blocks(frames)
+        self.columns = [part.shape[-1] for part in parts]
+        self.block = torch.repeat_interleave(torch.arange(len(parts)), torch.tensor(self.columns))
+        self.rank_of_column = torch.cat([torch.arange(count) for count in self.columns])
+        self.square = all(part.shape[-1] == part.shape[-2] for part in parts)
+        self.noise = torch.zeros(sum(self.columns), dtype=torch.float64)
+        shape = (self.drive.batch, sum(self.columns))
+        self.lost = torch.zeros(shape, dtype=torch.bool) if lost is None else lost
+        self.lost_since = torch.full(shape, -1) if lost_since is None else lost_since
+        self.ledger = Ledger([self._method(part) for part in parts], shape)
+
+    def _cut(self, columns: Sequence[int]) -> None:
+        """Keeps the first columns of each block."""
+        few = iter(columns)
+        kept = self.rank_of_column < torch.tensor(list(columns))[self.block]
+        frames = tree_map(lambda part: part[..., : next(few)].mT.contiguous().mT, self.frames)
+        self._take(frames, self.lost[:, kept], self.lost_since[:, kept])
 
     @property
     def lost_at(self) -> Tensor:
@@ -124,10 +144,11 @@ class _Run:
 
     def settle(self) -> None:
         """The state alone."""
-        self.settled = self.schedule.settle or 0
-        if self.schedule.settle is None:
-            found = settled_after(self.system, self.drive, self.transport.step, self.state, self.schedule.longest_settle)
-            self.settled, self.apart = found
+        found = burn_in(self.system, self.drive, self.transport.step, self.state, self.schedule)
+        self.settled, self.apart = found.steps, found.apart
+        if found.state is not None:
+            self.state, self.t = found.state, self.settled
+            self.good = (self.t, self.state, self.frames)
         while self.t < self.settled:
             for _ in range(min(_SETTLE_AT_ONCE, self.settled - self.t)):
                 self.state = self.transport.step(self.state, self.t)
@@ -139,9 +160,12 @@ class _Run:
     def align(self, other: Frames | None) -> None:
         """State and frame, not counted; left open, a second frame goes along until both grow alike."""
         if self.schedule.align is None:
-            self.twin = other
+            assert other is not None
+            self.twin, parts = other, blocks(other)
+            shape = (self.drive.batch, sum(part.shape[-1] for part in parts))
+            self.other_ledger = Ledger([self._method(part) for part in parts], shape)
             last = self.t + self.schedule.longest_align
-            while self.t < last and not self.agreement.reached:
+            while self.t < last and not (self.agreement.reached and self.leading.told_apart):
                 self._advance(last)
             self.twin = None
         else:
@@ -153,8 +177,17 @@ class _Run:
         self.bins, self.drift = Bins(self.start), Stretches(self.start, self.total)
         self.interval.forget()
 
-    def count(self) -> None:
-        """State and frame, counted."""
+    def count(self, columns: Sequence[int] | None, shadow: Frames | None) -> None:
+        """State and frame, counted; beside them a frame that starts at random."""
+        if self.aligned >= SHORTEST:
+            frames = tree_map(lambda part: factored(part, "householder", self.workers).frame, self.frames)
+            self._take(self.leading.turned(frames), self.lost, self.lost_since)
+        if columns is not None and list(columns) != self.columns:
+            self._cut(columns)
+        self.good = (self.t, self.state, self.frames)
+        if shadow is not None:
+            self.twin = shadow
+            self.alignment = Alignment(shadow, self.columns, age=self.aligned)
         while self.t < self.total:
             self._advance(self.total, counted=True)
 
@@ -186,6 +219,8 @@ class _Run:
             tolerated=self.agreement.tolerated,
             state=self.state,
             frames=self.frames,
+            lacked=None if self.alignment is None else self.alignment.lacked(),
+            sensitivity=None if self.sensitivity is None else self.sensitivity.rates(),
             sizes=self.drift.log_sizes,
         )
 
@@ -222,7 +257,7 @@ class _Run:
         both: Any = tree_map(lambda a, b: torch.cat([a.mT, b.mT], dim=-2).mT, self.frames, twin)
         passage = self.transport.through(self.state, both, self.t, steps, volumes=volumes)
         self.frames = tree_map(lambda old, new: new[..., : old.shape[-1]], self.frames, passage.frames)
-        self.twin = tree_map(lambda old, new: new[..., old.shape[-1] :], twin, passage.frames)
+        self.twin = tree_map(lambda old, new: new[..., -old.shape[-1] :], twin, passage.frames)
         return passage
 
     def _tick(self) -> None:
@@ -236,7 +271,8 @@ class _Run:
                 raise self._diverged(pushing=True)
             self.interval.shorten(taken)  # a frame may recover; a state comes to the step at which it broke
             return False
-        due = self.twin is not None or self.t >= last or self.t - self.measured_at >= self.interval.longest
+        aligning = self.twin is not None and not counted
+        due = aligning or self.t >= last or self.t - self.measured_at >= self.interval.longest
         closing = self.ledger.close(self.frames, self.workers, measured=due or self.ledger.exact)
         steering = (self.lost_at < 0) & (self.noise <= self.tolerated**2 * self.drive.batch * self.schedule.most)
         if self.interval.too_long(taken, closing.spread[:, steering], closing.diagonal[:, steering]):
@@ -249,10 +285,13 @@ class _Run:
             self.measured_at = self.t
         resolved = self._resolved(closing)
         growth = self.ledger.keep(closing, resolved)
-        if self.twin is not None and growth is not None:
+        if aligning and growth is not None:
             self._compare(taken, closing, growth)
+        if not counted:
+            self.leading.add(self.frames, closing.frames)
         self.frames = closing.frames
         if counted:
+            self._follow(taken, growth)
             self.interval.keep(taken)
             if self.sampled_steps == taken and self.square:
                 self._certify(resolved, torch.stack(self.volumes[volumes:]).sum(0))
@@ -278,9 +317,22 @@ class _Run:
         self.twin, other_growth = other.frames, self.other_ledger.keep(other, other.diagonal)
         if other_growth is None:
             return
-        sure = closing.spread + self.log_unit < math.log(_SUSPICIOUS)
+        both = self.rank_of_column < torch.tensor([part.shape[-1] for part in blocks(other.frames)])[self.block]
+        sure, growth = (closing.spread + self.log_unit < math.log(_SUSPICIOUS))[:, both], growth[:, both]
         running = self._running(self.good[0])
-        self.agreement.add(taken, growth.masked_fill(~sure, torch.nan)[running], other_growth[running])
+        leading = (growth - other_growth)[:, self.rank_of_column[both] == 0]
+        leading = torch.where(running.unsqueeze(-1), leading.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0), 0.0)
+        self.agreement.add(taken, growth.masked_fill(~sure, torch.nan)[running], other_growth[running], leading)
+
+    def _follow(self, taken: int, growth: Tensor | None) -> None:
+        """What a second frame lacks: one that started at random; then, for a while, one that is perturbed."""
+        second = self.sensitivity or self.alignment
+        if self.twin is not None and second is not None:
+            self.twin = second.follow(self.twin, taken, growth, self._running(self.good[0]), self.workers)
+        late = self.t - self.start >= LAST_PART * (self.total - self.start)
+        if self.alignment is not None and self.sensitivity is None and growth is not None and (self.twin is None or late):
+            self.twin = leading(self.frames)
+            self.sensitivity = Sensitivity(self.twin, self.columns)
 
     def _note(self, growth: Tensor) -> None:
         """Into the bins, with the volumes taken since the last time."""
@@ -340,19 +392,7 @@ class _Run:
 
     def _diverged(self, *, pushing: bool) -> Diverged:
         """Replays the last interval to name the step at which the first NaN or infinity appeared."""
-        good, state, frames = self.good
-        at, broken = self.t - 1, "frame"
-        for t in range(good, self.t):
-            if pushing:
-                state, frames = self.transport.push(state, frames, t)
-            else:
-                state = self.transport.step(state, t)
-            if not all(is_finite(part) for part in tree_flatten(state)[0]):
-                at, broken = t, "state"
-                break
-            if not all(is_finite(part) for part in blocks(frames)):
-                at = t
-                break
+        at, broken = self.transport.broken(*self.good, until=self.t, pushing=pushing)
         counted = int(self.bins.edges()[-1]) - self.start if hasattr(self, "bins") else 0
         partial = self.growth() if counted else None
         kept = f"the {counted} steps counted before are in .partial" if counted else "nothing was counted before"

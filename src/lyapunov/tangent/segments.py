@@ -12,9 +12,9 @@ from lyapunov._checks import is_finite
 from lyapunov._shapes import Frame, Input, State
 from lyapunov.errors import Diverged
 from lyapunov.systems import ClosedForm, System
+from lyapunov.tangent.burn_in import settled_after
 from lyapunov.tangent.drive import Drive, still_running
 from lyapunov.tangent.orthonormal import triangularise
-from lyapunov.tangent.transients import settled_after
 from lyapunov.tangent.transport import Transport
 from lyapunov.tangent.workers import Workers
 

@@ -1,59 +1,17 @@
-"""How long the state takes to forget where it started, and two frames to agree: both seen in the data."""
-
-import math
-from collections.abc import Callable
+"""How long two frames that started differently take to agree."""
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
-from lyapunov._shapes import State, blocks
-from lyapunov.systems import System
-from lyapunov.tangent.drive import Drive
-
-TOGETHER = 1e-2
-"""Copies have come together when their distance is this share of what it was."""
 AGREED, SLOW, FINEST = 1e-2, 0.5, 1e-5
 """Frames agree when their exponents differ by less than AGREED (nats per step, root mean square over columns); where rates are
 SLOW, less than so much in proportion, down to FINEST: what is a fiftieth of an ordinary rate is several times a slow one."""
-FOR_GOOD, FIXED = 0.3, 100
-"""Copies that far apart are taken to stay so (chaos, or several attractors): a fixed number of steps, then."""
+FIXED = 100
+"""Steps that transients take at most, or where what they leave does not fall."""
+LEADING = 0.1
+"""Nats by which the columns of the largest exponents may still differ when counting begins."""
 SHORTEST = 10
 """Frames are compared over no fewer steps."""
-
-
-def settled_after(
-    system: System, drive: Drive, step: Callable[[State, int], State], state: State, limit: int
-) -> tuple[int, float | None]:
-    """The steps after which copies from different starts have come together, at most `limit`, and how far apart they still are.
-
-    The second copy starts from where the first one gets to, the next sequence's where there are several: a state the network
-    really visits. The distance is relative to the one at the start, over the sequences that still run. Copies that stay apart
-    settle for a FIXED number of steps; a state that does not stay finite does not settle: 0 and None.
-    """
-    end = state
-    for t in range(limit):
-        end = step(end, t)
-    other = system.with_vector(state, tree_map(lambda part: part.roll(1, dims=0), system.vector(end)))
-    first, apart = _squares(system, state, other), 1.0
-    for t in range(limit + 1):
-        running = torch.ones(drive.batch, dtype=torch.bool) if drive.lengths is None else drive.lengths > t
-        start = float(first[running].sum())
-        apart = (float(_squares(system, state, other)[running].sum()) / start) ** 0.5 if start > 0 else 0.0
-        if apart <= TOGETHER:
-            return t, apart
-        if not math.isfinite(apart):
-            return 0, None
-        if t == limit:
-            break
-        state, other = step(state, t), step(other, t)
-    return (min(limit, FIXED) if apart > FOR_GOOD else limit), apart
-
-
-def _squares(system: System, one: State, other: State) -> Tensor:
-    """(batch,): squared distances."""
-    parts = zip(blocks(system.vector(one)), blocks(system.vector(other)), strict=True)
-    return torch.stack([(a - b).double().square().sum(-1) for a, b in parts]).sum(0).cpu()
 
 
 class Agreement:
@@ -63,10 +21,14 @@ class Agreement:
         self._stops: list[int] = [0]
         self._differences: list[Tensor] = []
         self._grown: list[Tensor] = []
+        self._leading: list[Tensor] = []
 
-    def add(self, taken: int, one: Tensor, other: Tensor) -> None:
-        """ln diag R of both over the last interval, (batch, columns); columns without a number are passed over."""
+    def add(self, taken: int, one: Tensor, other: Tensor, leading: Tensor) -> None:
+        """ln diag R of both over the last interval, (batch, columns), columns without a number are passed over; `leading`,
+        (batch, blocks): how far the first columns of each block differ.
+        """
         self._stops.append(self._stops[-1] + taken)
+        self._leading.append(leading)
         self._differences.append((one - other).mean(0))
         self._grown.append(one.mean(0))
 
@@ -83,12 +45,22 @@ class Agreement:
     @property
     def reached(self) -> bool:
         """They agree, over enough steps to say so."""
-        return self._stops[-1] >= SHORTEST and self.apart <= self.tolerated
+        return self._stops[-1] >= SHORTEST and self.apart <= self.tolerated and self._leading_apart <= LEADING
+
+    @property
+    def _leading_apart(self) -> float:
+        """Nats by which the largest exponents' columns differed over the later half, root mean square over sequences."""
+        recent = torch.stack(self._leading[self._later() :]).sum(0)
+        return float(recent.square().mean(0).sqrt().max().nan_to_num(nan=0.0))
+
+    def _later(self) -> int:
+        """The first interval of the later half of the steps made."""
+        total = self._stops[-1]
+        return next(at for at, stop in enumerate(self._stops) if stop >= total // 2) if total else 0
 
     def _size(self, sums: list[Tensor]) -> float:
         """Root mean square over columns of what was added up in each, per step, over the later half of the steps made."""
-        total = self._stops[-1]
-        first = next(at for at, stop in enumerate(self._stops) if stop >= total // 2) if total else 0
+        total, first = self._stops[-1], self._later()
         recent = sums[first:]
         if not recent:
             return float("inf")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map
 
+from lyapunov._checks import is_finite
 from lyapunov._shapes import Frames, State, blocks
 from lyapunov.systems import ClosedForm, System, Tangent, joined
 from lyapunov.tangent.drive import Drive, still_running
@@ -59,6 +60,19 @@ class Transport:
         """State and frames through step t."""
         new, moved = self._system.push(state, self._drive.at(t), frames)
         return self._alive(new, state, t, self._everyone), self._alive(moved, frames, t, self._everyone)
+
+    def broken(self, t: int, state: State, frames: Frames, *, until: int, pushing: bool) -> tuple[int, str]:
+        """The step at which the first NaN or infinity appears on the way from step t, and whether in the state or a frame."""
+        for at in range(t, until):
+            if pushing:
+                state, frames = self.push(state, frames, at)
+            else:
+                state = self.step(state, at)
+            if not all(is_finite(part) for part in tree_flatten(state)[0]):
+                return at, "state"
+            if not all(is_finite(part) for part in blocks(frames)):
+                return at, "frame"
+        return until - 1, "frame"
 
     def log_factors(self, state: State, t: int, steps: int) -> tuple[list[State], Tensor]:
         """`System.log_factors` of `steps` steps from step t on."""

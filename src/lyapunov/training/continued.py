@@ -9,7 +9,7 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.utils._pytree import tree_flatten, tree_map
 
 from lyapunov._shapes import Frames, blocks
-from lyapunov.estimate import Ending, Finding, Spectrum, Wishes, estimated, memory_time
+from lyapunov.estimate import Ending, Spectrum, Wishes, estimated, memory_time
 from lyapunov.intake import Request
 from lyapunov.tangent import TOGETHER, orthonormalise, random_frame
 from lyapunov.training.reading import distance
@@ -34,9 +34,10 @@ class Continued:
 
     The frames that a run ends with lie close to where the next one's belong: an equal part of random directions is mixed in
     (alone they would be too pure: a direction that has meanwhile become a leading one would grow out of rounding only), and
-    half as many steps align them as well as random frames in all (measured: docs/while-it-trains.md). The state settles for
-    as long as was found; the steps that are counted stay the same. After 1, 3, 9, 27, ... looks, and when the memory has
-    outgrown the settling, transients are found anew from random frames, and the carried run is made beside it: where they
+    they are aligned for as many steps as random ones. So a reading from them is no worse than one from random frames, and the
+    error that its own second frame shows holds for it. The steps that are counted stay the same. After 1, 3, 9, 27, ... looks,
+    and when the memory has outgrown the settling, transients are found anew from random frames, and the carried run is made
+    beside it: where they
     disagree by more than random frames do, and than twice what they may, the next look is from random frames again.
     """
 
@@ -81,9 +82,8 @@ class Continued:
         """Plain numbers and tensors on the CPU."""
         ending = self._ending
         frames = None if ending is None else tree_map(lambda part: part.cpu(), ending.frames)
-        findings = None if ending is None else tuple((one.kind, one.message) for one in ending.findings)
         return {
-            "ending": None if ending is None else {**ending._asdict(), "frames": frames, "findings": findings},
+            "ending": None if ending is None else {**ending._asdict(), "frames": frames},
             "settle": self._settle,
             "align": self._align,
             "count": self._count,
@@ -96,9 +96,7 @@ class Continued:
         """Goes on where `state_dict` was taken."""
         self._ending = None
         if state["ending"] is not None:
-            kept: dict[str, Any] = {**state["ending"]}
-            kept["findings"] = tuple(Finding(*one) for one in kept["findings"])
-            self._ending = Ending(**kept)
+            self._ending = Ending(**state["ending"])
         self._settle, self._align, self._count = state["settle"], state["align"], state["count"]
         self._trusted, self._memory, self._shape = state["trusted"], state["memory"], state["shape"]
 
@@ -117,14 +115,13 @@ class Continued:
         return _is_power_of_three(self._count) or outgrown
 
     def _carried(self, target: Any, request: Request, wishes: Wishes) -> tuple[Spectrum, Ending]:
-        """From the frames of the last run; what the shorter alignment saves goes to the settling."""
+        """From the frames of the last run."""
         ending = self._ending
         assert ending is not None
-        align = math.ceil(self._align / 2)
-        shorter = replace(wishes, settle=self._settle + self._align - align, align=align)
+        same = replace(wishes, settle=self._settle, align=self._align)
         frames: Any = ending.frames
         after = ending._replace(frames=_refreshed(frames, wishes.seed + 1))
-        return estimated(target, request, shorter, check=False, after=after)
+        return estimated(target, request, same, check=False, after=after)
 
 
 def _shape(inputs: Any) -> Any:

@@ -1,0 +1,149 @@
+"""How long the state takes to forget where it started: seen on copies of it that start elsewhere."""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_map
+
+from lyapunov._shapes import State, blocks
+from lyapunov.systems import System
+from lyapunov.tangent.drive import Drive
+from lyapunov.tangent.growth import Schedule
+from lyapunov.tangent.transients import FIXED
+
+TOGETHER = 1e-2
+"""Copies have come together when their distance is this fraction of what it was."""
+FOR_GOOD = 0.3
+"""Copies that far apart are taken to stay so (chaos, or several attractors): they settle for a FIXED number of steps."""
+KEPT = 2**24
+"""Numbers in states that are kept rather than found again."""
+AT_LEAST, LONGEST = 2000, 5000
+"""Steps for which copies that stay apart are followed, the inputs over and over again where they are fewer."""
+
+
+class BurnIn(NamedTuple):
+    """Steps that the state settles for, and how far apart copies are when counting begins, as a fraction of the start.
+
+    `state`: after these steps, where it is still known. `apart`: over all sequences, None where that is not known.
+    """
+
+    steps: int
+    state: State | None
+    apart: float | None
+
+
+def burn_in(system: System, drive: Drive, step: Callable[[State, int], State], state: State, schedule: Schedule) -> BurnIn:
+    """How many steps to settle for, where that is open, and what is left of the start, in any case."""
+    if schedule.settle is None:
+        copies = Copies(system, drive, step, state, schedule.longest_settle)
+        steps, apart = _settled(copies, schedule.longest_settle)
+    elif not schedule.looks:
+        return BurnIn(schedule.settle, None, None)
+    else:
+        steps = schedule.settle
+        until = steps + (schedule.longest_align if schedule.align is None else schedule.align)
+        usual = min(FIXED, schedule.most)
+        horizon = max(until, usual) if system.carried(state) else steps or usual  # what is carried may be slow
+        copies = Copies(system, drive, step, state, horizon)
+        while copies.t < until and TOGETHER < copies.apart < math.inf:
+            copies.advance()
+        apart = copies.apart if math.isfinite(copies.apart) else None
+    return BurnIn(steps, copies.after(steps), apart)
+
+
+def still_apart(system: System, drive: Drive, step: Callable[[State, int], State], state: State, most: int) -> Tensor:
+    """(batch,): how far apart copies are after AT_LEAST steps or `most`, the inputs over and over where they are fewer.
+
+    Chaos keeps them apart, a long transient does not.
+    """
+    around = max(most, 1)
+    copies = Copies(system, drive, lambda at, t: step(at, t % around), state, min(FIXED, around))
+    longest = min(most, LONGEST)
+    while copies.t < (max(AT_LEAST, longest) if system.endless else longest) and copies.apart < math.inf:
+        copies.advance()
+    return copies.each()
+
+
+def settled_after(
+    system: System, drive: Drive, step: Callable[[State, int], State], state: State, limit: int
+) -> tuple[int, float | None]:
+    """The steps after which copies from different starts have come together, at most `limit`, and how far apart they still are.
+
+    Copies that stay apart settle for a FIXED number of steps; a state that does not stay finite does not settle: 0 and None.
+    """
+    return _settled(Copies(system, drive, step, state, limit), limit)
+
+
+def _settled(copies: "Copies", limit: int) -> tuple[int, float | None]:
+    while copies.t < limit and TOGETHER < copies.apart < math.inf:
+        copies.advance()
+    if not math.isfinite(copies.apart):
+        return 0, None
+    if copies.apart <= TOGETHER:
+        return copies.t, copies.apart
+    return (min(limit, FIXED) if copies.apart > FOR_GOOD else limit), copies.apart
+
+
+class Copies:
+    """Two copies of the state on the same inputs, and how far apart they are, relative to the start.
+
+    The second copy starts from where the first one gets to within `horizon` steps, the next sequence's where there are
+    several: a state the network really visits. What it carries is that of its own sequence: slow variables are forgotten, too.
+    """
+
+    def __init__(self, system: System, drive: Drive, step: Callable[[State, int], State], state: State, horizon: int) -> None:
+        self._system, self._drive, self._step = system, drive, step
+        self._passed, last, end = [state], state, state
+        few = KEPT // max(sum(leaf.numel() for leaf in tree_flatten(state)[0]), 1)
+        first = [system.carried(state)]
+        for t in range(horizon):
+            last, end = end, step(end, t)
+            if t == 0:
+                first.append(system.carried(end))
+            if t < few:
+                self._passed.append(end)
+        self._one = state
+        carried = (*first, system.carried(last), system.carried(end))
+        other = system.with_carried(state, tuple(map(_elsewhere, *carried)) if horizon else carried[0])
+        self._other = system.with_vector(other, tree_map(lambda part: part.roll(1, dims=0), system.vector(end)))
+        self._first, self.t = _squares(system, self._one, self._other), 0
+
+    def advance(self) -> None:
+        """One step of both."""
+        kept = self.after(self.t + 1)
+        self._one = self._step(self._one, self.t) if kept is None else kept
+        self._other = self._step(self._other, self.t)
+        self.t += 1
+
+    def after(self, steps: int) -> State | None:
+        """The first copy's state after so many steps, where it was kept."""
+        return self._passed[steps] if steps < len(self._passed) else None
+
+    @property
+    def apart(self) -> float:
+        """The distance over all sequences that still run, as a fraction of the one at the start; inf where it is not finite."""
+        lengths = self._drive.lengths
+        running = torch.ones(self._drive.batch, dtype=torch.bool) if lengths is None else lengths > self.t
+        start = float(self._first[running].sum())
+        found = (float(_squares(self._system, self._one, self._other)[running].sum()) / start) ** 0.5 if start > 0 else 0.0
+        return found if math.isfinite(found) else math.inf
+
+    def each(self) -> Tensor:
+        """(batch,): the same of every sequence by itself."""
+        now = _squares(self._system, self._one, self._other)
+        return torch.where(self._first > 0, now / self._first.clamp(min=1e-300), 0.0).sqrt()
+
+
+def _elsewhere(first: Tensor, second: Tensor, last: Tensor, end: Tensor) -> Tensor:
+    """What is carried in the end; as at first where it moves on like a clock, or not at all, and forgets nothing."""
+    one, other = second - first, end - last
+    return first if torch.allclose(one, other, rtol=1e-6, atol=0.0, equal_nan=True) else end
+
+
+def _squares(system: System, one: State, other: State) -> Tensor:
+    """(batch,): squared distances."""
+    parts = zip(blocks(system.vector(one)), blocks(system.vector(other)), strict=True)
+    return torch.stack([(a - b).detach().double().square().sum(-1) for a, b in parts]).sum(0).cpu()

@@ -1,0 +1,92 @@
+"""Copies of the state that start elsewhere: how long they take to come together, and whether they do."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from lyapunov.intake import Sequences
+from lyapunov.systems import Step
+from lyapunov.tangent import FIXED, Schedule, still_apart
+from lyapunov.tangent.burn_in import AT_LEAST, BurnIn, burn_in
+
+F64 = torch.float64
+STEPS = 400
+
+
+def run(function: Callable[..., Any], start: Tensor, carried: Tensor | None = None) -> tuple[Any, ...]:
+    """System, inputs of 1 at all steps, step and state."""
+    system = Step(function, start[:1], dtype=F64, carried=None if carried is None else carried[:1])
+    values = torch.ones(STEPS, len(start), 1, dtype=F64)
+    state = start if carried is None else (start, carried)
+    return system, Sequences(values, len(start), STEPS), lambda s, t: system.step(s, values[t]), state
+
+
+def settled(
+    function: Callable[..., Any], start: Tensor, carried: Tensor | None = None, *, settle: int | None = None, **given: Any
+) -> BurnIn:
+    schedule = Schedule(**{"steps": STEPS, "settle": settle, "align": 0, "longest_settle": 300, **given})
+    with torch.no_grad():
+        return burn_in(*run(function, start, carried), schedule)
+
+
+def test_copies_come_together_at_the_rate_of_the_state() -> None:
+    """0.8^21 is the first power below a hundredth."""
+    found = settled(lambda h, x: 0.8 * h + x, torch.zeros(3, 1, dtype=F64))
+    assert found.steps == 21
+    assert found.apart == pytest.approx(0.8**21)
+    assert float(found.state[0]) == pytest.approx((1 - 0.8**21) / 0.2)
+
+
+def test_copies_of_sequences_on_attractors_of_their_own_stay_apart() -> None:
+    """Each sequence has arrived already; only the other's end shows that there is more than one."""
+    fixed = torch.ones(1, 1, dtype=F64)
+    for _ in range(200):
+        fixed = torch.tanh(2 * fixed)
+    found = settled(lambda h, _: torch.tanh(2 * h), torch.cat([fixed, -fixed]))
+    assert (found.steps, found.apart) == (FIXED, pytest.approx(1.0))
+    parted = still_apart(*run(lambda h, _: torch.tanh(2 * h), torch.cat([fixed, -fixed])), STEPS)
+    torch.testing.assert_close(parted, torch.ones(2, dtype=F64))
+
+
+def test_what_is_carried_starts_elsewhere_too() -> None:
+    """The copy's slow variable is that of the end, 1 away; state and variable are linear, so their distances are known."""
+
+    def step(h: Tensor, x: Tensor, slow: Tensor) -> tuple[Tensor, Tensor]:
+        return 0.5 * h + slow * x, slow + 0.05 * (1 - slow)
+
+    state, slow = 0.0, 0.0
+    for _ in range(300):
+        state, slow = 0.5 * state + slow, slow + 0.05 * (1 - slow)
+    start, wanted = state, 0
+    while state > 0.01 * start:
+        state, slow, wanted = 0.5 * state + slow, 0.95 * slow, wanted + 1
+    assert wanted > 80
+    assert settled(step, torch.zeros(2, 1, dtype=F64), torch.zeros(2, 1, dtype=F64)).steps == wanted
+
+
+@pytest.mark.parametrize("clock", [lambda t: t + 1.0, lambda t: t])
+def test_a_clock_that_is_carried_does_not_start_elsewhere(clock: Callable[[Tensor], Tensor]) -> None:
+    def step(h: Tensor, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        return 0.5 * h + (1 + t) * x, clock(t)
+
+    zeros = torch.zeros(2, 1, dtype=F64)
+    assert settled(step, zeros, zeros).steps == 7  # 0.5^7 < 0.01
+
+
+def test_copies_that_stay_apart_are_followed_for_longer_than_the_inputs_unless_something_is_carried() -> None:
+    zeros = torch.zeros(2, 1, dtype=F64)
+    alone = still_apart(*run(lambda h, x: 0.999 * h + x, zeros), STEPS)
+    assert float(alone[0]) == pytest.approx(0.999**AT_LEAST)
+    counting = still_apart(*run(lambda h, x, c: (0.999 * h + x, c + 1), zeros, torch.zeros(2, 1, dtype=torch.long)), STEPS)
+    assert float(counting[0]) == pytest.approx(0.999**STEPS)
+
+
+def test_a_settle_that_is_given_is_looked_at_unless_it_was_before() -> None:
+    zeros = torch.zeros(2, 1, dtype=F64)
+    found = settled(lambda h, x: 0.8 * h + x, zeros, settle=5)
+    assert (found.steps, found.apart) == (5, pytest.approx(0.8**5))
+    assert settled(lambda h, x: 0.8 * h + x, zeros, settle=5, align=10).apart == pytest.approx(0.8**15)
+    assert settled(lambda h, x: 0.8 * h + x, zeros, settle=5, looks=False).apart is None
