@@ -15,7 +15,7 @@ LEADING = 8
 """Exponents taken at every epoch (the mean of all comes with them, from ln |det J|)."""
 FULL_EPOCHS = (0,)
 """Epochs, besides the last, whose whole spectrum is taken."""
-SEQUENCES, SETTLE, ALIGN, COUNT = 10, 2200, 150, 500
+SEQUENCES, SETTLE, ALIGN, COUNT = 10, 2200, 600, 500
 """In the end the network remembers some 220 characters, and forgets its first state in ten times as many."""
 SHORTEST = 200
 """Characters of each sequence, where the text has too few for all these; what to discard is then found in the data."""
