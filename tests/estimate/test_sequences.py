@@ -135,3 +135,11 @@ def test_what_a_sequence_repeats_by_itself_is_no_copy() -> None:
     assert independent(cycles, None) == 1.0
     cycles[:, 2] = cycles[:, 1].roll(7, dims=0)
     assert independent(cycles, None) == pytest.approx(2 / 3)
+
+
+def test_copies_too_few_for_an_interval_are_not_converged() -> None:
+    case = known.gaussian_tanh(16, 1.0, 1.0)
+    for seed in range(4):
+        copied = case.inputs(1, 120, seed=seed).expand(10, -1, -1)
+        found = lyapunov.spectrum(case.system, copied, state=case.start(10, seed=2), k=1, settle=50, align=50)
+        assert not found.verdict.converged or bool(found.interval()[0].isfinite().all())

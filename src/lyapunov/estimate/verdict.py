@@ -100,7 +100,7 @@ def _errors(estimates: Estimates, settings: Settings) -> Finding | None:
     if sequences >= SEVERAL and time <= _UNRESOLVED * settings.qr_every:
         return None  # shorter than growth is resolved to: the sequences tell the error
     independent = sequences * settings.count / (INDEPENDENT * time)
-    fits = len(estimates.per_sequence) > 1 or not bool(estimates.standard_errors[0].isnan())
+    fits = not bool(estimates.standard_errors[0].isnan()) and (estimates.independent == 1 or float(estimates.degrees[0]) >= 1)
     if independent >= ENOUGH_BLOCKS and fits:
         return None
     wanted = math.ceil(ENOUGH_BLOCKS * INDEPENDENT * time / sequences)
