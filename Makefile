@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
-demo: $(VENV)/.demo  ## train an LSTM on real text and watch its Lyapunov spectrum move (four minutes)
+demo: $(VENV)/.demo  ## train an LSTM on real text and watch its Lyapunov spectrum move (about five minutes)
 	$(BIN)/lyapunov demo
 
 test: $(VENV)/.dev  ## prove the numbers against known answers, and one of each part

@@ -35,7 +35,7 @@ def demo(
     Parameters
     ----------
     epochs
-        Passes through the text; the default takes about four minutes on two cores.
+        Passes through the text; the default takes about five minutes on two cores.
     hidden
         Units of the LSTM.
     text
