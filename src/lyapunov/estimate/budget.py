@@ -16,7 +16,7 @@ class ErrorBudget(NamedTuple):
     """Standard errors (k,) in the unit of the exponents; the total is the root of the sum of their squares.
 
     sampling: of the average over time and sequences. burn_in: what the state's start may still contribute. alignment: what the
-    random frames may still contribute (0 in chunks, which do not look). rounding: of the arithmetic.
+    random frames may still contribute. rounding: of the arithmetic.
     """
 
     sampling: Exponents

@@ -57,10 +57,9 @@ def rollout(
     """Push state and frames through time; raises `Diverged`, its `.partial` a `Growth` or None, on NaN or infinity.
 
     `columns`: how many of each block are counted (None: all); further ones help to align them. `other_frames`, a second random
-    start, is needed where `align` is left open. `shadow`: random frames of fewer columns that
-    go along with the counted ones as long as they differ, and show what alignment left. `workers`: those of a context around
-    the run. `on_step` is told the step, and once the counted part begins, all steps of the run are known to be
-    `schedule.most` or fewer.
+    start, tells when to stop where `align` is left open. `shadow`: random frames of fewer columns that go along with the
+    counted ones as long as they differ, and show what alignment left. `workers`: those of a context around the run. `on_step`
+    is told the step, and once the counted part begins, all steps of the run are known to be `schedule.most` or fewer.
     """
     with nullcontext(workers) if workers else Workers.suited_to(system, drive.batch) as workers:
         run = _Run(system, drive, state, frames, schedule, on_step, workers)
@@ -159,19 +158,15 @@ class _Run:
 
     def align(self, other: Frames | None) -> None:
         """State and frame, not counted; left open, a second frame goes along until both grow alike."""
-        if self.schedule.align is None:
-            assert other is not None
+        align = self.schedule.longest_align if self.schedule.align is None else self.schedule.align
+        last = self.t + align
+        if other is not None:
             self.twin, parts = other, blocks(other)
             shape = (self.drive.batch, sum(part.shape[-1] for part in parts))
             self.other_ledger = Ledger([self._method(part) for part in parts], shape)
-            last = self.t + self.schedule.longest_align
-            while self.t < last and not (self.agreement.reached and self.leading.told_apart):
-                self._advance(last)
-            self.twin = None
-        else:
-            last = self.t + self.schedule.align
-            while self.t < last:
-                self._advance(last)
+        while self.t < last and not (other is not None and self.agreement.reached and self.leading.told_apart):
+            self._advance(last)
+        self.twin = None
         self.aligned = self.t - self.settled
         self.total = self.schedule.steps + (self.start if self.schedule.autonomous else 0)
         self.bins, self.drift = Bins(self.start), Stretches(self.start, self.total)
