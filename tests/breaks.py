@@ -396,4 +396,25 @@ BREAKS = (
         "held >= _DOMINANT or",
         (VERDICT + "test_one_sequence_that_decides_is_said",),
     ),
+    Break(
+        "sequences that have a stretch in common no longer differ",
+        "estimate/errors.py",
+        "between / independent**0.5",
+        "torch.full_like(between, torch.nan)",
+        (SEQUENCES + "test_sequences_with_a_stretch_in_common_have_the_error_that_they_differ_by",),
+    ),
+    Break(
+        "a fluctuation above zero makes copies independent",
+        "estimate/estimator.py",
+        "_is_chaotic(growth) and is_positive(found, settings)",
+        "_is_chaotic(growth)",
+        (SEQUENCES + "test_on_overlapping_windows_a_fluctuation_above_zero_is_not_chaos",),
+    ),
+    Break(
+        "a torus that reads just above zero is chaos",
+        "estimate/transients.py",
+        ", 1 / (settings.count * settings.dt))",
+        ", 0.0)",
+        (SEQUENCES + "test_a_torus_that_is_still_approached_is_not_chaos",),
+    ),
 )

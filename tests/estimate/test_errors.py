@@ -121,9 +121,10 @@ def test_between_sequences_it_is_the_jackknife() -> None:
     assert float(found.degrees) == pytest.approx(2200**2 / (40**4 + 20**4 + 2 * 10**4) - 1)
 
 
-def test_copies_widen_the_error_of_blocks_and_leave_fewer_degrees() -> None:
+def test_copies_widen_both_errors_and_leave_fewer_degrees() -> None:
     series, steps = autoregressive(0.0, 8, 200, seed=340), torch.ones(200, 8, dtype=F64)
     whole, quarter = errors(series, steps), errors(series, steps, 0.25)
-    assert bool(quarter.between.isnan())
-    assert float(quarter.standard_errors / whole.within) == pytest.approx(2.0)
+    assert float(quarter.between / whole.between) == pytest.approx(2.0)
+    assert float(quarter.within / whole.within) == pytest.approx(2.0)
+    assert float(quarter.standard_errors / whole.standard_errors) == pytest.approx(2.0)
     assert float(quarter.degrees) == pytest.approx(float(whole.degrees) / 4)

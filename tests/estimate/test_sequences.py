@@ -123,6 +123,52 @@ def test_copies_and_overlapping_windows_count_as_what_they_are() -> None:
     assert float(copied.sampling_errors[0]) == pytest.approx(float(alone.sampling_errors[0]), rel=1e-3)
 
 
+def test_sequences_with_a_stretch_in_common_have_the_error_that_they_differ_by() -> None:
+    """Windows of a text share phrases and differ in all else: what they differ by counts as it does without the phrases."""
+    offsets = torch.linspace(-0.3, 0.3, 10, dtype=F64).view(10, 1, 1)
+    x = -0.5 + offsets + 0.01 * drawn(10, 300, 1, seed=21)
+    x[:, 40:60] = x[:1, 40:60] - offsets[0]
+    system = Diagonal(lambda drive: (torch.exp(drive), 0 * drive), shape=(1,))
+    found = lyapunov.spectrum(system, x, k=1, settle=5, align=5)
+    assert 0.9 < found.independent < 1
+    between = float(found.per_sequence[:, 0].std()) / 10**0.5
+    assert float(found.standard_errors[0]) >= between
+
+
+def test_on_overlapping_windows_a_fluctuation_above_zero_is_not_chaos() -> None:
+    """Chaotic sequences on the same inputs differ from each other. Copies of one fluctuation above zero do not show chaos."""
+    case = known.gaussian_tanh(32, 2.0, 1.0)  # the largest exponent is near zero
+    above = 0
+    for seed in range(6):
+        long = case.inputs(1, 760, seed=seed)[0]
+        windows = torch.stack([long[40 * at : 40 * at + 400] for at in range(10)])
+        found = lyapunov.spectrum(case.system, windows, k=1)
+        above += float(found.exponents[0]) > 0
+        assert found.independent == pytest.approx(0.19, abs=0.01)
+    assert above
+
+
+TURNS = torch.view_as_complex(torch.tensor([[math.cos(1.2), math.sin(1.2)], [math.cos(0.5), math.sin(0.5)]], dtype=F64))
+
+
+ASKEW = torch.linalg.qr(drawn(4, 4, seed=41)).Q
+
+
+def two_oscillators(state, _x, mixed=ASKEW):
+    pairs = torch.view_as_complex((state @ mixed).unflatten(-1, (2, 2)))
+    excess = 1 - pairs.abs().square()
+    moved = pairs * (1 + torch.tensor([0.05, 0.02], dtype=F64) * excess) * TURNS * torch.exp(0.5j * excess)
+    return torch.view_as_real(moved).flatten(-2) @ mixed.T
+
+
+def test_a_torus_that_is_still_approached_is_not_chaos() -> None:
+    """Its largest exponents are 0. What the approach leaves lies several small errors above, far below one over the steps."""
+    state = drawn(10, 4, seed=1) / 2**0.5
+    found = lyapunov.spectrum(two_oscillators, steps=1000, state=state, k=4, settle=20, align=20)
+    assert 2 * float(found.standard_errors[0]) < float(found.exponents[0]) < 1e-3
+    assert "too short" in found.verdict.kinds
+
+
 def test_what_stands_behind_the_end_of_a_sequence_is_no_copy() -> None:
     inputs = torch.cat([drawn(60, 4, 2, seed=11), drawn(60, 1, 2, seed=13).expand(-1, 4, -1)])
     lengths = torch.tensor([30, 40, 50, 60])

@@ -43,7 +43,7 @@ def errors(history: Tensor, steps: Tensor, independent: float = 1.0) -> Errors:
     none to make.
 
     `independent`: the fraction of the sequences that is independent of each other, below 1 where they are copies or overlap.
-    Then only blocks tell the error, and there are that many fewer of them.
+    Then there are that many fewer sequences and blocks, and both errors are larger by the root of that.
     """
     counted = steps.amax(1) > 0
     history, steps = history[counted], steps[counted]
@@ -66,8 +66,7 @@ def errors(history: Tensor, steps: Tensor, independent: float = 1.0) -> Errors:
             groups[mine] = torch.where(differ, effective, float(everything)).double()
             between[mine] = torch.where(differ, between[mine], _plain(residues[..., mine], steps))
     if independent < 1:
-        within, groups = within / independent**0.5, 1 + (groups - 1) * independent
-        between = torch.full_like(between, torch.nan)
+        within, between, groups = within / independent**0.5, between / independent**0.5, 1 + (groups - 1) * independent
     larger = torch.fmax(within, between).masked_fill(lost, 0.0)
     return Errors(larger, (groups - 1).clamp(min=0.0), times.masked_fill(lost, torch.nan), between, within)
 

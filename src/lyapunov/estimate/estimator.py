@@ -15,6 +15,7 @@ from lyapunov.errors import Diverged, LyapunovWarning
 from lyapunov.estimate.result import Spectrum
 from lyapunov.estimate.settings import Method, Settings, Wishes, choose
 from lyapunov.estimate.statistics import estimates, without_empty
+from lyapunov.estimate.transients import is_positive
 from lyapunov.estimate.verdict import judge, unreliable_tail
 from lyapunov.intake import Problem, Request, independent, recognize
 from lyapunov.systems import Label, Linearization, check_contract
@@ -262,8 +263,10 @@ def _result(growth: Growth, problem: Problem, settings: Settings) -> Spectrum:
     sizes = blocks(problem.system.tangent_size)
     tolerated = ADAPTED if "qr_every" in settings.chosen else FORCED
     # Where it is not chaos, the inputs decide: what they have in common, growth has, too.
-    alone = 1.0 if _is_chaotic(growth) else independent(problem.sequences.values, problem.sequences.lengths)
+    alone = independent(problem.sequences.values, problem.sequences.lengths)
     found = estimates(growth, k=settings.k, sizes=sizes, dt=settings.dt, tolerated=tolerated, independent=alone)
+    if alone < 1 and _is_chaotic(growth) and is_positive(found, settings):
+        found = estimates(growth, k=settings.k, sizes=sizes, dt=settings.dt, tolerated=tolerated)
     labels = problem.system.labels
     if isinstance(problem.system.tangent_size, tuple):
         found = replace(found, layer=_layers(labels, sizes)[found.layer])
@@ -271,7 +274,7 @@ def _result(growth: Growth, problem: Problem, settings: Settings) -> Spectrum:
 
 
 def _is_chaotic(growth: Growth) -> bool:
-    """Whether sequences on the same inputs would still differ from each other."""
+    """Whether sequences on the same inputs may still differ from each other."""
     largest = float((growth.log_growth.sum((0, 1)) / growth.steps.sum()).max())
     return largest > 0 and (growth.apart is None or growth.apart > TOGETHER)
 

@@ -40,7 +40,7 @@ def unsettled(estimates: Estimates, settings: Settings, growth: Growth) -> Findi
     if apart is None or apart <= TOGETHER:
         return _burn_in(estimates, settings)
     collapsed = 0 if growth.parted is None else int((growth.parted < _COLLAPSED).sum())
-    if _is_positive(estimates):
+    if is_positive(estimates, settings):
         if not collapsed:
             return None
         return Finding(
@@ -82,9 +82,10 @@ def _steps_to_settle(wanted: int, settings: Settings) -> str:
     )
 
 
-def _is_positive(estimates: Estimates) -> bool:
-    """By more than two of its errors."""
-    return float(estimates.exponents[0]) > 2 * float(estimates.standard_errors[0].nan_to_num(nan=math.inf))
+def is_positive(estimates: Estimates, settings: Settings) -> bool:
+    """By more than two of its errors, and by more than one over the time counted: up to that, a cycle or a torus reads, too."""
+    least = max(2 * float(estimates.standard_errors[0].nan_to_num(nan=math.inf)), 1 / (settings.count * settings.dt))
+    return float(estimates.exponents[0]) > least
 
 
 def _burn_in(estimates: Estimates, settings: Settings) -> Finding | None:
