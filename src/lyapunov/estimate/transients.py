@@ -24,10 +24,12 @@ _TOLD_APART, _FALLS = 3.0, 0.1
 """Columns are told apart once what separates them has grown by e to this power; falls below the latter are none."""
 _STAYS = 0.9
 """Copies of the state whose distance is still this fraction of what it was come no nearer."""
-_MARGIN = 1.5
+_MARGIN = 2.0
 """Times the steps that are expected to do, which are named."""
+_UNEVEN = 0.5
+"""Standard deviations by which the slowest sequence's growth falls behind."""
 _LONGER = 5.0
-"""The square of this is how many times as many counted steps are named at most."""
+"""The square of this is how many times as many steps are named at most."""
 _TELL = 3
 """Sequences from which on their mean has an error."""
 _COLLAPSED = 1e-3
@@ -65,12 +67,27 @@ def unsettled(estimates: Estimates, settings: Settings, growth: Growth) -> Findi
 
 def _together_after(apart: float, after: int, estimates: Estimates, settings: Settings) -> int | None:
     """Steps after which copies come together, by how far they came and by the largest exponent; None where neither tells."""
-    found, rate = [], -float(estimates.exponents[0]) * settings.dt
-    if after and apart <= _STAYS:
+    rate, error = (float(part[0]) * settings.dt for part in (-estimates.exponents, estimates.standard_errors))
+    comes, found = after > 0 and apart <= _STAYS, []
+    if comes:
         found.append(after * math.log(TOGETHER) / math.log(apart))
-    if math.isfinite(rate) and rate > 2 * float(estimates.standard_errors[0]) * settings.dt:
-        found.append(after + math.log(apart / TOGETHER) / rate)
-    return math.ceil(_MARGIN * max(found)) if found else None
+    rate = rate if rate > 2 * error else max(rate, error) if comes else math.nan
+    if 0 < rate < math.inf:
+        found.append(after + _steps_to_fall(math.log(apart / TOGETHER), rate, estimates, settings))
+    wanted = math.ceil(_MARGIN * max(found)) if found else None
+    made = settings.settle + settings.align + settings.count
+    return None if wanted is None or wanted > _LONGER**2 * made else wanted
+
+
+def _steps_to_fall(nats: float, rate: float, estimates: Estimates, settings: Settings) -> float:
+    """Steps t with rate t - s sqrt(t) = nats: distances shrink unevenly, and the slowest sequence counts.
+
+    s is _UNEVEN standard deviations of the growth within one step, as far as it adds up: the sampling error times the root of
+    all steps counted.
+    """
+    steps = float(estimates.history_steps.sum())
+    spread = _UNEVEN * float(estimates.sampling_errors[0].nan_to_num(nan=0.0)) * settings.dt * math.sqrt(steps)
+    return ((spread + math.sqrt(spread**2 + 4 * rate * nats)) / (2 * rate)) ** 2
 
 
 def _steps_to_settle(wanted: int, settings: Settings) -> str:
