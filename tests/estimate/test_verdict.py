@@ -223,7 +223,7 @@ def test_steps_to_settle_are_as_many_as_the_largest_exponent_asks_for() -> None:
 
 
 def test_steps_after_which_copies_come_together_allow_for_growth_that_fluctuates() -> None:
-    """60 steps left a fifth of the distance. Twice the t is named at which rate t - spread sqrt(t) = ln 20, and t steps more."""
+    """60 steps left a fifth of the distance. Twice those and t more are named, with rate t - spread sqrt(t) = ln 20."""
     growth = counted(noisy(-0.03, batch=10, bins=400, spread=0.5), apart=0.2)
     found = estimated_from(growth)
     rate, error = -float(found.exponents[0]), float(found.sampling_errors[0])
