@@ -17,8 +17,8 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-import _reference as reference
 import _coverage_systems as systems
+import _reference as reference
 import lyapunov
 from _coverage_cells import cells
 from _coverage_systems import Cell
