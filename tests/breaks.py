@@ -301,8 +301,8 @@ BREAKS = (
     Break(
         "copies narrow the error",
         "estimate/errors.py",
-        "within / independent**0.5, 1 + (groups - 1) * independent",
-        "within * independent**0.5, 1 + (groups - 1) * independent",
+        "within / independent**0.5, between",
+        "within * independent**0.5, between",
         (ERRORS + "test_copies_widen_the_error_of_blocks_and_leave_fewer_degrees",),
     ),
     Break(
