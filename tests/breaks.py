@@ -303,7 +303,7 @@ BREAKS = (
         "estimate/errors.py",
         "within / independent**0.5, between",
         "within * independent**0.5, between",
-        (ERRORS + "test_copies_widen_the_error_of_blocks_and_leave_fewer_degrees",),
+        (ERRORS + "test_copies_widen_both_errors_and_leave_fewer_degrees",),
     ),
     Break(
         "derived errors grow by the mean of ratios",
