@@ -14,7 +14,7 @@ class Break(NamedTuple):
 
 
 BUDGET, VERDICT, SEQUENCES = "estimate/test_budget.py::", "estimate/test_verdict.py::", "estimate/test_sequences.py::"
-ERRORS, DIFFERENCE, STEP = "estimate/test_errors.py::", "estimate/test_difference.py::", "systems/test_step.py::"
+ERRORS, DIFFERENCE, STEP = "estimate/test_standard_errors.py::", "estimate/test_difference.py::", "systems/test_step.py::"
 LEADING, ALIGNMENT, BURN_IN = (f"tangent/test_{name}.py::" for name in ("leading", "alignment", "burn_in"))
 
 BREAKS = (
@@ -147,7 +147,7 @@ BREAKS = (
     Break(
         "settings that are given silence the check of the state",
         "tangent/burn_in.py",
-        "elif not schedule.looks:",
+        "elif not options.follow_copies:",
         "elif True:",
         (BURN_IN + "test_a_settle_that_is_given_is_looked_at_unless_it_was_before",),
     ),
@@ -286,21 +286,21 @@ BREAKS = (
     ),
     Break(
         "a long sequence is its own reference",
-        "estimate/errors.py",
+        "estimate/standard_errors.py",
         "(residues.sum(0) / (1 - held).unsqueeze(-1))",
         "residues.sum(0)",
         (ERRORS + "test_between_sequences_it_is_the_jackknife",),
     ),
     Break(
         "unequal sequences give degrees as equal ones do",
-        "estimate/errors.py",
+        "estimate/standard_errors.py",
         "return (squares * (len(own) - 1) / len(own)).sqrt() / own.sum(), effective",
         "return (squares * (len(own) - 1) / len(own)).sqrt() / own.sum(), float(len(own))",
         (ERRORS + "test_between_sequences_it_is_the_jackknife",),
     ),
     Break(
         "copies narrow the error",
-        "estimate/errors.py",
+        "estimate/standard_errors.py",
         "within / independent**0.5, between",
         "within * independent**0.5, between",
         (ERRORS + "test_copies_widen_both_errors_and_leave_fewer_degrees",),
@@ -398,7 +398,7 @@ BREAKS = (
     ),
     Break(
         "sequences that have a stretch in common no longer differ",
-        "estimate/errors.py",
+        "estimate/standard_errors.py",
         "between / independent**0.5",
         "torch.full_like(between, torch.nan)",
         (SEQUENCES + "test_sequences_with_a_stretch_in_common_have_the_error_that_they_differ_by",),

@@ -10,7 +10,7 @@ from cases import ALL, BATCH, COUPLED, MODULES, STACKS, Case, drawn
 from lyapunov._shapes import blocks
 from lyapunov.intake import Problem
 from lyapunov.systems import Beside, Stack, System, forward_mode_push
-from lyapunov.tangent import FORCED, Schedule, random_frame, rollout
+from lyapunov.tangent import FORCED, RolloutOptions, random_frame, rollout
 from tolerances import CLOSED_FORM, FIRST_COLUMNS, ROUNDING, SINGLE
 
 DOUBLE, SINGLE_DTYPE = torch.float64, torch.float32
@@ -186,7 +186,9 @@ def grown(problem: Problem, columns: int):
         random_frame(size, min(columns, size), batch=BATCH, seed=5, block=at, like=like) for at, size in enumerate(sizes)
     )
     frame = parts if isinstance(problem.system.tangent_size, tuple) else parts[0]
-    return rollout(problem.system, problem.sequences, problem.state, frame, Schedule(steps=10, settle=2, align=2, qr_every=2))
+    return rollout(
+        problem.system, problem.sequences, problem.state, frame, RolloutOptions(steps=10, settle=2, align=2, qr_every=2)
+    )
 
 
 @pytest.mark.parametrize("columns", [2, 70], ids=["narrow", "wide"])

@@ -80,7 +80,7 @@ ORDER = {
     ),
     "estimate": (
         "quantities",
-        "errors",
+        "standard_errors",
         "budget",
         "statistics",
         "settings",
@@ -123,7 +123,7 @@ ORDER = {
     ),
     "report": ("series", "words", "figures", "plots", "page", "terminal"),
     "tasks": (
-        "files",
+        "data_files",
         "task",
         "text",
         "prediction",

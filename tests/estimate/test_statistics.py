@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import lyapunov
-from lyapunov.estimate.errors import errors, student_quantile
+from lyapunov.estimate.standard_errors import errors, student_quantile
 from lyapunov.systems import known
 
 F64 = torch.float64

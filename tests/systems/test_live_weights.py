@@ -15,7 +15,7 @@ from cases import ALL, BATCH, BESIDE, INPUTS, KNOWN, MIX, STEPS, UNITS, Apart, C
 from lyapunov._shapes import blocks
 from lyapunov.intake import Problem, capture
 from lyapunov.systems import GRU, LSTM, RNN, Beside, CoupledStack, Diagonal, Layer, Stack, System, total_size
-from lyapunov.tangent import Growth, Schedule, random_frame, rollout
+from lyapunov.tangent import Growth, RolloutOptions, random_frame, rollout
 from tolerances import ROUNDING, SAME
 
 DRIVE = drawn(BATCH, STEPS, INPUTS, seed=90)
@@ -56,9 +56,9 @@ def grown(problem: Problem) -> Growth:
         for at, size in enumerate(blocks(problem.system.tangent_size))
     )
     frame = parts if isinstance(problem.system.tangent_size, tuple) else parts[0]
-    schedule = Schedule(steps=10, settle=2, align=2, qr_every=2, volume_every=problem.system.volume_cost != "none")
+    options = RolloutOptions(steps=10, settle=2, align=2, qr_every=2, volume_every=problem.system.volume_cost != "none")
     with torch.no_grad(), problem.system.running():
-        return rollout(problem.system, problem.sequences, problem.state, frame, schedule)
+        return rollout(problem.system, problem.sequences, problem.state, frame, options)
 
 
 def numbers(growth: Growth) -> list[Tensor]:

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from lyapunov.intake import Sequences
 from lyapunov.systems import Step
-from lyapunov.tangent import Growth, Schedule, Workers, orthonormalise, random_frame, rollout
+from lyapunov.tangent import Growth, RolloutOptions, Workers, orthonormalise, random_frame, rollout
 from lyapunov.tangent.alignment import PERTURBED, Alignment, SecondFrame, Sensitivity
 
 F64 = torch.float64
@@ -104,9 +104,9 @@ def of_symmetric_steps(columns: list[int] | None) -> Growth:
     """20 steps of alignment and 60 that are counted, of one and the same symmetric matrix."""
     state = torch.zeros(3, 6, dtype=F64)
     system = Step(lambda s, _: s @ MATRIX, state[:1], dtype=F64)
-    schedule = Schedule(steps=80, settle=0, align=20, qr_every=1)
+    options = RolloutOptions(steps=80, settle=0, align=20, qr_every=1)
     drive = Sequences(torch.zeros(80, 3, 1, dtype=F64), 3, 80)
-    return rollout(system, drive, state, random(4, 1), schedule, columns=columns, shadow=random(1, 2))
+    return rollout(system, drive, state, random(4, 1), options, columns=columns, shadow=random(1, 2))
 
 
 def first_after_alignment() -> Tensor:
@@ -143,8 +143,8 @@ def test_a_second_frame_goes_back_with_an_interval_that_was_too_long() -> None:
     state = torch.zeros(1, 2, dtype=F64)
     values = torch.tensor([2.0, 1e-6], dtype=F64).expand(64, 1, -1)
     system = Step(lambda s, x: s * x, state, dtype=F64)
-    schedule = Schedule(steps=64, settle=0, align=0, first=4)
+    options = RolloutOptions(steps=64, settle=0, align=0, first=4)
     frame = torch.eye(2, dtype=F64).unsqueeze(0)
-    growth = rollout(system, Sequences(values, 1, 64), state, frame, schedule, shadow=frame)
+    growth = rollout(system, Sequences(values, 1, 64), state, frame, options, shadow=frame)
     assert growth.qr_every < 4
     torch.testing.assert_close(sum(growth.lacked), torch.zeros(1, 2).double(), rtol=0, atol=1e-9)

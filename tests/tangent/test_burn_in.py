@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lyapunov.intake import Sequences
 from lyapunov.systems import Step
-from lyapunov.tangent import FIXED, Schedule, still_apart
+from lyapunov.tangent import FIXED, RolloutOptions, still_apart
 from lyapunov.tangent.burn_in import AT_LEAST, BurnIn, burn_in
 
 F64 = torch.float64
@@ -27,9 +27,9 @@ def run(function: Callable[..., Any], start: Tensor, carried: Tensor | None = No
 def settled(
     function: Callable[..., Any], start: Tensor, carried: Tensor | None = None, *, settle: int | None = None, **given: Any
 ) -> BurnIn:
-    schedule = Schedule(**{"steps": STEPS, "settle": settle, "align": 0, "longest_settle": 300, **given})
+    options = RolloutOptions(**{"steps": STEPS, "settle": settle, "align": 0, "longest_settle": 300, **given})
     with torch.no_grad():
-        return burn_in(*run(function, start, carried), schedule)
+        return burn_in(*run(function, start, carried), options)
 
 
 def test_copies_come_together_at_the_rate_of_the_state() -> None:
@@ -89,4 +89,4 @@ def test_a_settle_that_is_given_is_looked_at_unless_it_was_before() -> None:
     found = settled(lambda h, x: 0.8 * h + x, zeros, settle=5)
     assert (found.steps, found.apart) == (5, pytest.approx(0.8**5))
     assert settled(lambda h, x: 0.8 * h + x, zeros, settle=5, align=10).apart == pytest.approx(0.8**15)
-    assert settled(lambda h, x: 0.8 * h + x, zeros, settle=5, looks=False).apart is None
+    assert settled(lambda h, x: 0.8 * h + x, zeros, settle=5, follow_copies=False).apart is None

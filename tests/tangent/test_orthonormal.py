@@ -5,7 +5,7 @@ import torch
 
 from cases import drawn
 from lyapunov.tangent import Workers, orthonormalise, random_frame
-from lyapunov.tangent.orthonormal import Method, cholesky, factored, usual_method
+from lyapunov.tangent.orthonormal import QRMethod, cholesky, factored, usual_method
 from tolerances import ROUNDING
 
 F64 = torch.float64
@@ -34,7 +34,7 @@ def test_first_columns_do_not_depend_on_how_many_are_drawn() -> None:
     assert not torch.allclose(few, other)
 
 
-METHODS: tuple[Method, ...] = ("householder", "cholesky", "echelon")
+METHODS: tuple[QRMethod, ...] = ("householder", "cholesky", "echelon")
 
 
 def heights(frame: torch.Tensor) -> torch.Tensor:
@@ -44,7 +44,7 @@ def heights(frame: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("columns", [3, 9])
-def test_every_method_factors_the_frame_into_nested_spans_and_a_triangle(method: Method, columns: int) -> None:
+def test_every_method_factors_the_frame_into_nested_spans_and_a_triangle(method: QRMethod, columns: int) -> None:
     frame = drawn(4, 9, columns, seed=2) @ torch.diag(10.0 ** -torch.arange(columns, dtype=F64))
     with Workers() as workers:
         found = factored(frame, method, workers)
@@ -76,7 +76,7 @@ def test_cholesky_goes_back_to_reflections_for_the_sequences_that_need_them() ->
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_vanished_direction_leaves_a_whole_frame(method: Method) -> None:
+def test_a_vanished_direction_leaves_a_whole_frame(method: QRMethod) -> None:
     frame = drawn(2, 8, 8, seed=5)
     frame[:, :, 4] = 0.0
     with Workers() as workers:

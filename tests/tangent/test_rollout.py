@@ -10,7 +10,7 @@ from torch import Tensor
 import lyapunov
 from lyapunov.intake import Sequences
 from lyapunov.systems import Step
-from lyapunov.tangent import FORCED, Schedule, rollout
+from lyapunov.tangent import FORCED, RolloutOptions, rollout
 from paths import PATHS, force
 
 F64 = torch.float64
@@ -24,9 +24,9 @@ def run(
 ):
     values = torch.tensor(diagonals, dtype=dtype).unsqueeze(1)
     drive = Sequences(values, 1, len(diagonals), lengths)
-    schedule = Schedule(steps=len(diagonals), settle=0, align=align, qr_every=qr_every)
+    options = RolloutOptions(steps=len(diagonals), settle=0, align=align, qr_every=qr_every)
     system = DIAGONAL if dtype == F64 else Step(lambda s, x: s * x, START.to(dtype), dtype=dtype)
-    return rollout(system, drive, START.to(dtype), torch.eye(2, dtype=dtype).unsqueeze(0), schedule)
+    return rollout(system, drive, START.to(dtype), torch.eye(2, dtype=dtype).unsqueeze(0), options)
 
 
 @pytest.mark.parametrize("dtype", [F64, torch.float32])

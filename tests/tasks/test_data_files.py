@@ -7,7 +7,7 @@ import pytest
 
 from lyapunov import InvalidInput
 from lyapunov.cli import main
-from lyapunov.tasks import DATA_DIR, data_file, fetch, files
+from lyapunov.tasks import DATA_DIR, data_file, data_files, fetch
 
 
 @pytest.fixture
@@ -19,13 +19,13 @@ def small_registry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     for name in ("one.txt", "two.txt"):
         (source / name).write_text(name)
         entries[name] = ("sha256:" + hashlib.sha256(name.encode()).hexdigest(), f"http://localhost:9/{name}")
-    monkeypatch.setattr(files, "registry", lambda: entries)
+    monkeypatch.setattr(data_files, "registry", lambda: entries)
     monkeypatch.setenv(DATA_DIR, str(tmp_path / "data"))
     return source
 
 
 def test_every_file_has_a_digest_and_a_pinned_address() -> None:
-    found = files.registry()
+    found = data_files.registry()
     assert len(found) == 25
     for digest, address in found.values():
         assert len(digest) == len("sha256:") + 64

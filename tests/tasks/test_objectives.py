@@ -7,7 +7,7 @@ import optuna
 import pytest
 
 from lyapunov.tasks import Adding, NextCharacter, NextFrame, objectives
-from lyapunov.tasks.files import DATA_DIR
+from lyapunov.tasks.data_files import DATA_DIR
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 with_data = pytest.mark.skipif(DATA_DIR not in os.environ, reason=f"the experiments' data is not there ({DATA_DIR})")

@@ -20,7 +20,7 @@ LONGEST = 100
 _SHOWN = 5
 
 
-class Growth(NamedTuple):
+class SymbolGrowth(NamedTuple):
     """Mean growth over the steps that one symbol drove: nats per step, with one standard error (NaN for a single step)."""
 
     name: str
@@ -57,7 +57,7 @@ class LocalExponents:
         """(batch, steps): the sum over the k columns, how the volume of the leading directions grows."""
         return self.growth.sum(-1)
 
-    def by_symbol(self, symbols: Any, names: Sequence[str] | None = None, *, column: int = 0) -> tuple[Growth, ...]:
+    def by_symbol(self, symbols: Any, names: Sequence[str] | None = None, *, column: int = 0) -> tuple[SymbolGrowth, ...]:
         """Growth of one column by what drove the step: `symbols` (batch, steps) of whole numbers; the most expanding first.
 
         Errors take each step as one observation of its symbol, whatever came before it.
@@ -70,7 +70,7 @@ class LocalExponents:
         for symbol in symbols[counted].unique().tolist():
             mine = values[counted & (symbols == symbol)]
             error = float(mine.std() / len(mine) ** 0.5) if len(mine) > 1 else float("nan")
-            found.append(Growth(str(symbol) if names is None else names[symbol], len(mine), float(mine.mean()), error))
+            found.append(SymbolGrowth(str(symbol) if names is None else names[symbol], len(mine), float(mine.mean()), error))
         return tuple(sorted(found, key=lambda one: -one.growth))
 
     def __repr__(self) -> str:

@@ -2,11 +2,11 @@
 
 from lyapunov.estimate._table import aligned, number
 from lyapunov.estimate.difference import Difference
-from lyapunov.estimate.errors import DIFFERENT, INDEPENDENT, Errors, errors, half_widths
 from lyapunov.estimate.estimator import Ending, estimated, spectrum
 from lyapunov.estimate.quantities import Timescale, memory_time
 from lyapunov.estimate.result import Spectrum
 from lyapunov.estimate.settings import Settings, Wishes
+from lyapunov.estimate.standard_errors import DIFFERENT, INDEPENDENT, Errors, errors, half_widths
 from lyapunov.estimate.verdict import ENOUGH_BLOCKS, Finding, Verdict
 
 __all__ = [

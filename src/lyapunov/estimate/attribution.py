@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 
 from lyapunov.estimate._table import aligned, number
-from lyapunov.estimate.errors import errors
 from lyapunov.estimate.quantities import Timescale
+from lyapunov.estimate.standard_errors import errors
 
 if TYPE_CHECKING:
     from lyapunov.estimate.result import Spectrum

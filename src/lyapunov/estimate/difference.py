@@ -9,7 +9,7 @@ from torch import Tensor
 from lyapunov._shapes import Exponents
 from lyapunov.errors import InvalidInput
 from lyapunov.estimate._table import aligned, number, shown_rows
-from lyapunov.estimate.errors import blocked, checked_level, errors, half_widths
+from lyapunov.estimate.standard_errors import blocked, checked_level, errors, half_widths
 from lyapunov.estimate.verdict import Finding, Verdict
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from lyapunov.tangent import (
     SHADOWED,
     TOGETHER,
     Growth,
-    Schedule,
+    RolloutOptions,
     Transport,
     Workers,
     orthonormalise,
@@ -137,21 +137,25 @@ def estimated(
     warm = after is not None and after.frames is not None
     with torch.inference_mode(False), torch.no_grad():
         problem = recognize(system, request)
-        settings, schedule = choose(problem, request, wishes)
-        schedule = schedule if after is None else replace(schedule, first=after.qr_every, looks=schedule.looks and not warm)
+        settings, options = choose(problem, request, wishes)
+        options = (
+            options
+            if after is None
+            else replace(options, first=after.qr_every, follow_copies=options.follow_copies and not warm)
+        )
         threads = Workers.suited_to(problem.system, problem.sequences.batch * settings.chunks)
         with problem.system.running(), torch.autocast(problem.system.device.type, enabled=False), threads as workers:
             if _checks.flag(check, "check"):
                 check_contract(problem.system, problem.state, problem.sequences.at(0), problem.sequences.at(1))
             try:
-                growth = _grow(problem, settings, schedule, workers, progress, None if after is None else after.frames)
+                growth = _grow(problem, settings, options, workers, progress, None if after is None else after.frames)
             except Diverged as error:
                 error.partial = None if error.partial is None else _result(error.partial, problem, settings)
                 raise
             growth = growth if after is None or not warm else replace(growth, apart=after.apart)
             if _is_chaotic(growth) and growth.apart is not None:
                 transport = Transport(problem.system, problem.sequences, workers)
-                parted = still_apart(problem.system, problem.sequences, transport.step, problem.state, schedule.most)
+                parted = still_apart(problem.system, problem.sequences, transport.step, problem.state, options.most)
                 growth = replace(growth, parted=parted)
         result = _result(growth, problem, settings)
         ending = _ending(growth, result, problem)
@@ -169,7 +173,7 @@ def _ending(growth: Growth, result: Spectrum, problem: Problem) -> Ending:
 def _grow(
     problem: Problem,
     settings: Settings,
-    schedule: Schedule,
+    options: RolloutOptions,
     workers: Workers,
     progress: bool | None,
     aligned: Frames | None = None,
@@ -179,17 +183,17 @@ def _grow(
         faster = f"The {FEW} leading ones (k={FEW}) take a small part of that."
     state, sequences = problem.state, problem.sequences
     if settings.method == "closed":
-        with progress_bar(title, schedule.most, enabled=progress) as advance:
-            return rollout_factors(problem.system, sequences, state, schedule, workers=workers, on_step=advance)
+        with progress_bar(title, options.most, enabled=progress) as advance:
+            return rollout_factors(problem.system, sequences, state, options, workers=workers, on_step=advance)
     columns = [min(settings.k, size) for size in blocks(problem.system.tangent_size)]
-    frames = _frames(problem, settings, settings.seed, most=settings.k if schedule.align == 0 else max(settings.k, HELPED))
+    frames = _frames(problem, settings, settings.seed, most=settings.k if options.align == 0 else max(settings.k, HELPED))
     if aligned is not None:
         frames = _joined(aligned, frames)
     shadow = None if settings.from_reset else _frames(problem, settings, settings.seed + 2, most=min(settings.k, SHADOWED))
     if settings.chunks > 1:
-        pieces = split(problem.system, sequences, state, schedule, settings.chunks, workers)
-        with progress_bar(title, pieces.schedule.most, enabled=progress, faster=faster) as advance:
-            start = pieces.state, pieces.frames(frames), pieces.schedule
+        pieces = split(problem.system, sequences, state, options, settings.chunks, workers)
+        with progress_bar(title, pieces.options.most, enabled=progress, faster=faster) as advance:
+            start = pieces.state, pieces.frames(frames), pieces.options
             run = partial(
                 rollout,
                 problem.system,
@@ -202,14 +206,14 @@ def _grow(
                 return pieces.joined(run(workers=workers, on_step=advance))
             except Diverged as error:
                 raise _diverged_in_chunk(error, settings.chunks) from error
-    other = _frames(problem, settings, settings.seed + 1) if schedule.align is None else None
-    with progress_bar(title, schedule.most, enabled=progress, faster=faster) as advance:
+    other = _frames(problem, settings, settings.seed + 1) if options.align is None else None
+    with progress_bar(title, options.most, enabled=progress, faster=faster) as advance:
         return rollout(
             problem.system,
             sequences,
             state,
             frames,
-            schedule,
+            options,
             columns=columns,
             other_frames=other,
             shadow=shadow,

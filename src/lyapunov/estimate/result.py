@@ -23,9 +23,9 @@ from lyapunov.estimate._table import html_table, text_table
 from lyapunov.estimate.attribution import ByLayer
 from lyapunov.estimate.budget import ErrorBudget
 from lyapunov.estimate.difference import Difference
-from lyapunov.estimate.errors import checked_level, errors, half_widths, jackknife
 from lyapunov.estimate.quantities import Timescale
 from lyapunov.estimate.settings import Settings
+from lyapunov.estimate.standard_errors import checked_level, errors, half_widths, jackknife
 from lyapunov.estimate.statistics import Estimates
 from lyapunov.estimate.verdict import Finding, Verdict
 from lyapunov.tangent import Window

@@ -9,7 +9,7 @@ from lyapunov import _checks
 from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.intake import Problem, Request, digest
 from lyapunov.systems import total_size
-from lyapunov.tangent import FIXED, STRETCHES, Growth, Schedule
+from lyapunov.tangent import FIXED, STRETCHES, Growth, RolloutOptions
 
 LEAST_SAMPLES = 4
 """Steps at which a costly ln |det J| is taken, at the least."""
@@ -84,8 +84,8 @@ class Wishes:
     coarse: bool = False
 
 
-def choose(problem: Problem, request: Request, wishes: Wishes) -> tuple[Settings, Schedule]:
-    """Checked settings, those that the run finds in the data still 0, and the schedule that says how it finds them.
+def choose(problem: Problem, request: Request, wishes: Wishes) -> tuple[Settings, RolloutOptions]:
+    """Checked settings, those that the run finds in the data still 0, and the options that say how it finds them.
 
     Left None: `k` is all; `settle`, `align` and `qr_every` are found, the first two within a quarter of the inputs each (of
     the median sequence), without inputs within a tenth of `steps`, at least 100; `align` takes at most 100.
@@ -97,7 +97,7 @@ def choose(problem: Problem, request: Request, wishes: Wishes) -> tuple[Settings
     why = f" (the system has {size} exponents)"
     wanted = size if wishes.k is None else min(wishes.k, size) if wishes.fewer else wishes.k
     k = _checks.whole_number(wanted, "k", least=1, most=size, why=why)
-    schedule = _schedule(problem, wishes, k, size)
+    options = _rollout_options(problem, wishes, k, size)
     settings = Settings(
         system=problem.system.name,
         size=size,
@@ -120,10 +120,10 @@ def choose(problem: Problem, request: Request, wishes: Wishes) -> tuple[Settings
         chunks=_chunks(problem, wishes),
         method=_way(problem, wishes),
     )
-    return settings, schedule
+    return settings, options
 
 
-def _schedule(problem: Problem, wishes: Wishes, k: int, size: int) -> Schedule:
+def _rollout_options(problem: Problem, wishes: Wishes, k: int, size: int) -> RolloutOptions:
     drive = problem.sequences
     settle, align = (_transient(value, name, wishes) for name, value in (("settle", wishes.settle), ("align", wishes.align)))
     given = (settle or 0) + (align or 0)
@@ -140,7 +140,7 @@ def _schedule(problem: Problem, wishes: Wishes, k: int, size: int) -> Schedule:
         typical = drive.steps if drive.lengths is None else int(drive.lengths.median())
         limit = min(typical // 4, longest - given - 1)
     qr_every = None if wishes.qr_every is None else _checks.whole_number(wishes.qr_every, "qr_every", least=1)
-    return Schedule(
+    return RolloutOptions(
         steps=longest,
         settle=settle,
         align=align,
@@ -151,7 +151,7 @@ def _schedule(problem: Problem, wishes: Wishes, k: int, size: int) -> Schedule:
         volume_every=_volume_every(problem, k, size, longest),
         stretches=COARSE if wishes.coarse and drive.batch >= SEVERAL else STRETCHES,
         whole_intervals=problem.system.volume_cost == "cubic" and k == size and size >= SMALL,
-        looks=not wishes.from_reset,
+        follow_copies=not wishes.from_reset,
     )
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lyapunov._shapes import Exponents
 from lyapunov.estimate.budget import ErrorBudget, budget
-from lyapunov.estimate.errors import errors
+from lyapunov.estimate.standard_errors import errors
 from lyapunov.tangent import LARGEST, Growth, Window
 
 CERTIFIED = 1e-3

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from lyapunov.estimate.budget import still_lacked
-from lyapunov.estimate.errors import errors
 from lyapunov.estimate.finding import Finding
 from lyapunov.estimate.settings import Settings
+from lyapunov.estimate.standard_errors import errors
 from lyapunov.estimate.statistics import Estimates
 from lyapunov.tangent import SHORTEST, TOGETHER, Growth
 

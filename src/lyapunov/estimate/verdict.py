@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lyapunov.estimate.errors import INDEPENDENT, errors, student_quantile
 from lyapunov.estimate.finding import Finding, Kind
 from lyapunov.estimate.settings import SEVERAL, Settings
+from lyapunov.estimate.standard_errors import INDEPENDENT, errors, student_quantile
 from lyapunov.estimate.statistics import CERTIFIED, Estimates
 from lyapunov.estimate.transients import TRIVIAL, misaligned, unsettled
 from lyapunov.systems import Label

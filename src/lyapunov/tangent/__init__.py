@@ -6,7 +6,7 @@ from lyapunov.tangent.burn_in import FOR_GOOD, TOGETHER, still_apart
 from lyapunov.tangent.chunks import split
 from lyapunov.tangent.drive import Drive, still_running
 from lyapunov.tangent.factors import rollout_factors
-from lyapunov.tangent.growth import Growth, Schedule
+from lyapunov.tangent.growth import Growth, RolloutOptions
 from lyapunov.tangent.interval import STRETCHES, TOLERANCE
 from lyapunov.tangent.loss import Window
 from lyapunov.tangent.orthonormal import orthonormalise, random_frame, triangularise
@@ -34,7 +34,7 @@ __all__ = [
     "Course",
     "Drive",
     "Growth",
-    "Schedule",
+    "RolloutOptions",
     "Segment",
     "Stretches",
     "Transport",

@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 from lyapunov._shapes import State, blocks
 from lyapunov.systems import System
 from lyapunov.tangent.drive import Drive
-from lyapunov.tangent.growth import Schedule
+from lyapunov.tangent.growth import RolloutOptions
 from lyapunov.tangent.transients import FIXED
 
 TOGETHER = 1e-2
@@ -35,17 +35,17 @@ class BurnIn(NamedTuple):
     apart: float | None
 
 
-def burn_in(system: System, drive: Drive, step: Callable[[State, int], State], state: State, schedule: Schedule) -> BurnIn:
+def burn_in(system: System, drive: Drive, step: Callable[[State, int], State], state: State, options: RolloutOptions) -> BurnIn:
     """How many steps to settle for, where that is open, and what is left of the start, in any case."""
-    if schedule.settle is None:
-        copies = Copies(system, drive, step, state, schedule.longest_settle)
-        steps, apart = _settled(copies, schedule.longest_settle)
-    elif not schedule.looks:
-        return BurnIn(schedule.settle, None, None)
+    if options.settle is None:
+        copies = Copies(system, drive, step, state, options.longest_settle)
+        steps, apart = _settled(copies, options.longest_settle)
+    elif not options.follow_copies:
+        return BurnIn(options.settle, None, None)
     else:
-        steps = schedule.settle
-        until = steps + (schedule.longest_align if schedule.align is None else schedule.align)
-        usual = min(FIXED, schedule.most)
+        steps = options.settle
+        until = steps + (options.longest_align if options.align is None else options.align)
+        usual = min(FIXED, options.most)
         horizon = max(until, usual) if system.carried(state) else steps or usual  # what is carried may be slow
         copies = Copies(system, drive, step, state, horizon)
         while copies.t < until and TOGETHER < copies.apart < math.inf:

@@ -14,7 +14,7 @@ from lyapunov.systems import System, joined
 from lyapunov.tangent.bins import MAX_BINS
 from lyapunov.tangent.burn_in import BurnIn, burn_in
 from lyapunov.tangent.drive import Drive
-from lyapunov.tangent.growth import Growth, Schedule, earliest
+from lyapunov.tangent.growth import Growth, RolloutOptions, earliest
 from lyapunov.tangent.loss import Window
 from lyapunov.tangent.stationarity import PARTS
 from lyapunov.tangent.transport import Transport
@@ -34,7 +34,7 @@ class Chunks:
     whole: Drive
     starts: tuple[int, ...]
     state: State
-    schedule: Schedule
+    options: RolloutOptions
     before: BurnIn
 
     @property
@@ -47,7 +47,7 @@ class Chunks:
         """(chunks x batch,): the steps of a chunk before its sequence ends; None where none does."""
         if self.whole.lengths is None:
             return None
-        each = [(self.whole.lengths - start).clamp(0, self.schedule.steps) for start in self.starts]
+        each = [(self.whole.lengths - start).clamp(0, self.options.steps) for start in self.starts]
         return torch.cat(each)
 
     def at(self, t: int) -> Input:
@@ -106,16 +106,16 @@ class Chunks:
         return means.unflatten(1, (copies, -1)).transpose(0, 1).flatten(0, 1).unflatten(0, (PARTS, copies)).mean(1)
 
 
-def split(system: System, drive: Drive, state: State, schedule: Schedule, chunks: int, workers: Workers) -> Chunks:
+def split(system: System, drive: Drive, state: State, options: RolloutOptions, chunks: int, workers: Workers) -> Chunks:
     """So many chunks, equally long. The state goes through the whole sequence, alone, to find where each of them starts.
 
     `align` left open is the most it may take, for all chunks alike; steps that do not divide evenly go to it as well.
     """
     transport = Transport(system, drive, workers)
-    found = burn_in(system, drive, transport.step, state, schedule)
+    found = burn_in(system, drive, transport.step, state, options)
     settle = found.steps
-    align = schedule.longest_align if schedule.align is None else schedule.align
-    total = schedule.steps if schedule.autonomous else schedule.steps - settle - align
+    align = options.longest_align if options.align is None else options.align
+    total = options.steps if options.autonomous else options.steps - settle - align
     count = total // chunks
     if count < SHORTEST:
         raise InvalidInput(
@@ -130,7 +130,7 @@ def split(system: System, drive: Drive, state: State, schedule: Schedule, chunks
             states.append(state)
         if t < starts[-1]:
             state = _finite(transport.step(state, t), t)
-    inner = replace(schedule, steps=align + count, settle=0, align=align, autonomous=False, looks=False)
+    inner = replace(options, steps=align + count, settle=0, align=align, autonomous=False, follow_copies=False)
     return Chunks(drive, starts, joined(states), inner, found)
 
 

@@ -14,7 +14,7 @@ from lyapunov.systems import System
 from lyapunov.tangent.bins import MAX_BINS, Bins
 from lyapunov.tangent.burn_in import BurnIn, burn_in
 from lyapunov.tangent.drive import Drive
-from lyapunov.tangent.growth import Growth, Schedule
+from lyapunov.tangent.growth import Growth, RolloutOptions
 from lyapunov.tangent.stationarity import Stretches
 from lyapunov.tangent.transport import AT_ONCE, Transport
 from lyapunov.tangent.workers import Workers
@@ -28,7 +28,7 @@ def rollout_factors(
     system: System,
     drive: Drive,
     state: State,
-    schedule: Schedule,
+    options: RolloutOptions,
     *,
     workers: Workers,
     on_step: Callable[[int], None] = lambda _: None,
@@ -39,12 +39,12 @@ def rollout_factors(
     same ones. The columns of the `Growth` are all rows of the system.
     """
     transport = Transport(system, drive, workers)
-    align = schedule.align or 0
-    found = BurnIn(schedule.settle or 0, None, None)
-    if not _same_from_elsewhere(system, transport, state, total=schedule.steps):
-        found = burn_in(system, drive, transport.step, state, replace(schedule, align=align))
+    align = options.align or 0
+    found = BurnIn(options.settle or 0, None, None)
+    if not _same_from_elsewhere(system, transport, state, total=options.steps):
+        found = burn_in(system, drive, transport.step, state, replace(options, align=align))
     settle, start = found.steps, found.steps + align
-    total = schedule.steps + (start if schedule.autonomous else 0)
+    total = options.steps + (start if options.autonomous else 0)
     for t in range(start):
         state = _finite(transport.step(state, t), t)
         on_step(t + 1)

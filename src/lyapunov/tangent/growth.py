@@ -8,19 +8,19 @@ from torch import Tensor
 from lyapunov._shapes import Frames, State
 from lyapunov.tangent.interval import STRETCHES
 from lyapunov.tangent.loss import Window
-from lyapunov.tangent.orthonormal import Method
+from lyapunov.tangent.orthonormal import QRMethod
 from lyapunov.tangent.transients import AGREED, FIXED
 
 
 @dataclass(frozen=True)
-class Schedule:
+class RolloutOptions:
     """What a run is to do with its steps. None: `settle`, `align` and `qr_every` are found in the data.
 
     `steps`: all there are, or, `autonomous`, those to count, besides the transients. `longest_settle`, `longest_align`: the
     most that these two take where they are left open. `volume_every`: ln |det J| is taken at every so many counted steps
     (0: never); with `whole_intervals` at all steps of one interval in that time. `method`: how frames are factored, where
     it is not to be the usual way. Of an open `qr_every`, `first`: what is tried first; `stretches`: into how many stretches of
-    time growth is resolved at the least. `looks`: copies of the state are followed also where `settle` is given.
+    time growth is resolved at the least. `follow_copies`: copies of the state are followed also where `settle` is given.
     """
 
     steps: int
@@ -32,10 +32,10 @@ class Schedule:
     autonomous: bool = False
     volume_every: int = 0
     whole_intervals: bool = False
-    method: Method | None = None
+    method: QRMethod | None = None
     first: int = 1
     stretches: int = STRETCHES
-    looks: bool = True
+    follow_copies: bool = True
 
     @property
     def most(self) -> int:

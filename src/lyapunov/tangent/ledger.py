@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lyapunov._shapes import Frames, blocks
-from lyapunov.tangent.orthonormal import Factored, Method, factored
+from lyapunov.tangent.orthonormal import Factored, QRMethod, factored
 from lyapunov.tangent.workers import Workers
 
 
@@ -35,7 +35,7 @@ class Ledger:
     volumes of V telescope, so they are wanted only where growth is read.
     """
 
-    def __init__(self, methods: Sequence[Method], shape: Sequence[int]) -> None:
+    def __init__(self, methods: Sequence[QRMethod], shape: Sequence[int]) -> None:
         self._methods = tuple(methods)
         self._slack = torch.zeros(shape, dtype=torch.float64)
         self._pending = torch.zeros(shape, dtype=torch.float64)
@@ -70,7 +70,7 @@ class Ledger:
         return total
 
     @staticmethod
-    def _margin(found: Factored, method: Method, *, measured: bool) -> Tensor:
+    def _margin(found: Factored, method: QRMethod, *, measured: bool) -> Tensor:
         """(columns,): ln of how low an eliminated column may stand above the earlier ones, unmeasured: its row pivot is 1."""
         rows, columns = found.frame.shape[-2:]
         return torch.full((columns,), 0.5 * math.log(rows) if method == "echelon" and not measured else 0.0).double()

@@ -12,7 +12,7 @@ from lyapunov.systems import System, jacobians
 from lyapunov.tangent.rank import LARGEST, ProductRank
 
 WINDOW = 8
-"""Steps of the product that a suspicion looks at first, and without a loss after which it is dropped."""
+"""Steps of the product that are checked first upon suspicion, and without a loss after which it is dropped."""
 
 
 class Window(NamedTuple):

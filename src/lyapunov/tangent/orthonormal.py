@@ -8,7 +8,7 @@ from torch import Tensor
 from lyapunov._shapes import Frame, PerColumn
 from lyapunov.tangent.workers import Workers
 
-Method = Literal["householder", "cholesky", "echelon"]
+QRMethod = Literal["householder", "cholesky", "echelon"]
 WIDE, LARGE = 64, 2**14
 """Columns and entries of a frame from which on its sequences are worked on one by one, each by a thread of its own."""
 _ORTHOGONAL = 1e3
@@ -28,7 +28,7 @@ class Factored(NamedTuple):
     log_heights: PerColumn | None = None
 
 
-def usual_method(frame: Frame) -> Method:
+def usual_method(frame: Frame) -> QRMethod:
     """Householder reflections for narrow and small frames, elimination for large ones, Cholesky factors on a GPU."""
     if frame.device.type != "cpu":
         return "cholesky"
@@ -40,7 +40,7 @@ def is_large(frame: Frame) -> bool:
     return frame.shape[-1] >= WIDE and frame.shape[-1] * frame.shape[-2] >= LARGE
 
 
-def factored(frame: Frame, method: Method, workers: Workers, *, measured: bool = True) -> Factored:
+def factored(frame: Frame, method: QRMethod, workers: Workers, *, measured: bool = True) -> Factored:
     """Z = V U by a method. `measured`: whether the exact heights of the columns above the earlier ones are wanted."""
     if method == "echelon":
         columns = torch.empty_like(frame.mT, memory_format=torch.contiguous_format)

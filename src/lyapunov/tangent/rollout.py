@@ -17,12 +17,12 @@ from lyapunov.tangent.alignment import LAST_PART, Alignment, Sensitivity, leadin
 from lyapunov.tangent.bins import Bins
 from lyapunov.tangent.burn_in import burn_in
 from lyapunov.tangent.drive import Drive
-from lyapunov.tangent.growth import Growth, Schedule, earliest
+from lyapunov.tangent.growth import Growth, RolloutOptions, earliest
 from lyapunov.tangent.interval import Interval, log_unit
 from lyapunov.tangent.leading import Leading
 from lyapunov.tangent.ledger import Closing, Ledger
 from lyapunov.tangent.loss import LossWatch
-from lyapunov.tangent.orthonormal import Method, factored, usual_method
+from lyapunov.tangent.orthonormal import QRMethod, factored, usual_method
 from lyapunov.tangent.stationarity import Stretches
 from lyapunov.tangent.transients import SHORTEST, Agreement
 from lyapunov.tangent.transport import AT_ONCE, Passage, Transport
@@ -46,7 +46,7 @@ def rollout(
     drive: Drive,
     state: State,
     frames: Frames,
-    schedule: Schedule,
+    options: RolloutOptions,
     *,
     columns: Sequence[int] | None = None,
     other_frames: Frames | None = None,
@@ -59,10 +59,10 @@ def rollout(
     `columns`: how many of each block are counted (None: all); further ones help to align them. `other_frames`, a second random
     start, tells when to stop where `align` is left open. `shadow`: random frames of fewer columns that go along with the
     counted ones as long as they differ, and show what alignment left. `workers`: those of a context around the run. `on_step`
-    is told the step, and once the counted part begins, all steps of the run are known to be `schedule.most` or fewer.
+    is told the step, and once the counted part begins, all steps of the run are known to be `options.most` or fewer.
     """
     with nullcontext(workers) if workers else Workers.suited_to(system, drive.batch) as workers:
-        run = _Run(system, drive, state, frames, schedule, on_step, workers)
+        run = _Run(system, drive, state, frames, options, on_step, workers)
         run.settle()
         run.align(other_frames)
         run.count(columns, shadow)
@@ -76,19 +76,19 @@ class _Run:
         drive: Drive,
         state: State,
         frames: Frames,
-        schedule: Schedule,
+        options: RolloutOptions,
         on_step: Callable[[int], None],
         workers: Workers,
     ) -> None:
-        self.system, self.drive, self.schedule, self.on_step, self.workers = system, drive, schedule, on_step, workers
+        self.system, self.drive, self.options, self.on_step, self.workers = system, drive, options, on_step, workers
         self.state, self.frames, self.t = state, frames, 0
         self.twin: Frames | None = None
         self._take(frames)
         parts = blocks(frames)
         self.log_unit = log_unit(parts[0].dtype)
         squared = "cholesky" in [self._method(part) for part in parts]
-        resolved = {"stretches": schedule.stretches, "first": schedule.first, "squared": squared}
-        self.interval = Interval(schedule.qr_every, parts[0].dtype, schedule.steps, **resolved)
+        resolved = {"stretches": options.stretches, "first": options.first, "squared": squared}
+        self.interval = Interval(options.qr_every, parts[0].dtype, options.steps, **resolved)
         self.tolerated = FORCED if self.interval.fixed else ADAPTED
         self.judged = 0
         lengths = None if drive.lengths is None else drive.lengths.to(parts[0].device)
@@ -102,7 +102,7 @@ class _Run:
         self.agreement, self.leading = Agreement(), Leading()
         self.alignment: Alignment | None = None
         self.sensitivity: Sensitivity | None = None
-        self.settled, self.aligned, self.total = 0, 0, schedule.most
+        self.settled, self.aligned, self.total = 0, 0, options.most
         self.good = (0, state, frames)
 
     def _take(self, frames: Frames, lost: Tensor | None = None, lost_since: Tensor | None = None) -> None:
@@ -136,14 +136,14 @@ class _Run:
         """The first counted step."""
         return self.settled + self.aligned
 
-    def _method(self, part: Tensor) -> Method:
+    def _method(self, part: Tensor) -> QRMethod:
         """An interval that was asked for ends in orthonormal columns."""
         usual = usual_method(part)
-        return self.schedule.method or ("householder" if self.schedule.qr_every and usual == "echelon" else usual)
+        return self.options.method or ("householder" if self.options.qr_every and usual == "echelon" else usual)
 
     def settle(self) -> None:
         """The state alone."""
-        found = burn_in(self.system, self.drive, self.transport.step, self.state, self.schedule)
+        found = burn_in(self.system, self.drive, self.transport.step, self.state, self.options)
         self.settled, self.apart = found.steps, found.apart
         if found.state is not None:
             self.state, self.t = found.state, self.settled
@@ -158,7 +158,7 @@ class _Run:
 
     def align(self, other: Frames | None) -> None:
         """State and frame, not counted; left open, a second frame goes along until both grow alike."""
-        align = self.schedule.longest_align if self.schedule.align is None else self.schedule.align
+        align = self.options.longest_align if self.options.align is None else self.options.align
         last = self.t + align
         if other is not None:
             self.twin, parts = other, blocks(other)
@@ -168,7 +168,7 @@ class _Run:
             self._advance(last)
         self.twin = None
         self.aligned = self.t - self.settled
-        self.total = self.schedule.steps + (self.start if self.schedule.autonomous else 0)
+        self.total = self.options.steps + (self.start if self.options.autonomous else 0)
         self.bins, self.drift = Bins(self.start), Stretches(self.start, self.total)
         self.interval.forget()
 
@@ -210,7 +210,7 @@ class _Run:
             count=int(edges[-1]) - self.start,
             qr_every=self.interval.usual,
             apart=self.apart,
-            disagreement=self.agreement.apart if self.schedule.align is None else None,
+            disagreement=self.agreement.apart if self.options.align is None else None,
             tolerated=self.agreement.tolerated,
             state=self.state,
             frames=self.frames,
@@ -225,10 +225,10 @@ class _Run:
         self.good = (self.t, self.state, self.frames)
         self.sampled_steps = 0
         twin, volumes, sampled, next_volume = self.twin, len(self.volumes), self.sampled, self.next_volume
-        wanted = counted and bool(self.schedule.volume_every)
-        whole = wanted and self.schedule.whole_intervals and self.t >= self.next_volume
+        wanted = counted and bool(self.options.volume_every)
+        whole = wanted and self.options.whole_intervals and self.t >= self.next_volume
         if whole:
-            self.next_volume = self.t + self.schedule.volume_every
+            self.next_volume = self.t + self.options.volume_every
         for start in range(0, taken, AT_ONCE):
             passage = self._through(min(AT_ONCE, taken - start), volumes=wanted)
             self._sample(passage, whole=whole, wanted=wanted)
@@ -269,7 +269,7 @@ class _Run:
         aligning = self.twin is not None and not counted
         due = aligning or self.t >= last or self.t - self.measured_at >= self.interval.longest
         closing = self.ledger.close(self.frames, self.workers, measured=due or self.ledger.exact)
-        steering = (self.lost_at < 0) & (self.noise <= self.tolerated**2 * self.drive.batch * self.schedule.most)
+        steering = (self.lost_at < 0) & (self.noise <= self.tolerated**2 * self.drive.batch * self.options.most)
         if self.interval.too_long(taken, closing.spread[:, steering], closing.diagonal[:, steering]):
             return False
         if closing.slack is None and bool((closing.spread[:, steering] + self.log_unit > math.log(ADAPTED)).any()):
@@ -368,8 +368,8 @@ class _Run:
         """ln |det J| of the steps whose turn it is, not yet ticked; 0 for sequences that have ended."""
         steps = range(len(passage.states) - 1)
         if not whole:
-            every = self.schedule.volume_every
-            turn = wanted and not self.schedule.whole_intervals
+            every = self.options.volume_every
+            turn = wanted and not self.options.whole_intervals
             steps = [at for at in steps if turn and (self.t + at - self.start) % every == 0]
         if not steps:
             return

@@ -2,8 +2,8 @@
 
 from lyapunov.tasks.adding import Adding
 from lyapunov.tasks.characters import CharacterLSTM, Trainer, Training, new_model, windows
+from lyapunov.tasks.data_files import DATA_DIR, data_directory, data_file, fetch
 from lyapunov.tasks.demo import require_enough, run_demo, start_directory
-from lyapunov.tasks.files import DATA_DIR, data_directory, data_file, fetch
 from lyapunov.tasks.motion import NextFrame
 from lyapunov.tasks.network import Learner, Network, Recipe
 from lyapunov.tasks.prediction import NextCharacter

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lyapunov.tasks.files import data_file, registry
+from lyapunov.tasks.data_files import data_file, registry
 from lyapunov.tasks.task import Batch, Task, stream_of
 
 THRESHOLD, KEPT, EVERY = 1e-4, 20, 2

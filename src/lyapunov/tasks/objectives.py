@@ -11,7 +11,7 @@ from lyapunov._optional import needed
 from lyapunov.intake import read_text
 from lyapunov.integrations import optuna_report
 from lyapunov.tasks.adding import Adding
-from lyapunov.tasks.files import data_file
+from lyapunov.tasks.data_files import data_file
 from lyapunov.tasks.motion import NextFrame
 from lyapunov.tasks.network import Learner, Recipe
 from lyapunov.tasks.prediction import NextCharacter

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lyapunov.errors import InvalidInput
 from lyapunov.intake import encode, read_text
-from lyapunov.tasks.files import DATA_DIR
+from lyapunov.tasks.data_files import DATA_DIR
 
 WAR_AND_PEACE = "war_and_peace/input.txt"
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 import lyapunov
 from cases import drawn
-from lyapunov.estimate.errors import blocked, correlation_times, errors, jackknife
+from lyapunov.estimate.standard_errors import blocked, correlation_times, errors, jackknife
 from lyapunov.systems import known
 from tolerances import ROUNDING
 
