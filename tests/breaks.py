@@ -63,7 +63,7 @@ BREAKS = (
     Break(
         "the second frame is not taken back with its interval",
         "tangent/rollout.py",
-        "self.twin, self.sampled, self.next_volume = twin, sampled, next_volume",
+        "self.second_frame, self.sampled, self.next_volume = second_frame, sampled, next_volume",
         "self.sampled, self.next_volume = sampled, next_volume",
         (ALIGNMENT + "test_a_second_frame_goes_back_with_an_interval_that_was_too_long",),
     ),

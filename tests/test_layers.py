@@ -61,7 +61,7 @@ ORDER = {
         "drive",
         "workers",
         "orthonormal",
-        "ledger",
+        "volume_accumulator",
         "transport",
         "interval",
         "bins",

@@ -34,7 +34,7 @@ def test_first_columns_do_not_depend_on_how_many_are_drawn() -> None:
     assert not torch.allclose(few, other)
 
 
-METHODS: tuple[QRMethod, ...] = ("householder", "cholesky", "echelon")
+METHODS: tuple[QRMethod, ...] = ("householder", "cholesky", "lu")
 
 
 def heights(frame: torch.Tensor) -> torch.Tensor:
@@ -59,7 +59,7 @@ def test_every_method_factors_the_frame_into_nested_spans_and_a_triangle(method:
 
 def test_an_eliminated_square_frame_has_a_volume_of_one() -> None:
     with Workers() as workers:
-        found = factored(drawn(3, 30, 30, seed=3), "echelon", workers, measured=False)
+        found = factored(drawn(3, 30, 30, seed=3), "lu", workers, measured=False)
     torch.testing.assert_close(heights(found.frame).sum(1), torch.zeros(3, dtype=F64), rtol=0, atol=1e-10)
     assert float(found.frame.abs().max()) <= 1.0
     assert found.log_heights is None
@@ -88,7 +88,7 @@ def test_a_vanished_direction_leaves_a_whole_frame(method: QRMethod) -> None:
 def test_narrow_frames_are_reflected_and_large_ones_eliminated() -> None:
     assert usual_method(torch.empty(2, 512, 8)) == "householder"
     assert usual_method(torch.empty(2, 32, 32)) == "householder"
-    assert usual_method(torch.empty(2, 512, 512)) == "echelon"
+    assert usual_method(torch.empty(2, 512, 512)) == "lu"
 
 
 def test_each_sequence_has_a_frame_of_its_own_however_many_there_are() -> None:

@@ -7,8 +7,8 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from lyapunov._shapes import Frames, blocks
-from lyapunov.tangent.ledger import Ledger
 from lyapunov.tangent.orthonormal import orthonormalise
+from lyapunov.tangent.volume_accumulator import VolumeAccumulator
 from lyapunov.tangent.workers import Workers
 
 NEGLIGIBLE = 1e-3
@@ -31,7 +31,7 @@ class SecondFrame:
         few = [part.shape[-1] for part in blocks(frames)]
         self._batch = len(blocks(frames)[0])
         self._seen = torch.cat([torch.arange(own) < least for own, least in zip(columns, few, strict=True)])
-        self._ledger = Ledger(["householder"] * len(few), (self._batch, sum(few)))
+        self._accumulator = VolumeAccumulator(["householder"] * len(few), (self._batch, sum(few)))
         self._at = self._taken = 0
         self._grown: Tensor = torch.zeros(self._batch, sum(few), dtype=torch.float64)
         self._stops: list[int] = []
@@ -43,17 +43,17 @@ class SecondFrame:
         `counted`: ln diag R of the counted frame since it was last told (batch, columns); None where it is not read yet.
         `running`: (batch,), sequences that have not ended.
         """
-        closing = self._ledger.close(frames, workers, measured=True)
-        self._grown = self._grown + torch.where(running.unsqueeze(-1), closing.diagonal, 0.0)
+        factorization = self._accumulator.factorize(frames, workers, measured=True)
+        self._grown = self._grown + torch.where(running.unsqueeze(-1), factorization.diagonal, 0.0)
         self._taken += taken
         if counted is None:
-            return self._next(closing.frames)
+            return self._next(factorization.frames)
         own = torch.where(running.unsqueeze(-1), counted[:, self._seen], 0.0)
         self._lacked.append((own - self._grown).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0))
         self._at += self._taken
         self._stops.append(self._at)
         self._grown, self._taken = torch.zeros_like(self._grown), 0
-        return None if self._is_over() else self._next(closing.frames)
+        return None if self._is_over() else self._next(factorization.frames)
 
     def _next(self, frames: Frames) -> Frames:
         return frames

@@ -50,12 +50,12 @@ class Interval:
         self._patience = 0
         self._used: dict[int, int] = {}
 
-    def too_long(self, taken: int, spread: Tensor, log_diagonal: Tensor) -> bool:
-        """Whether the interval just made must be taken back. `spread`: d of the columns that steer, any shape."""
+    def too_long(self, taken: int, log_dynamic_range: Tensor, log_diagonal: Tensor) -> bool:
+        """Whether the interval just made must be taken back. `log_dynamic_range`: d of the columns that steer, any shape."""
         if self.fixed:
             return False
-        strain = max(_largest(spread) / self._limit, _largest(log_diagonal.abs()) / self._range)
-        if taken > 1 and bool(spread.isinf().any()):
+        strain = max(_largest(log_dynamic_range) / self._limit, _largest(log_diagonal.abs()) / self._range)
+        if taken > 1 and bool(log_dynamic_range.isinf().any()):
             strain = math.inf
         if strain > 1 and taken > 1:
             self.shorten(taken)

@@ -1,4 +1,4 @@
-"""Directions that are lost for good, and when: by the exact rank of the product of recorded Jacobians."""
+"""Directions that collapse exactly, and when: by the exact rank of the product of recorded Jacobians."""
 
 from collections import deque
 from collections.abc import Callable
@@ -23,11 +23,11 @@ class Window(NamedTuple):
 
 
 class LossWatch:
-    """Looks at the rank of a window of Jacobians when the frame is suspected of having lost a direction.
+    """Checks the rank of a window of Jacobians when the frame is suspected of having lost a direction.
 
     A direction that shrinks to nothing in floating point may be lost or merely small. The Jacobians of the last WINDOW steps,
     taken as the exact numbers that they are, have a product whose rank tells. It goes on growing while the rank falls; when
-    it has not for WINDOW steps, it is dropped, and the next look waits twice as long as the last.
+    it has not for WINDOW steps, it is dropped, and the next check waits twice as long as the last.
     """
 
     def __init__(self, system: System, drive_at: Callable[[int], Input], lengths: Tensor | None, batch: int) -> None:

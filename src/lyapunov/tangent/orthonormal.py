@@ -8,7 +8,7 @@ from torch import Tensor
 from lyapunov._shapes import Frame, PerColumn
 from lyapunov.tangent.workers import Workers
 
-QRMethod = Literal["householder", "cholesky", "echelon"]
+QRMethod = Literal["householder", "cholesky", "lu"]
 WIDE, LARGE = 64, 2**14
 """Columns and entries of a frame from which on its sequences are worked on one by one, each by a thread of its own."""
 _ORTHOGONAL = 1e3
@@ -32,7 +32,7 @@ def usual_method(frame: Frame) -> QRMethod:
     """Householder reflections for narrow and small frames, elimination for large ones, Cholesky factors on a GPU."""
     if frame.device.type != "cpu":
         return "cholesky"
-    return "echelon" if is_large(frame) else "householder"
+    return "lu" if is_large(frame) else "householder"
 
 
 def is_large(frame: Frame) -> bool:
@@ -42,9 +42,9 @@ def is_large(frame: Frame) -> bool:
 
 def factored(frame: Frame, method: QRMethod, workers: Workers, *, measured: bool = True) -> Factored:
     """Z = V U by a method. `measured`: whether the exact heights of the columns above the earlier ones are wanted."""
-    if method == "echelon":
+    if method == "lu":
         columns = torch.empty_like(frame.mT, memory_format=torch.contiguous_format)
-        parts = workers.map(lambda one: _echelon(*one, measured=measured), zip(frame, columns, strict=True))
+        parts = workers.map(lambda one: _lu(*one, measured=measured), zip(frame, columns, strict=True))
         diagonals, lengths, heights = zip(*parts, strict=True)
         return Factored(columns.mT, torch.stack(diagonals), torch.stack(lengths), torch.stack(heights) if measured else None)
     lengths = log_lengths(frame)
@@ -92,7 +92,7 @@ def cholesky(frame: Frame) -> tuple[Frame, PerColumn]:
     return q, log_diagonal
 
 
-def _echelon(frame: Tensor, columns: Tensor, *, measured: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+def _lu(frame: Tensor, columns: Tensor, *, measured: bool) -> tuple[Tensor, Tensor, Tensor | None]:
     """One sequence's Z (n, k) = V U by elimination with row pivoting: V^T into `columns`; ln |diag U|, lengths, heights.
 
     V = P L has entries of at most 1 and a unit lower triangle up to the order of its rows. Its first j columns span what those

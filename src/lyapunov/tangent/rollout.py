@@ -20,12 +20,12 @@ from lyapunov.tangent.drive import Drive
 from lyapunov.tangent.growth import Growth, RolloutOptions, earliest
 from lyapunov.tangent.interval import Interval, log_unit
 from lyapunov.tangent.leading import Leading
-from lyapunov.tangent.ledger import Closing, Ledger
 from lyapunov.tangent.loss import LossWatch
 from lyapunov.tangent.orthonormal import QRMethod, factored, usual_method
 from lyapunov.tangent.stationarity import Stretches
 from lyapunov.tangent.transients import SHORTEST, Agreement
 from lyapunov.tangent.transport import AT_ONCE, Passage, Transport
+from lyapunov.tangent.volume_accumulator import Factorization, VolumeAccumulator
 from lyapunov.tangent.workers import Workers
 
 ADAPTED, FORCED = 2e-5, 2e-2
@@ -82,7 +82,7 @@ class _Run:
     ) -> None:
         self.system, self.drive, self.options, self.on_step, self.workers = system, drive, options, on_step, workers
         self.state, self.frames, self.t = state, frames, 0
-        self.twin: Frames | None = None
+        self.second_frame: Frames | None = None
         self._take(frames)
         parts = blocks(frames)
         self.log_unit = log_unit(parts[0].dtype)
@@ -117,7 +117,7 @@ class _Run:
         shape = (self.drive.batch, sum(self.columns))
         self.lost = torch.zeros(shape, dtype=torch.bool) if lost is None else lost
         self.lost_since = torch.full(shape, -1) if lost_since is None else lost_since
-        self.ledger = Ledger([self._method(part) for part in parts], shape)
+        self.accumulator = VolumeAccumulator([self._method(part) for part in parts], shape)
 
     def _cut(self, columns: Sequence[int]) -> None:
         """Keeps the first columns of each block."""
@@ -139,7 +139,7 @@ class _Run:
     def _method(self, part: Tensor) -> QRMethod:
         """An interval that was asked for ends in orthonormal columns."""
         usual = usual_method(part)
-        return self.options.method or ("householder" if self.options.qr_every and usual == "echelon" else usual)
+        return self.options.method or ("householder" if self.options.qr_every and usual == "lu" else usual)
 
     def settle(self) -> None:
         """The state alone."""
@@ -161,12 +161,12 @@ class _Run:
         align = self.options.longest_align if self.options.align is None else self.options.align
         last = self.t + align
         if other is not None:
-            self.twin, parts = other, blocks(other)
+            self.second_frame, parts = other, blocks(other)
             shape = (self.drive.batch, sum(part.shape[-1] for part in parts))
-            self.other_ledger = Ledger([self._method(part) for part in parts], shape)
+            self.second_accumulator = VolumeAccumulator([self._method(part) for part in parts], shape)
         while self.t < last and not (other is not None and self.agreement.reached and self.leading.told_apart):
             self._advance(last)
-        self.twin = None
+        self.second_frame = None
         self.aligned = self.t - self.settled
         self.total = self.options.steps + (self.start if self.options.autonomous else 0)
         self.bins, self.drift = Bins(self.start), Stretches(self.start, self.total)
@@ -181,7 +181,7 @@ class _Run:
             self._cut(columns)
         self.good = (self.t, self.state, self.frames)
         if shadow is not None:
-            self.twin = shadow
+            self.second_frame = shadow
             self.alignment = Alignment(shadow, self.columns, age=self.aligned)
         while self.t < self.total:
             self._advance(self.total, counted=True)
@@ -224,7 +224,7 @@ class _Run:
         taken = min(self.interval.steps, last - self.t)
         self.good = (self.t, self.state, self.frames)
         self.sampled_steps = 0
-        twin, volumes, sampled, next_volume = self.twin, len(self.volumes), self.sampled, self.next_volume
+        second_frame, volumes, sampled, next_volume = self.second_frame, len(self.volumes), self.sampled, self.next_volume
         wanted = counted and bool(self.options.volume_every)
         whole = wanted and self.options.whole_intervals and self.t >= self.next_volume
         if whole:
@@ -238,21 +238,21 @@ class _Run:
             self.state = passage.states[-1]
         if not self._close(taken, last, volumes, counted=counted):
             self.t, self.state, self.frames = self.good
-            self.twin, self.sampled, self.next_volume = twin, sampled, next_volume
+            self.second_frame, self.sampled, self.next_volume = second_frame, sampled, next_volume
             del self.volumes[volumes:]
             self.watch.forget(self.t)
 
     def _through(self, steps: int, *, volumes: bool) -> Passage:
         """State and frames, and the second frame beside the first."""
-        twin = self.twin
-        if twin is None:
+        second_frame = self.second_frame
+        if second_frame is None:
             passage = self.transport.through(self.state, self.frames, self.t, steps, volumes=volumes)
             self.frames = passage.frames
             return passage
-        both: Any = tree_map(lambda a, b: torch.cat([a.mT, b.mT], dim=-2).mT, self.frames, twin)
+        both: Any = tree_map(lambda a, b: torch.cat([a.mT, b.mT], dim=-2).mT, self.frames, second_frame)
         passage = self.transport.through(self.state, both, self.t, steps, volumes=volumes)
         self.frames = tree_map(lambda old, new: new[..., : old.shape[-1]], self.frames, passage.frames)
-        self.twin = tree_map(lambda old, new: new[..., -old.shape[-1] :], twin, passage.frames)
+        self.second_frame = tree_map(lambda old, new: new[..., -old.shape[-1] :], second_frame, passage.frames)
         return passage
 
     def _tick(self) -> None:
@@ -266,25 +266,27 @@ class _Run:
                 raise self._diverged(pushing=True)
             self.interval.shorten(taken)  # a frame may recover; a state comes to the step at which it broke
             return False
-        aligning = self.twin is not None and not counted
+        aligning = self.second_frame is not None and not counted
         due = aligning or self.t >= last or self.t - self.measured_at >= self.interval.longest
-        closing = self.ledger.close(self.frames, self.workers, measured=due or self.ledger.exact)
+        factorization = self.accumulator.factorize(self.frames, self.workers, measured=due or self.accumulator.exact)
         steering = (self.lost_at < 0) & (self.noise <= self.tolerated**2 * self.drive.batch * self.options.most)
-        if self.interval.too_long(taken, closing.spread[:, steering], closing.diagonal[:, steering]):
+        if self.interval.too_long(taken, factorization.log_dynamic_range[:, steering], factorization.diagonal[:, steering]):
             return False
-        if closing.slack is None and bool((closing.spread[:, steering] + self.log_unit > math.log(ADAPTED)).any()):
-            closing = self.ledger.close(self.frames, self.workers, measured=True)  # a step that loses much is never guessed
-        self._weigh(closing.spread - closing.margin, counted=counted)
-        if closing.slack is not None:
-            self._look(closing.spread)
+        estimated = factorization.log_volume_correction is None
+        if estimated and bool((factorization.log_dynamic_range[:, steering] + self.log_unit > math.log(ADAPTED)).any()):
+            # A step that loses much is never estimated.
+            factorization = self.accumulator.factorize(self.frames, self.workers, measured=True)
+        self._weigh(factorization.log_dynamic_range - factorization.range_uncertainty, counted=counted)
+        if factorization.log_volume_correction is not None:
+            self._look(factorization.log_dynamic_range)
             self.measured_at = self.t
-        resolved = self._resolved(closing)
-        growth = self.ledger.keep(closing, resolved)
+        resolved = self._resolved(factorization)
+        growth = self.accumulator.add(factorization, resolved)
         if aligning and growth is not None:
-            self._compare(taken, closing, growth)
+            self._compare(taken, factorization, growth)
         if not counted:
-            self.leading.add(self.frames, closing.frames)
-        self.frames = closing.frames
+            self.leading.add(self.frames, factorization.frames)
+        self.frames = factorization.frames
         if counted:
             self._follow(taken, growth)
             self.interval.keep(taken)
@@ -305,15 +307,15 @@ class _Run:
             reached = torch.minimum(reached, self.drive.lengths)
         self.residual_steps += (reached - self.good[0]).clamp(min=0)
 
-    def _compare(self, taken: int, closing: Closing, growth: Tensor) -> None:
+    def _compare(self, taken: int, factorization: Factorization, growth: Tensor) -> None:
         """With the growth of the second frame."""
-        twin: Any = self.twin
-        other = self.other_ledger.close(twin, self.workers, measured=True)
-        self.twin, other_growth = other.frames, self.other_ledger.keep(other, other.diagonal)
+        second_frame: Any = self.second_frame
+        other = self.second_accumulator.factorize(second_frame, self.workers, measured=True)
+        self.second_frame, other_growth = other.frames, self.second_accumulator.add(other, other.diagonal)
         if other_growth is None:
             return
         both = self.rank_of_column < torch.tensor([part.shape[-1] for part in blocks(other.frames)])[self.block]
-        sure, growth = (closing.spread + self.log_unit < math.log(_SUSPICIOUS))[:, both], growth[:, both]
+        sure, growth = (factorization.log_dynamic_range + self.log_unit < math.log(_SUSPICIOUS))[:, both], growth[:, both]
         running = self._running(self.good[0])
         leading = (growth - other_growth)[:, self.rank_of_column[both] == 0]
         leading = torch.where(running.unsqueeze(-1), leading.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0), 0.0)
@@ -322,12 +324,13 @@ class _Run:
     def _follow(self, taken: int, growth: Tensor | None) -> None:
         """What a second frame lacks: one that started at random; then, for a while, one that is perturbed."""
         second = self.sensitivity or self.alignment
-        if self.twin is not None and second is not None:
-            self.twin = second.follow(self.twin, taken, growth, self._running(self.good[0]), self.workers)
+        if self.second_frame is not None and second is not None:
+            self.second_frame = second.follow(self.second_frame, taken, growth, self._running(self.good[0]), self.workers)
         late = self.t - self.start >= LAST_PART * (self.total - self.start)
-        if self.alignment is not None and self.sensitivity is None and growth is not None and (self.twin is None or late):
-            self.twin = leading(self.frames)
-            self.sensitivity = Sensitivity(self.twin, self.columns)
+        aligned = self.alignment is not None and (self.second_frame is None or late)
+        if aligned and self.sensitivity is None and growth is not None:
+            self.second_frame = leading(self.frames)
+            self.sensitivity = Sensitivity(self.second_frame, self.columns)
 
     def _note(self, growth: Tensor) -> None:
         """Into the bins, with the volumes taken since the last time."""
@@ -335,26 +338,26 @@ class _Run:
         self.bins.add(self.t, growth, volume, self.sampled)
         self.volumes, self.sampled = [], torch.zeros_like(self.sampled)
 
-    def _weigh(self, spread: Tensor, *, counted: bool) -> None:
+    def _weigh(self, log_dynamic_range: Tensor, *, counted: bool) -> None:
         """How much of each column is rounding."""
         if counted:
             running = self._running(self.good[0])
-            self.noise += (spread[running] + self.log_unit).exp().clamp(max=1.0).square().sum(0)
+            self.noise += (log_dynamic_range[running] + self.log_unit).exp().clamp(max=1.0).square().sum(0)
             self.judged += int(running.sum())
 
-    def _look(self, spread: Tensor) -> None:
+    def _look(self, log_dynamic_range: Tensor) -> None:
         """Whether a column is lost."""
         running = self._running(self.good[0])
-        share = (spread + self.log_unit).exp().clamp(max=1.0)
+        share = (log_dynamic_range + self.log_unit).exp().clamp(max=1.0)
         suspicious = bool((share[running][:, self.lost_at < 0] > _SUSPICIOUS).any())
         self.watch.look(self.t, suspicious=suspicious)
         self.lost = self.rank_of_column >= torch.stack(self.watch.ranks, dim=-1)[:, self.block]
         self.lost_since = torch.where((self.lost_since < 0) & self.lost, self.t, self.lost_since)
 
-    def _resolved(self, closing: Closing) -> Tensor:
+    def _resolved(self, factorization: Factorization) -> Tensor:
         """The growth to count: -inf where the direction is lost, the floor where it merely vanished in the arithmetic."""
-        diagonal = closing.diagonal
-        longest = torch.where(diagonal.isneginf(), -math.inf, diagonal + closing.spread).cummax(dim=-1).values
+        diagonal = factorization.diagonal
+        longest = torch.where(diagonal.isneginf(), -math.inf, diagonal + factorization.log_dynamic_range).cummax(dim=-1).values
         floor = longest.nan_to_num(neginf=0.0) + self.log_unit
         resolved = torch.where(diagonal.isneginf(), floor, diagonal)
         return resolved.masked_fill(self.lost, -math.inf)
@@ -382,8 +385,8 @@ class _Run:
             self.sampled_steps += len(steps)
 
     def _is_finite(self) -> bool:
-        twin = () if self.twin is None else blocks(self.twin)
-        return all(is_finite(part) for part in (*tree_flatten(self.state)[0], *blocks(self.frames), *twin))
+        second_frame = () if self.second_frame is None else blocks(self.second_frame)
+        return all(is_finite(part) for part in (*tree_flatten(self.state)[0], *blocks(self.frames), *second_frame))
 
     def _diverged(self, *, pushing: bool) -> Diverged:
         """Replays the last interval to name the step at which the first NaN or infinity appeared."""
