@@ -50,7 +50,7 @@ ALL_BUT_THE_FIRST_CASE = frozenset(
         "systems/test_huggingface.py::test_push_is_the_jacobian_of_the_step",
         "systems/test_huggingface.py::test_the_closed_form_is_the_decays_written_out",
         "systems/test_huggingface.py::test_the_model_is_left_as_it_was",
-        "tangent/test_loss.py::test_the_rank_of_a_relu_network_is_that_of_the_recorded_product",
+        "tangent/test_collapsed_directions.py::test_the_rank_of_a_relu_network_is_that_of_the_recorded_product",
         "tangent/test_rank.py::test_relu_ranks_are_those_of_the_fractions",
         "tangent/test_rollout.py::test_a_single_loss_is_seen_wherever_it_falls",
         "tasks/test_learning.py::test_a_run_that_was_ended_goes_on_to_the_same_numbers",

@@ -11,12 +11,12 @@ from lyapunov._checks import is_finite
 from lyapunov._shapes import Frames, Input, State
 from lyapunov.errors import Diverged, InvalidInput
 from lyapunov.systems import System, joined
-from lyapunov.tangent.bins import MAX_BINS
 from lyapunov.tangent.burn_in import BurnIn, burn_in
+from lyapunov.tangent.collapsed_directions import Window
 from lyapunov.tangent.drive import Drive
 from lyapunov.tangent.growth import Growth, RolloutOptions, earliest
-from lyapunov.tangent.loss import Window
 from lyapunov.tangent.stationarity import PARTS
+from lyapunov.tangent.time_bins import MAX_BINS
 from lyapunov.tangent.transport import Transport
 from lyapunov.tangent.workers import Workers
 

@@ -11,11 +11,11 @@ from lyapunov._checks import is_finite
 from lyapunov._shapes import State, blocks
 from lyapunov.errors import Diverged
 from lyapunov.systems import System
-from lyapunov.tangent.bins import MAX_BINS, Bins
 from lyapunov.tangent.burn_in import BurnIn, burn_in
 from lyapunov.tangent.drive import Drive
 from lyapunov.tangent.growth import Growth, RolloutOptions
 from lyapunov.tangent.stationarity import Stretches
+from lyapunov.tangent.time_bins import MAX_BINS, TimeBins
 from lyapunov.tangent.transport import AT_ONCE, Transport
 from lyapunov.tangent.workers import Workers
 
@@ -98,7 +98,7 @@ class _Count:
     ) -> None:
         self._system, self._drive, self._start, self._transient = system, drive, start, transient
         most = max(_FEWEST_BINS, min(MAX_BINS, _LARGEST_HISTORY // max(1, drive.batch * columns)))
-        self._bins, self._drift = Bins(start, most), Stretches(start, stop)
+        self._bins, self._drift = TimeBins(start, most), Stretches(start, stop)
         self._lost = torch.full((drive.batch, columns), -1)
         self.counted = 0
 

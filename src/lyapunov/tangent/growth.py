@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from lyapunov._shapes import Frames, State
+from lyapunov.tangent.collapsed_directions import Window
 from lyapunov.tangent.interval import STRETCHES
-from lyapunov.tangent.loss import Window
 from lyapunov.tangent.orthonormal import QRMethod
 from lyapunov.tangent.transients import AGREED, FIXED
 

@@ -14,15 +14,15 @@ from lyapunov._shapes import Frames, State, blocks
 from lyapunov.errors import Diverged
 from lyapunov.systems import System
 from lyapunov.tangent.alignment import LAST_PART, Alignment, Sensitivity, leading
-from lyapunov.tangent.bins import Bins
 from lyapunov.tangent.burn_in import burn_in
+from lyapunov.tangent.collapsed_directions import RankMonitor
 from lyapunov.tangent.drive import Drive
 from lyapunov.tangent.growth import Growth, RolloutOptions, earliest
 from lyapunov.tangent.interval import Interval, log_unit
 from lyapunov.tangent.leading import Leading
-from lyapunov.tangent.loss import LossWatch
 from lyapunov.tangent.orthonormal import QRMethod, factored, usual_method
 from lyapunov.tangent.stationarity import Stretches
+from lyapunov.tangent.time_bins import TimeBins
 from lyapunov.tangent.transients import SHORTEST, Agreement
 from lyapunov.tangent.transport import AT_ONCE, Passage, Transport
 from lyapunov.tangent.volume_accumulator import Factorization, VolumeAccumulator
@@ -93,7 +93,7 @@ class _Run:
         self.judged = 0
         lengths = None if drive.lengths is None else drive.lengths.to(parts[0].device)
         self.transport = Transport(system, drive, workers)
-        self.watch = LossWatch(system, drive.at, lengths, drive.batch)
+        self.rank_monitor = RankMonitor(system, drive.at, lengths, drive.batch)
         self.measured_at = 0
         self.volumes: list[Tensor] = []
         self.next_volume, self.sampled_steps = 0, 0
@@ -169,7 +169,7 @@ class _Run:
         self.second_frame = None
         self.aligned = self.t - self.settled
         self.total = self.options.steps + (self.start if self.options.autonomous else 0)
-        self.bins, self.drift = Bins(self.start), Stretches(self.start, self.total)
+        self.bins, self.drift = TimeBins(self.start), Stretches(self.start, self.total)
         self.interval.forget()
 
     def count(self, columns: Sequence[int] | None, shadow: Frames | None) -> None:
@@ -199,7 +199,7 @@ class _Run:
             noise=(self.noise / max(self.judged, 1)).sqrt(),
             block=self.block,
             lost_since=self.lost_since,
-            window=self.watch.window,
+            window=self.rank_monitor.window,
             log_volume=None if volume is None else volume[0],
             volume_steps=None if volume is None else volume[1].double(),
             residual=self.residual,
@@ -233,14 +233,14 @@ class _Run:
             passage = self._through(min(AT_ONCE, taken - start), volumes=wanted)
             self._sample(passage, whole=whole, wanted=wanted)
             for state in passage.states[:-1]:
-                self.watch.remember(self.t, state)
+                self.rank_monitor.remember(self.t, state)
                 self._tick()
             self.state = passage.states[-1]
         if not self._close(taken, last, volumes, counted=counted):
             self.t, self.state, self.frames = self.good
             self.second_frame, self.sampled, self.next_volume = second_frame, sampled, next_volume
             del self.volumes[volumes:]
-            self.watch.forget(self.t)
+            self.rank_monitor.forget(self.t)
 
     def _through(self, steps: int, *, volumes: bool) -> Passage:
         """State and frames, and the second frame beside the first."""
@@ -278,7 +278,7 @@ class _Run:
             factorization = self.accumulator.factorize(self.frames, self.workers, measured=True)
         self._weigh(factorization.log_dynamic_range - factorization.range_uncertainty, counted=counted)
         if factorization.log_volume_correction is not None:
-            self._look(factorization.log_dynamic_range)
+            self._check_rank(factorization.log_dynamic_range)
             self.measured_at = self.t
         resolved = self._resolved(factorization)
         growth = self.accumulator.add(factorization, resolved)
@@ -345,13 +345,13 @@ class _Run:
             self.noise += (log_dynamic_range[running] + self.log_unit).exp().clamp(max=1.0).square().sum(0)
             self.judged += int(running.sum())
 
-    def _look(self, log_dynamic_range: Tensor) -> None:
+    def _check_rank(self, log_dynamic_range: Tensor) -> None:
         """Whether a column is lost."""
         running = self._running(self.good[0])
-        share = (log_dynamic_range + self.log_unit).exp().clamp(max=1.0)
-        suspicious = bool((share[running][:, self.lost_at < 0] > _SUSPICIOUS).any())
-        self.watch.look(self.t, suspicious=suspicious)
-        self.lost = self.rank_of_column >= torch.stack(self.watch.ranks, dim=-1)[:, self.block]
+        fraction = (log_dynamic_range + self.log_unit).exp().clamp(max=1.0)
+        suspicious = bool((fraction[running][:, self.lost_at < 0] > _SUSPICIOUS).any())
+        self.rank_monitor.check(self.t, suspicious=suspicious)
+        self.lost = self.rank_of_column >= torch.stack(self.rank_monitor.ranks, dim=-1)[:, self.block]
         self.lost_since = torch.where((self.lost_since < 0) & self.lost, self.t, self.lost_since)
 
     def _resolved(self, factorization: Factorization) -> Tensor:

@@ -17,7 +17,7 @@ class _Bin:
     sampled: Tensor
 
 
-class Bins:
+class TimeBins:
     """Sums over stretches of time. When there are too many, neighbours are merged and the bins become twice as long."""
 
     def __init__(self, start: int, most: int | None = None) -> None:

@@ -22,7 +22,7 @@ class Window(NamedTuple):
     stop: int
 
 
-class LossWatch:
+class RankMonitor:
     """Checks the rank of a window of Jacobians when the frame is suspected of having lost a direction.
 
     A direction that shrinks to nothing in floating point may be lost or merely small. The Jacobians of the last WINDOW steps,
@@ -52,7 +52,7 @@ class LossWatch:
         while self._recent and self._recent[-1][0] >= t:
             self._recent.pop()
 
-    def look(self, t: int, *, suspicious: bool) -> None:
+    def check(self, t: int, *, suspicious: bool) -> None:
         """After step t: starts or goes on with the product where there is reason to; `ranks` has what is known then."""
         if not self._products:
             if not suspicious or not self._possible or t < self._next or not self._recent:
