@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from lyapunov.tangent.drive import still_running
+from lyapunov.tangent.input_sequences import still_running
 
 _source = torch.Generator()
 

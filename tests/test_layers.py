@@ -58,11 +58,11 @@ ORDER = {
     "intake/foreign": ("keras_layers", "scripted", "native"),
     "intake/capturing": ("untouched", "watch", "calls", "directions", "captured", "capture"),
     "tangent": (
-        "drive",
+        "input_sequences",
         "workers",
         "orthonormal",
         "volume_accumulator",
-        "transport",
+        "propagation",
         "interval",
         "time_bins",
         "stationarity",

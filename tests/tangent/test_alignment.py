@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lyapunov.intake import Sequences
+from lyapunov.intake import PaddedSequences
 from lyapunov.systems import Step
 from lyapunov.tangent import Growth, RolloutOptions, Workers, orthonormalise, random_frame, rollout
 from lyapunov.tangent.alignment import PERTURBED, Alignment, SecondFrame, Sensitivity
@@ -105,8 +105,8 @@ def of_symmetric_steps(columns: list[int] | None) -> Growth:
     state = torch.zeros(3, 6, dtype=F64)
     system = Step(lambda s, _: s @ MATRIX, state[:1], dtype=F64)
     options = RolloutOptions(steps=80, settle=0, align=20, qr_every=1)
-    drive = Sequences(torch.zeros(80, 3, 1, dtype=F64), 3, 80)
-    return rollout(system, drive, state, random(4, 1), options, columns=columns, shadow=random(1, 2))
+    inputs = PaddedSequences(torch.zeros(80, 3, 1, dtype=F64), 3, 80)
+    return rollout(system, inputs, state, random(4, 1), options, columns=columns, shadow=random(1, 2))
 
 
 def first_after_alignment() -> Tensor:
@@ -145,6 +145,6 @@ def test_a_second_frame_goes_back_with_an_interval_that_was_too_long() -> None:
     system = Step(lambda s, x: s * x, state, dtype=F64)
     options = RolloutOptions(steps=64, settle=0, align=0, first=4)
     frame = torch.eye(2, dtype=F64).unsqueeze(0)
-    growth = rollout(system, Sequences(values, 1, 64), state, frame, options, shadow=frame)
+    growth = rollout(system, PaddedSequences(values, 1, 64), state, frame, options, shadow=frame)
     assert growth.qr_every < 4
     torch.testing.assert_close(sum(growth.lacked), torch.zeros(1, 2).double(), rtol=0, atol=1e-9)

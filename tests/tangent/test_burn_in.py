@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lyapunov.intake import Sequences
+from lyapunov.intake import PaddedSequences
 from lyapunov.systems import Step
 from lyapunov.tangent import FIXED, RolloutOptions, still_apart
 from lyapunov.tangent.burn_in import AT_LEAST, BurnIn, burn_in
@@ -21,7 +21,7 @@ def run(function: Callable[..., Any], start: Tensor, carried: Tensor | None = No
     system = Step(function, start[:1], dtype=F64, carried=None if carried is None else carried[:1])
     values = torch.ones(STEPS, len(start), 1, dtype=F64)
     state = start if carried is None else (start, carried)
-    return system, Sequences(values, len(start), STEPS), lambda s, t: system.step(s, values[t]), state
+    return system, PaddedSequences(values, len(start), STEPS), lambda s, t: system.step(s, values[t]), state
 
 
 def settled(

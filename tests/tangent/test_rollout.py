@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import lyapunov
-from lyapunov.intake import Sequences
+from lyapunov.intake import PaddedSequences
 from lyapunov.systems import Step
 from lyapunov.tangent import FORCED, RolloutOptions, rollout
 from paths import PATHS, force
@@ -23,10 +23,10 @@ def run(
     diagonals: list[tuple[float, float]], align: int = 0, qr_every: int | None = 1, lengths: Tensor | None = None, dtype=F64
 ):
     values = torch.tensor(diagonals, dtype=dtype).unsqueeze(1)
-    drive = Sequences(values, 1, len(diagonals), lengths)
+    inputs = PaddedSequences(values, 1, len(diagonals), lengths)
     options = RolloutOptions(steps=len(diagonals), settle=0, align=align, qr_every=qr_every)
     system = DIAGONAL if dtype == F64 else Step(lambda s, x: s * x, START.to(dtype), dtype=dtype)
-    return rollout(system, drive, START.to(dtype), torch.eye(2, dtype=dtype).unsqueeze(0), options)
+    return rollout(system, inputs, START.to(dtype), torch.eye(2, dtype=dtype).unsqueeze(0), options)
 
 
 @pytest.mark.parametrize("dtype", [F64, torch.float32])

@@ -9,7 +9,7 @@ from cases import drawn, seeded
 from lyapunov.intake import Request, recognize
 from lyapunov.systems import closed
 from lyapunov.tangent import Workers, random_frame
-from lyapunov.tangent.transport import Transport
+from lyapunov.tangent.propagation import Transport
 from paths import PATHS, force
 from tolerances import ROUNDING
 
@@ -33,20 +33,20 @@ def test_several_steps_are_one_after_the_other(
     name: str, path: str, lengths: Tensor | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     problem = system_of(name)
-    drive = problem.sequences
-    object.__setattr__(drive, "lengths", lengths)
+    inputs = problem.sequences
+    object.__setattr__(inputs, "lengths", lengths)
     system = problem.system
     frames = random_frame(system.tangent_size, 4, batch=5, seed=1, block=0, like=torch.empty(0, dtype=F64))
     with torch.no_grad(), Workers() as workers:
-        plain = Transport(system, drive, workers)
+        plain = Transport(system, inputs, workers)
         state, moved, states, volumes = problem.state, frames, [problem.state], []
         for t in range(12):
-            volumes.append(system.log_volume(state, drive.at(t)))
+            volumes.append(system.log_volume(state, inputs.at(t)))
             state, moved = plain.push(state, moved, t)
             states.append(state)
     force(path, monkeypatch)
     with torch.no_grad(), Workers() as workers:
-        transport, t, found, at = Transport(system, drive, workers), 0, frames, problem.state
+        transport, t, found, at = Transport(system, inputs, workers), 0, frames, problem.state
         for steps in (5, 2, 5):
             passage = transport.through(at, found, t, steps, volumes=True)
             for offset, volume in enumerate(passage.log_volumes(range(steps))):

@@ -9,7 +9,7 @@ from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from lyapunov._shapes import Frame, State
 from lyapunov.systems import ClosedForm, System, explained, joined
-from lyapunov.tangent import Drive, Segment, still_running, triangularise
+from lyapunov.tangent import InputSequences, Segment, still_running, triangularise
 
 
 class Sensitivity:
@@ -46,9 +46,9 @@ class Adjoint:
     segment, whose start hands on to the one before.
     """
 
-    def __init__(self, system: System, drive: Drive, weights: Sequence[Tensor], *, fixed: bool) -> None:
-        self._system, self._drive, self._weights, self._fixed = system, drive, tuple(weights), fixed
-        self._lengths = None if drive.lengths is None else drive.lengths.to(system.device)
+    def __init__(self, system: System, inputs: InputSequences, weights: Sequence[Tensor], *, fixed: bool) -> None:
+        self._system, self._inputs, self._weights, self._fixed = system, inputs, tuple(weights), fixed
+        self._lengths = None if inputs.lengths is None else inputs.lengths.to(system.device)
         self._after: list[Tensor | None] = []
         self.gradients = [torch.zeros_like(weight) for weight in self._weights]
 
@@ -96,7 +96,7 @@ class Adjoint:
 
     def _step_by_step(self, segment: Segment, state: State, sensitivity: Tensor | None) -> tuple[State, Any]:
         total: Any = 0.0
-        by_step = () if sensitivity is None else sensitivity.split(self._drive.batch)
+        by_step = () if sensitivity is None else sensitivity.split(self._inputs.batch)
         for at, (x, by) in enumerate(zip(segment.inputs, by_step, strict=True)):
             at_state = segment.states[at] if self._fixed else state
             new, moved = self._system.push(at_state, x, segment.frames[at])

@@ -59,8 +59,8 @@ def floss_(
         bar = progress_bar("Flossing", count, enabled=progress)
         with bar as advance, torch.inference_mode(False), torch.enable_grad():
             for at in range(count):
-                drive = inputs() if callable(inputs) else inputs
-                penalty = flossing(module, drive, k, target=target, check=check and at == 0, **along)
+                current = inputs() if callable(inputs) else inputs
+                penalty = flossing(module, current, k, target=target, check=check and at == 0, **along)
                 grads = torch.autograd.grad(penalty, weights, allow_unused=True)
                 _require_finite((penalty, *grads), at)
                 for weight, grad in zip(weights, grads, strict=True):

@@ -203,10 +203,10 @@ def _measured(
 
 def _groups(ready: Prepared, seen: Seen, times: list[int], longest: int) -> Iterator[tuple[list[int], dict[int, State]]]:
     """Starting times that are worked on together, with the states that lead to them, by the number of steps made."""
-    drive = ready.problem.sequences
-    width = max(1, _AT_ONCE // (drive.batch * ready.size * seen.outputs))
+    inputs = ready.problem.sequences
+    width = max(1, _AT_ONCE // (inputs.batch * ready.size * seen.outputs))
     size = 1 if ready.system.grows else width  # caches of different length are no batch
-    transport = Transport(ready.system, drive, ready.workers)
+    transport = Transport(ready.system, inputs, ready.workers)
     states, state, t = {ready.settle: ready.state}, ready.state, ready.settle
     for first in range(0, len(times), size):
         group = times[first : first + size]
@@ -229,12 +229,12 @@ def _pulled_back(
     advance: Callable[[int], None],
 ) -> Tensor:
     """(1 + horizons, group x batch, r): ln of the singular values of the readout itself and at every horizon."""
-    system, drive = ready.system, ready.problem.sequences
+    system, inputs = ready.system, ready.problem.sequences
     frame, triangle = seen.frame(joined([states[t] for t in group]))
     scale = torch.zeros(len(frame), 1, dtype=frame.dtype, device=frame.device)
     found = [_log_singular(triangle, scale)]
     for lag in range(1, horizons[-1] + 1):
-        state, x = joined([states[t - lag] for t in group]), joined([drive.at(t - lag) for t in group])
+        state, x = joined([states[t - lag] for t in group]), joined([inputs.at(t - lag) for t in group])
         frame = system.pull(state, x, frame)
         if lag % QR_EVERY == 0 or lag in horizons:
             frame, factor = triangularise(frame)

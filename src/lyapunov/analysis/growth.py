@@ -130,10 +130,10 @@ class _Run:
 
     @classmethod
     def of(cls, ready: Prepared, sums: tuple[int, ...], align: int, seed: int, *, fixed: bool) -> "_Run":
-        drive, start = ready.problem.sequences, ready.settle + align
+        inputs, start = ready.problem.sequences, ready.settle + align
         cheap = isinstance(ready.system, ClosedForm) and ready.system.volume_cost != "none"
         by_volume = cheap and sums == (ready.size,)
-        stops = torch.full((drive.batch,), ready.stop) if drive.lengths is None else drive.lengths
+        stops = torch.full((inputs.batch,), ready.stop) if inputs.lengths is None else inputs.lengths
         course = ready.course(None if by_volume else sums[-1], seed)
         return cls(ready, course, sums, start, fixed, float((stops - start).clamp(min=0).sum()), by_volume)
 
@@ -156,14 +156,14 @@ class _Run:
 
     def gradient(self, cotangents: Tensor, weights: Sequence[Tensor]) -> list[Tensor]:
         """By the weights, of the sums times `cotangents` (sums,): a sweep backwards."""
-        system, drive = self.ready.system, self.ready.problem.sequences
+        system, inputs = self.ready.system, self.ready.problem.sequences
         shares = cotangents / self.counted
         with ExitStack() as around:
             plain = torch.autocast(system.device.type, enabled=False)
             for context in (torch.inference_mode(False), torch.enable_grad(), plain, system.running()):
                 around.enter_context(context)
-            around.enter_context(Workers.suited_to(system, drive.batch))
-            adjoint = Adjoint(system, drive, weights, fixed=self.fixed)
+            around.enter_context(Workers.suited_to(system, inputs.batch))
+            adjoint = Adjoint(system, inputs, weights, fixed=self.fixed)
             for segment, sensitivity in self._backwards(shares):
                 volumes = self._counted(segment) * shares[0] if self.by_volume else None
                 adjoint.through(segment, sensitivity, volumes)

@@ -66,11 +66,11 @@ class Prepared:
 
     def course(self, k: int | None, seed: int, stop: int | None = None) -> Course:
         """Of the state, and of a random frame of k columns with it (None: of the state alone), to `stop` (None: the last)."""
-        drive, frame = self.problem.sequences, None
+        inputs, frame = self.problem.sequences, None
         seed = _checks.whole_number(seed, "seed", least=0, most=2**62)
         if k is not None:
-            frame = random_frame(self.size, k, batch=drive.batch, seed=seed, block=0, like=self.like)
-        return Course(self.system, drive, self.state, range(self.settle, stop or self.stop), frame=frame)
+            frame = random_frame(self.size, k, batch=inputs.batch, seed=seed, block=0, like=self.like)
+        return Course(self.system, inputs, self.state, range(self.settle, stop or self.stop), frame=frame)
 
     def aligned(self, align: int | None, name: str = "align", *, most: int | None = None) -> int:
         """Steps for a frame to align in, checked, with at least one left to count.
@@ -127,12 +127,12 @@ def _one_frame(problem: Problem) -> None:
 
 
 def _settled(problem: Problem, settle: int | None, workers: Workers) -> tuple[int, State]:
-    drive = problem.sequences
-    steps = drive.steps if drive.lengths is None else int(drive.lengths.median())
+    inputs = problem.sequences
+    steps = inputs.steps if inputs.lengths is None else int(inputs.lengths.median())
     given = None if settle is None else _checks.whole_number(settle, "settle", least=0)
-    if given is not None and drive.values is not None and given >= drive.steps:
+    if given is not None and inputs.values is not None and given >= inputs.steps:
         raise InvalidInput(
-            f"Expected `inputs` longer than settle = {given}, got {drive.steps} steps. Pass longer sequences, or a smaller "
+            f"Expected `inputs` longer than settle = {given}, got {inputs.steps} steps. Pass longer sequences, or a smaller "
             "settle."
         )
-    return settled_state(problem.system, drive, problem.state, given, steps // 4, workers)
+    return settled_state(problem.system, inputs, problem.state, given, steps // 4, workers)

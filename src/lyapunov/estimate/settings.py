@@ -124,20 +124,20 @@ def choose(problem: Problem, request: Request, wishes: Wishes) -> tuple[Settings
 
 
 def _rollout_options(problem: Problem, wishes: Wishes, k: int, size: int) -> RolloutOptions:
-    drive = problem.sequences
+    inputs = problem.sequences
     settle, align = (_transient(value, name, wishes) for name, value in (("settle", wishes.settle), ("align", wishes.align)))
     given = (settle or 0) + (align or 0)
-    autonomous = drive.values is None
-    longest = drive.steps if drive.lengths is None else int(drive.lengths.max())
+    autonomous = inputs.values is None
+    longest = inputs.steps if inputs.lengths is None else int(inputs.lengths.max())
     if autonomous:
-        limit = max(FIXED, drive.steps // 10)
+        limit = max(FIXED, inputs.steps // 10)
     elif given >= longest:
         raise InvalidInput(
             f"Expected `inputs` longer than settle + align = {settle or 0} + {align or 0}, got {longest} steps: none is left "
             "to count. Pass longer sequences, or smaller settle and align."
         )
     else:
-        typical = drive.steps if drive.lengths is None else int(drive.lengths.median())
+        typical = inputs.steps if inputs.lengths is None else int(inputs.lengths.median())
         limit = min(typical // 4, longest - given - 1)
     qr_every = None if wishes.qr_every is None else _checks.whole_number(wishes.qr_every, "qr_every", least=1)
     return RolloutOptions(
@@ -149,7 +149,7 @@ def _rollout_options(problem: Problem, wishes: Wishes, k: int, size: int) -> Rol
         longest_align=min(limit, FIXED),
         autonomous=autonomous,
         volume_every=_volume_every(problem, k, size, longest),
-        stretches=COARSE if wishes.coarse and drive.batch >= SEVERAL else STRETCHES,
+        stretches=COARSE if wishes.coarse and inputs.batch >= SEVERAL else STRETCHES,
         whole_intervals=problem.system.volume_cost == "cubic" and k == size and size >= SMALL,
         follow_copies=not wishes.from_reset,
     )

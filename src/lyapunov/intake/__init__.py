@@ -4,7 +4,7 @@ from lyapunov.intake.capturing import Captured, capture, cores_of, holds_cores, 
 from lyapunov.intake.checkpoint import Checkpoint, Nonlinearity, load_checkpoint
 from lyapunov.intake.files import encode, existing, one_hot_sequences, read_inputs, read_text
 from lyapunov.intake.foreign import require_whole, unwrapped
-from lyapunov.intake.inputs import Sequences, digest, independent
+from lyapunov.intake.inputs import PaddedSequences, digest, independent
 from lyapunov.intake.layers import CELLS, LAYERS, kind_of, layer_system, only_watches, split_layers
 from lyapunov.intake.problem import Problem, Request, compute_device
 from lyapunov.intake.recognize import recognize
@@ -15,9 +15,9 @@ __all__ = [
     "Captured",
     "Checkpoint",
     "Nonlinearity",
+    "PaddedSequences",
     "Problem",
     "Request",
-    "Sequences",
     "capture",
     "compute_device",
     "cores_of",

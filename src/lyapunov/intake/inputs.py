@@ -22,8 +22,8 @@ _AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
-class Sequences:
-    """What drives a run: `values` a pytree of tensors (time, batch, ...), or None for an autonomous system."""
+class PaddedSequences:
+    """Padded input sequences: `values` is a pytree of tensors (time, batch, ...), or None for an autonomous system."""
 
     values: Any
     batch: int
@@ -37,7 +37,7 @@ class Sequences:
         return None if self.values is None else tree_map(lambda leaf: leaf[t], self.values)
 
 
-def driven(values: Any, lengths: Any) -> Sequences:
+def padded_sequences(values: Any, lengths: Any) -> PaddedSequences:
     """Checked sequences from a pytree of tensors (time, batch, ...) of equal time and batch."""
     leaves = tree_flatten(values)[0]
     if not leaves or any(leaf.dim() < 2 for leaf in leaves):
@@ -53,14 +53,14 @@ def driven(values: Any, lengths: Any) -> Sequences:
             f"Expected `inputs` of at least 1 sequence and 2 steps, got {batch} of {steps}. Pass longer sequences: "
             "an exponent is a rate over time."
         )
-    return Sequences(values, batch, steps, _checked_lengths(lengths, batch, steps))
+    return PaddedSequences(values, batch, steps, _checked_lengths(lengths, batch, steps))
 
 
-def autonomous(steps: int | None, batch: int) -> Sequences:
+def autonomous(steps: int | None, batch: int) -> PaddedSequences:
     """No inputs: so many steps."""
     if steps is None:
         raise InvalidInput("Expected `inputs`, or `steps` for an autonomous system, got neither. Pass steps=1000, say.")
-    return Sequences(None, batch, _checks.whole_number(steps, "steps", least=2))
+    return PaddedSequences(None, batch, _checks.whole_number(steps, "steps", least=2))
 
 
 def unpack(inputs: Any, lengths: Any, *, batch_first: bool) -> tuple[Any, Any]:

@@ -9,7 +9,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 from lyapunov import _checks
 from lyapunov._shapes import State
-from lyapunov.intake.inputs import Sequences, autonomous, cast, driven, without_padding
+from lyapunov.intake.inputs import PaddedSequences, autonomous, cast, padded_sequences, without_padding
 from lyapunov.systems import Linearization, System
 
 
@@ -18,7 +18,7 @@ class Problem:
     """What is to be run: a system, what drives it, and where it starts."""
 
     system: System
-    sequences: Sequences
+    sequences: PaddedSequences
     state: State
     source_dtype: torch.dtype
     """The dtype the user's weights or state had before the cast."""
@@ -49,17 +49,17 @@ def compute_device(device: torch.device, dtype: torch.dtype) -> torch.device:
     return torch.device("cpu") if device.type == "mps" and dtype == torch.float64 else device
 
 
-def sequences_of(values: Any, lengths: Any, request: Request, device: torch.device, *, batch: int) -> Sequences:
+def sequences_of(values: Any, lengths: Any, request: Request, device: torch.device, *, batch: int) -> PaddedSequences:
     """Checked and cast, from a pytree of (time, batch, ...); None: so many steps as were asked for."""
     if values is None:
         return autonomous(request.steps, batch)
-    sequences = driven(values, lengths)
+    sequences = padded_sequences(values, lengths)
     if sequences.lengths is None:
         _checks.finite_tree(request.inputs, "inputs")
     else:
         values = without_padding(values, sequences.lengths)
         _checks.finite_tree(tree_map(lambda leaf: leaf.transpose(0, 1), values), "inputs")
-    return Sequences(cast(values, request.dtype, device), sequences.batch, sequences.steps, sequences.lengths)
+    return PaddedSequences(cast(values, request.dtype, device), sequences.batch, sequences.steps, sequences.lengths)
 
 
 def state_batch(state: Any, axis: int) -> int:

@@ -15,7 +15,7 @@ from lyapunov._shapes import State
 from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.intake.capturing import Captured, captured_problem
 from lyapunov.intake.foreign import is_recurrent, native, native_state, require_usable
-from lyapunov.intake.inputs import Sequences, autonomous, cast, copied
+from lyapunov.intake.inputs import PaddedSequences, autonomous, cast, copied
 from lyapunov.intake.languages import is_language_model, language_problem
 from lyapunov.intake.layers import CELLS, LAYERS, cell_problem, layer_problem
 from lyapunov.intake.problem import Problem, Request, compute_device, same_device, sequences_of, state_batch
@@ -83,7 +83,7 @@ def _checked_tree(value: Any, name: str) -> Any:
     return checked
 
 
-def _tree_sequences(request: Request, device: torch.device, batch: int) -> Sequences:
+def _tree_sequences(request: Request, device: torch.device, batch: int) -> PaddedSequences:
     """Inputs of a step or System: a pytree of (batch, time, ...)."""
     if request.inputs is None:
         return autonomous(request.steps, batch)

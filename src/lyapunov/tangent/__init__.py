@@ -4,18 +4,18 @@ from lyapunov.tangent.alignment import SHADOWED
 from lyapunov.tangent.burn_in import FOR_GOOD, TOGETHER, still_apart
 from lyapunov.tangent.chunks import split
 from lyapunov.tangent.collapsed_directions import Window
-from lyapunov.tangent.drive import Drive, still_running
 from lyapunov.tangent.factors import rollout_factors
 from lyapunov.tangent.growth import Growth, RolloutOptions
+from lyapunov.tangent.input_sequences import InputSequences, still_running
 from lyapunov.tangent.interval import STRETCHES, TOLERANCE
 from lyapunov.tangent.orthonormal import orthonormalise, random_frame, triangularise
+from lyapunov.tangent.propagation import Transport
 from lyapunov.tangent.rank import LARGEST
 from lyapunov.tangent.rollout import ADAPTED, FORCED, rollout
 from lyapunov.tangent.segments import Course, Segment, settled_state
 from lyapunov.tangent.stationarity import Stretches
 from lyapunov.tangent.time_bins import MAX_BINS
 from lyapunov.tangent.transients import AGREED, FIXED, SHORTEST
-from lyapunov.tangent.transport import Transport
 from lyapunov.tangent.workers import Workers
 
 __all__ = [
@@ -32,8 +32,8 @@ __all__ = [
     "TOGETHER",
     "TOLERANCE",
     "Course",
-    "Drive",
     "Growth",
+    "InputSequences",
     "RolloutOptions",
     "Segment",
     "Stretches",

@@ -10,8 +10,8 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 from lyapunov._shapes import State, blocks
 from lyapunov.systems import System
-from lyapunov.tangent.drive import Drive
 from lyapunov.tangent.growth import RolloutOptions
+from lyapunov.tangent.input_sequences import InputSequences
 from lyapunov.tangent.transients import FIXED
 
 TOGETHER = 1e-2
@@ -35,10 +35,12 @@ class BurnIn(NamedTuple):
     apart: float | None
 
 
-def burn_in(system: System, drive: Drive, step: Callable[[State, int], State], state: State, options: RolloutOptions) -> BurnIn:
+def burn_in(
+    system: System, inputs: InputSequences, step: Callable[[State, int], State], state: State, options: RolloutOptions
+) -> BurnIn:
     """How many steps to settle for, where that is open, and what is left of the start, in any case."""
     if options.settle is None:
-        copies = Copies(system, drive, step, state, options.longest_settle)
+        copies = Copies(system, inputs, step, state, options.longest_settle)
         steps, apart = _settled(copies, options.longest_settle)
     elif not options.follow_copies:
         return BurnIn(options.settle, None, None)
@@ -47,20 +49,20 @@ def burn_in(system: System, drive: Drive, step: Callable[[State, int], State], s
         until = steps + (options.longest_align if options.align is None else options.align)
         usual = min(FIXED, options.most)
         horizon = max(until, usual) if system.carried(state) else steps or usual  # what is carried may be slow
-        copies = Copies(system, drive, step, state, horizon)
+        copies = Copies(system, inputs, step, state, horizon)
         while copies.t < until and TOGETHER < copies.apart < math.inf:
             copies.advance()
         apart = copies.apart if math.isfinite(copies.apart) else None
     return BurnIn(steps, copies.after(steps), apart)
 
 
-def still_apart(system: System, drive: Drive, step: Callable[[State, int], State], state: State, most: int) -> Tensor:
+def still_apart(system: System, inputs: InputSequences, step: Callable[[State, int], State], state: State, most: int) -> Tensor:
     """(batch,): how far apart copies are after AT_LEAST steps or `most`, the inputs over and over where they are fewer.
 
     Chaos keeps them apart, a long transient does not.
     """
     around = max(most, 1)
-    copies = Copies(system, drive, lambda at, t: step(at, t % around), state, min(FIXED, around))
+    copies = Copies(system, inputs, lambda at, t: step(at, t % around), state, min(FIXED, around))
     longest = min(most, LONGEST)
     while copies.t < (max(AT_LEAST, longest) if system.endless else longest) and copies.apart < math.inf:
         copies.advance()
@@ -68,13 +70,13 @@ def still_apart(system: System, drive: Drive, step: Callable[[State, int], State
 
 
 def settled_after(
-    system: System, drive: Drive, step: Callable[[State, int], State], state: State, limit: int
+    system: System, inputs: InputSequences, step: Callable[[State, int], State], state: State, limit: int
 ) -> tuple[int, float | None]:
     """The steps after which copies from different starts have come together, at most `limit`, and how far apart they still are.
 
     Copies that stay apart settle for a FIXED number of steps; a state that does not stay finite does not settle: 0 and None.
     """
-    return _settled(Copies(system, drive, step, state, limit), limit)
+    return _settled(Copies(system, inputs, step, state, limit), limit)
 
 
 def _settled(copies: "Copies", limit: int) -> tuple[int, float | None]:
@@ -94,8 +96,10 @@ class Copies:
     several: a state the network really visits. What it carries is that of its own sequence: slow variables are forgotten, too.
     """
 
-    def __init__(self, system: System, drive: Drive, step: Callable[[State, int], State], state: State, horizon: int) -> None:
-        self._system, self._drive, self._step = system, drive, step
+    def __init__(
+        self, system: System, inputs: InputSequences, step: Callable[[State, int], State], state: State, horizon: int
+    ) -> None:
+        self._system, self._inputs, self._step = system, inputs, step
         self._passed, last, end = [state], state, state
         few = KEPT // max(sum(leaf.numel() for leaf in tree_flatten(state)[0]), 1)
         first = [system.carried(state)]
@@ -125,8 +129,8 @@ class Copies:
     @property
     def apart(self) -> float:
         """The distance over all sequences that still run, as a fraction of the one at the start; inf where it is not finite."""
-        lengths = self._drive.lengths
-        running = torch.ones(self._drive.batch, dtype=torch.bool) if lengths is None else lengths > self.t
+        lengths = self._inputs.lengths
+        running = torch.ones(self._inputs.batch, dtype=torch.bool) if lengths is None else lengths > self.t
         start = float(self._first[running].sum())
         found = (float(_squares(self._system, self._one, self._other)[running].sum()) / start) ** 0.5 if start > 0 else 0.0
         return found if math.isfinite(found) else math.inf

@@ -13,11 +13,11 @@ from lyapunov.errors import Diverged, InvalidInput
 from lyapunov.systems import System, joined
 from lyapunov.tangent.burn_in import BurnIn, burn_in
 from lyapunov.tangent.collapsed_directions import Window
-from lyapunov.tangent.drive import Drive
 from lyapunov.tangent.growth import Growth, RolloutOptions, earliest
+from lyapunov.tangent.input_sequences import InputSequences
+from lyapunov.tangent.propagation import Transport
 from lyapunov.tangent.stationarity import PARTS
 from lyapunov.tangent.time_bins import MAX_BINS
-from lyapunov.tangent.transport import Transport
 from lyapunov.tangent.workers import Workers
 
 SHORTEST = 8
@@ -28,10 +28,11 @@ SHORTEST = 8
 class Chunks:
     """What drives the chunks, (chunks x batch) sequences: those of the first chunk, then those of the second, ...
 
-    A `Drive`. `starts`: the step at which each chunk begins to align; `state`: there, as the whole sequence gets to it.
+    A `InputSequences`. `starts`: the step at which each chunk begins to align; `state`: there, as the whole sequence gets to
+    it.
     """
 
-    whole: Drive
+    whole: InputSequences
     starts: tuple[int, ...]
     state: State
     options: RolloutOptions
@@ -106,13 +107,15 @@ class Chunks:
         return means.unflatten(1, (copies, -1)).transpose(0, 1).flatten(0, 1).unflatten(0, (PARTS, copies)).mean(1)
 
 
-def split(system: System, drive: Drive, state: State, options: RolloutOptions, chunks: int, workers: Workers) -> Chunks:
+def split(
+    system: System, inputs: InputSequences, state: State, options: RolloutOptions, chunks: int, workers: Workers
+) -> Chunks:
     """So many chunks, equally long. The state goes through the whole sequence, alone, to find where each of them starts.
 
     `align` left open is the most it may take, for all chunks alike; steps that do not divide evenly go to it as well.
     """
-    transport = Transport(system, drive, workers)
-    found = burn_in(system, drive, transport.step, state, options)
+    transport = Transport(system, inputs, workers)
+    found = burn_in(system, inputs, transport.step, state, options)
     settle = found.steps
     align = options.longest_align if options.align is None else options.align
     total = options.steps if options.autonomous else options.steps - settle - align
@@ -131,7 +134,7 @@ def split(system: System, drive: Drive, state: State, options: RolloutOptions, c
         if t < starts[-1]:
             state = _finite(transport.step(state, t), t)
     inner = replace(options, steps=align + count, settle=0, align=align, autonomous=False, follow_copies=False)
-    return Chunks(drive, starts, joined(states), inner, found)
+    return Chunks(inputs, starts, joined(states), inner, found)
 
 
 def _finite(state: State, t: int) -> State:

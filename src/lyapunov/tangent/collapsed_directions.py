@@ -30,8 +30,8 @@ class RankMonitor:
     it has not for WINDOW steps, it is dropped, and the next check waits twice as long as the last.
     """
 
-    def __init__(self, system: System, drive_at: Callable[[int], Input], lengths: Tensor | None, batch: int) -> None:
-        self._system, self._at, self._lengths = system, drive_at, lengths
+    def __init__(self, system: System, input_at: Callable[[int], Input], lengths: Tensor | None, batch: int) -> None:
+        self._system, self._at, self._lengths = system, input_at, lengths
         self._sizes = blocks(system.tangent_size)
         self._recent: deque[tuple[int, State]] = deque()
         self._products: list[ProductRank] = []

@@ -12,11 +12,11 @@ from lyapunov._shapes import State, blocks
 from lyapunov.errors import Diverged
 from lyapunov.systems import System
 from lyapunov.tangent.burn_in import BurnIn, burn_in
-from lyapunov.tangent.drive import Drive
 from lyapunov.tangent.growth import Growth, RolloutOptions
+from lyapunov.tangent.input_sequences import InputSequences
+from lyapunov.tangent.propagation import AT_ONCE, Transport
 from lyapunov.tangent.stationarity import Stretches
 from lyapunov.tangent.time_bins import MAX_BINS, TimeBins
-from lyapunov.tangent.transport import AT_ONCE, Transport
 from lyapunov.tangent.workers import Workers
 
 _LARGEST_HISTORY = 2**26
@@ -26,7 +26,7 @@ _FEWEST_BINS = 50
 
 def rollout_factors(
     system: System,
-    drive: Drive,
+    inputs: InputSequences,
     state: State,
     options: RolloutOptions,
     *,
@@ -38,18 +38,18 @@ def rollout_factors(
     There is no frame: `align` left open is 0, and where it is given its steps are passed over, so that the two ways count the
     same ones. The columns of the `Growth` are all rows of the system.
     """
-    transport = Transport(system, drive, workers)
+    transport = Transport(system, inputs, workers)
     align = options.align or 0
     found = BurnIn(options.settle or 0, None, None)
     if not _same_from_elsewhere(system, transport, state, total=options.steps):
-        found = burn_in(system, drive, transport.step, state, replace(options, align=align))
+        found = burn_in(system, inputs, transport.step, state, replace(options, align=align))
     settle, start = found.steps, found.steps + align
     total = options.steps + (start if options.autonomous else 0)
     for t in range(start):
         state = _finite(transport.step(state, t), t)
         on_step(t + 1)
     columns = sum(blocks(system.tangent_size))
-    count = _Count(system, drive, start, total, columns, (settle, align, found.apart))
+    count = _Count(system, inputs, start, total, columns, (settle, align, found.apart))
     for t in range(start, total, AT_ONCE):
         states, factors = transport.log_factors(state, t, min(AT_ONCE, total - t))
         for at, new in enumerate(states[1:]):
@@ -90,21 +90,21 @@ class _Count:
     def __init__(
         self,
         system: System,
-        drive: Drive,
+        inputs: InputSequences,
         start: int,
         stop: int,
         columns: int,
         transient: tuple[int, int, float | None],
     ) -> None:
-        self._system, self._drive, self._start, self._transient = system, drive, start, transient
-        most = max(_FEWEST_BINS, min(MAX_BINS, _LARGEST_HISTORY // max(1, drive.batch * columns)))
+        self._system, self._inputs, self._start, self._transient = system, inputs, start, transient
+        most = max(_FEWEST_BINS, min(MAX_BINS, _LARGEST_HISTORY // max(1, inputs.batch * columns)))
         self._bins, self._drift = TimeBins(start, most), Stretches(start, stop)
-        self._lost = torch.full((drive.batch, columns), -1)
+        self._lost = torch.full((inputs.batch, columns), -1)
         self.counted = 0
 
     def add(self, t: int, state: State, factors: Tensor) -> None:
         """Step t, and the state after it."""
-        lengths = self._drive.lengths
+        lengths = self._inputs.lengths
         factors = factors.double().cpu()
         running = torch.ones(len(factors), dtype=torch.bool) if lengths is None else lengths > t
         factors = torch.where(running.unsqueeze(-1), factors, 0.0)
@@ -115,8 +115,8 @@ class _Count:
 
     def growth(self) -> Growth:
         """What was counted."""
-        edges, lengths = self._bins.edges().unsqueeze(-1), self._drive.lengths
-        reached = edges.expand(-1, self._drive.batch) if lengths is None else torch.minimum(edges, lengths)
+        edges, lengths = self._bins.edges().unsqueeze(-1), self._inputs.lengths
+        reached = edges.expand(-1, self._inputs.batch) if lengths is None else torch.minimum(edges, lengths)
         steps, grown = reached.diff(dim=0).double(), self._bins.growth()
         sizes = torch.tensor(blocks(self._system.tangent_size))
         block = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
@@ -132,8 +132,8 @@ class _Count:
             window=None,
             log_volume=volume,
             volume_steps=steps.clone() if whole else None,
-            residual=torch.zeros(self._drive.batch, len(sizes), dtype=torch.float64),
-            residual_steps=torch.zeros(self._drive.batch, dtype=torch.float64),
+            residual=torch.zeros(self._inputs.batch, len(sizes), dtype=torch.float64),
+            residual_steps=torch.zeros(self._inputs.batch, dtype=torch.float64),
             drift=self._drift.means,
             sizes=self._drift.log_sizes,
             settle=settle,

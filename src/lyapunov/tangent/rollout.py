@@ -16,15 +16,15 @@ from lyapunov.systems import System
 from lyapunov.tangent.alignment import LAST_PART, Alignment, Sensitivity, leading
 from lyapunov.tangent.burn_in import burn_in
 from lyapunov.tangent.collapsed_directions import RankMonitor
-from lyapunov.tangent.drive import Drive
 from lyapunov.tangent.growth import Growth, RolloutOptions, earliest
+from lyapunov.tangent.input_sequences import InputSequences
 from lyapunov.tangent.interval import Interval, log_unit
 from lyapunov.tangent.leading import Leading
 from lyapunov.tangent.orthonormal import QRMethod, factored, usual_method
+from lyapunov.tangent.propagation import AT_ONCE, Passage, Transport
 from lyapunov.tangent.stationarity import Stretches
 from lyapunov.tangent.time_bins import TimeBins
 from lyapunov.tangent.transients import SHORTEST, Agreement
-from lyapunov.tangent.transport import AT_ONCE, Passage, Transport
 from lyapunov.tangent.volume_accumulator import Factorization, VolumeAccumulator
 from lyapunov.tangent.workers import Workers
 
@@ -43,7 +43,7 @@ _REMEDY = {
 
 def rollout(
     system: System,
-    drive: Drive,
+    inputs: InputSequences,
     state: State,
     frames: Frames,
     options: RolloutOptions,
@@ -61,8 +61,8 @@ def rollout(
     counted ones as long as they differ, and show what alignment left. `workers`: those of a context around the run. `on_step`
     is told the step, and once the counted part begins, all steps of the run are known to be `options.most` or fewer.
     """
-    with nullcontext(workers) if workers else Workers.suited_to(system, drive.batch) as workers:
-        run = _Run(system, drive, state, frames, options, on_step, workers)
+    with nullcontext(workers) if workers else Workers.suited_to(system, inputs.batch) as workers:
+        run = _Run(system, inputs, state, frames, options, on_step, workers)
         run.settle()
         run.align(other_frames)
         run.count(columns, shadow)
@@ -73,14 +73,14 @@ class _Run:
     def __init__(
         self,
         system: System,
-        drive: Drive,
+        inputs: InputSequences,
         state: State,
         frames: Frames,
         options: RolloutOptions,
         on_step: Callable[[int], None],
         workers: Workers,
     ) -> None:
-        self.system, self.drive, self.options, self.on_step, self.workers = system, drive, options, on_step, workers
+        self.system, self.inputs, self.options, self.on_step, self.workers = system, inputs, options, on_step, workers
         self.state, self.frames, self.t = state, frames, 0
         self.second_frame: Frames | None = None
         self._take(frames)
@@ -91,14 +91,14 @@ class _Run:
         self.interval = Interval(options.qr_every, parts[0].dtype, options.steps, **resolved)
         self.tolerated = FORCED if self.interval.fixed else ADAPTED
         self.judged = 0
-        lengths = None if drive.lengths is None else drive.lengths.to(parts[0].device)
-        self.transport = Transport(system, drive, workers)
-        self.rank_monitor = RankMonitor(system, drive.at, lengths, drive.batch)
+        lengths = None if inputs.lengths is None else inputs.lengths.to(parts[0].device)
+        self.transport = Transport(system, inputs, workers)
+        self.rank_monitor = RankMonitor(system, inputs.at, lengths, inputs.batch)
         self.measured_at = 0
         self.volumes: list[Tensor] = []
         self.next_volume, self.sampled_steps = 0, 0
-        self.residual = torch.zeros(drive.batch, len(parts), dtype=torch.float64)
-        self.residual_steps, self.sampled = (torch.zeros(drive.batch, dtype=torch.long) for _ in range(2))
+        self.residual = torch.zeros(inputs.batch, len(parts), dtype=torch.float64)
+        self.residual_steps, self.sampled = (torch.zeros(inputs.batch, dtype=torch.long) for _ in range(2))
         self.agreement, self.leading = Agreement(), Leading()
         self.alignment: Alignment | None = None
         self.sensitivity: Sensitivity | None = None
@@ -114,7 +114,7 @@ class _Run:
         self.rank_of_column = torch.cat([torch.arange(count) for count in self.columns])
         self.square = all(part.shape[-1] == part.shape[-2] for part in parts)
         self.noise = torch.zeros(sum(self.columns), dtype=torch.float64)
-        shape = (self.drive.batch, sum(self.columns))
+        shape = (self.inputs.batch, sum(self.columns))
         self.lost = torch.zeros(shape, dtype=torch.bool) if lost is None else lost
         self.lost_since = torch.full(shape, -1) if lost_since is None else lost_since
         self.accumulator = VolumeAccumulator([self._method(part) for part in parts], shape)
@@ -143,7 +143,7 @@ class _Run:
 
     def settle(self) -> None:
         """The state alone."""
-        found = burn_in(self.system, self.drive, self.transport.step, self.state, self.options)
+        found = burn_in(self.system, self.inputs, self.transport.step, self.state, self.options)
         self.settled, self.apart = found.steps, found.apart
         if found.state is not None:
             self.state, self.t = found.state, self.settled
@@ -162,7 +162,7 @@ class _Run:
         last = self.t + align
         if other is not None:
             self.second_frame, parts = other, blocks(other)
-            shape = (self.drive.batch, sum(part.shape[-1] for part in parts))
+            shape = (self.inputs.batch, sum(part.shape[-1] for part in parts))
             self.second_accumulator = VolumeAccumulator([self._method(part) for part in parts], shape)
         while self.t < last and not (other is not None and self.agreement.reached and self.leading.told_apart):
             self._advance(last)
@@ -189,8 +189,8 @@ class _Run:
     def growth(self) -> Growth:
         """What was counted."""
         edges = self.bins.edges().unsqueeze(-1)
-        lengths = self.drive.lengths
-        reached = edges.expand(-1, self.drive.batch) if lengths is None else torch.minimum(edges, lengths)
+        lengths = self.inputs.lengths
+        reached = edges.expand(-1, self.inputs.batch) if lengths is None else torch.minimum(edges, lengths)
         steps = reached.diff(dim=0).double()
         volume = self.bins.volume()
         return Growth(
@@ -269,7 +269,7 @@ class _Run:
         aligning = self.second_frame is not None and not counted
         due = aligning or self.t >= last or self.t - self.measured_at >= self.interval.longest
         factorization = self.accumulator.factorize(self.frames, self.workers, measured=due or self.accumulator.exact)
-        steering = (self.lost_at < 0) & (self.noise <= self.tolerated**2 * self.drive.batch * self.options.most)
+        steering = (self.lost_at < 0) & (self.noise <= self.tolerated**2 * self.inputs.batch * self.options.most)
         if self.interval.too_long(taken, factorization.log_dynamic_range[:, steering], factorization.diagonal[:, steering]):
             return False
         estimated = factorization.log_volume_correction is None
@@ -302,9 +302,9 @@ class _Run:
         """What the arithmetic lost over an interval: square frames have a volume of 1, whichever way they were factored."""
         sums = torch.zeros_like(self.residual).index_add(1, self.block, growth)
         self.residual += sums - volume
-        reached = torch.full((self.drive.batch,), self.t)
-        if self.drive.lengths is not None:
-            reached = torch.minimum(reached, self.drive.lengths)
+        reached = torch.full((self.inputs.batch,), self.t)
+        if self.inputs.lengths is not None:
+            reached = torch.minimum(reached, self.inputs.lengths)
         self.residual_steps += (reached - self.good[0]).clamp(min=0)
 
     def _compare(self, taken: int, factorization: Factorization, growth: Tensor) -> None:
@@ -364,8 +364,8 @@ class _Run:
 
     def _running(self, t: int) -> Tensor:
         """(batch,): which sequences make step t."""
-        lengths = self.drive.lengths
-        return torch.ones(self.drive.batch, dtype=torch.bool) if lengths is None else lengths > t
+        lengths = self.inputs.lengths
+        return torch.ones(self.inputs.batch, dtype=torch.bool) if lengths is None else lengths > t
 
     def _sample(self, passage: Passage, *, whole: bool, wanted: bool) -> None:
         """ln |det J| of the steps whose turn it is, not yet ticked; 0 for sequences that have ended."""

@@ -1,4 +1,4 @@
-"""States and frames along a drive, kept where segments start and worked out again within them: for sweeps back in time."""
+"""States and frames along the inputs, kept where segments start and worked out again within them: for sweeps back in time."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -13,9 +13,9 @@ from lyapunov._shapes import Frame, Input, State
 from lyapunov.errors import Diverged
 from lyapunov.systems import ClosedForm, System
 from lyapunov.tangent.burn_in import settled_after
-from lyapunov.tangent.drive import Drive, still_running
+from lyapunov.tangent.input_sequences import InputSequences, still_running
 from lyapunov.tangent.orthonormal import triangularise
-from lyapunov.tangent.transport import Transport
+from lyapunov.tangent.propagation import Transport
 from lyapunov.tangent.workers import Workers
 
 SHORTEST, ENTRIES = 64, 2**22
@@ -74,17 +74,17 @@ class Course:
     def __init__(
         self,
         system: System,
-        drive: Drive,
+        inputs: InputSequences,
         state: State,
         steps: range,
         *,
         frame: Frame | None = None,
         segment: int | None = None,
     ) -> None:
-        self._system, self._drive, self._steps = system, drive, steps
+        self._system, self._inputs, self._steps = system, inputs, steps
         entries = 1 if frame is None else frame.numel()
         self._size = segment or max(1, math.isqrt(len(steps)), min(SHORTEST, ENTRIES // entries))
-        self._lengths = None if drive.lengths is None else drive.lengths.to(system.device)
+        self._lengths = None if inputs.lengths is None else inputs.lengths.to(system.device)
         self._start = (state, frame)
         self._kept: list[tuple[State, Frame | None]] = []
         self._latest: Segment | None = None
@@ -116,11 +116,11 @@ class Course:
     def running(self, t: int) -> Tensor:
         """(batch,): which sequences make step t."""
         if self._lengths is None:
-            return torch.ones(self._drive.batch, dtype=torch.bool, device=self._system.device)
+            return torch.ones(self._inputs.batch, dtype=torch.bool, device=self._system.device)
         return self._lengths > t
 
     def _segment(self, first: int, state: State, frame: Frame | None) -> Segment:
-        inputs = [self._drive.at(t) for t in range(first, min(first + self._size, self._steps.stop))]
+        inputs = [self._inputs.at(t) for t in range(first, min(first + self._size, self._steps.stop))]
         if isinstance(self._system, ClosedForm):
             return self._traced(self._system, first, inputs, state, frame)
         return self._stepped(first, inputs, state, frame)
@@ -128,7 +128,7 @@ class Course:
     def _traced(self, system: ClosedForm, first: int, inputs: list[Input], state: State, frame: Frame | None) -> Segment:
         """The Jacobians of all steps at once."""
         states, tangent = system.trace(state, inputs, lambda new, old, at: self._alive(new, old, first + at))
-        jacobians = [tangent.part(slice(at * self._drive.batch, (at + 1) * self._drive.batch)) for at in range(len(inputs))]
+        jacobians = [tangent.part(slice(at * self._inputs.batch, (at + 1) * self._inputs.batch)) for at in range(len(inputs))]
         frames, factors = ([], []) if frame is None else ([frame], [])
         for at, jacobian in enumerate(jacobians if frames else ()):
             moved = self._alive(jacobian.push(frames[-1]), frames[-1], first + at)
@@ -163,12 +163,12 @@ class Course:
 
 
 def settled_state(
-    system: System, drive: Drive, state: State, settle: int | None, limit: int, workers: Workers
+    system: System, inputs: InputSequences, state: State, settle: int | None, limit: int, workers: Workers
 ) -> tuple[int, State]:
     """The steps that a state settles for, None: found in the data, at most `limit`; and where it gets to."""
-    transport = Transport(system, drive, workers)
+    transport = Transport(system, inputs, workers)
     if settle is None:
-        settle, _ = settled_after(system, drive, transport.step, state, limit)
+        settle, _ = settled_after(system, inputs, transport.step, state, limit)
     for t in range(settle):
         state = transport.step(state, t)
     return settle, state

@@ -10,7 +10,7 @@ from lyapunov import _checks
 from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.intake.capturing.calls import Piece, Received, as_taken
 from lyapunov.intake.capturing.directions import layers_of
-from lyapunov.intake.inputs import Sequences, digest
+from lyapunov.intake.inputs import PaddedSequences, digest
 from lyapunov.intake.layers import LAYERS, cell_problem, kind_of, layer_problem, require_plain
 from lyapunov.intake.problem import Problem, Request
 from lyapunov.systems import Beside
@@ -256,11 +256,11 @@ def _beside(problems: list[Problem], cores: list[Core]) -> Problem:
     systems: Any = [one.system for one in problems]
     values = tuple(one.sequences.values for one in problems)
     state = tuple(one.state for one in problems)
-    sequences = Sequences(values, first.batch, first.steps, first.lengths)
+    sequences = PaddedSequences(values, first.batch, first.steps, first.lengths)
     return Problem(Beside(systems), sequences, state, problems[0].source_dtype)
 
 
-def _form(sequences: Sequences) -> tuple[int, int, tuple[int, ...]]:
+def _form(sequences: PaddedSequences) -> tuple[int, int, tuple[int, ...]]:
     lengths = () if sequences.lengths is None else tuple(sequences.lengths.tolist())
     return sequences.batch, sequences.steps, lengths
 

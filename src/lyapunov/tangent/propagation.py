@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 from lyapunov._checks import is_finite
 from lyapunov._shapes import Frames, State, blocks
 from lyapunov.systems import ClosedForm, System, Tangent, joined
-from lyapunov.tangent.drive import Drive, still_running
+from lyapunov.tangent.input_sequences import InputSequences, still_running
 from lyapunov.tangent.orthonormal import is_large
 from lyapunov.tangent.workers import Workers
 
@@ -40,25 +40,25 @@ class _Part:
 
 
 class Transport:
-    """Moves state and frames along the drive; sequences that have ended stay as they are.
+    """Moves state and frames along the inputs; sequences that have ended stay as they are.
 
     With a closed form the state goes ahead alone, the Jacobians of all steps come from one pass over the weights, and the
     frames follow, each step a product and a few rows. Sequences with large frames go one by one, others in as many groups as
     there are threads. Anything else is pushed step by step, in the calling thread: a user's step may not bear more.
     """
 
-    def __init__(self, system: System, drive: Drive, workers: Workers) -> None:
-        self._system, self._drive, self._workers = system, drive, workers
-        self._lengths = None if drive.lengths is None else drive.lengths.to(system.device)
-        self._everyone = slice(0, drive.batch)
+    def __init__(self, system: System, inputs: InputSequences, workers: Workers) -> None:
+        self._system, self._inputs, self._workers = system, inputs, workers
+        self._lengths = None if inputs.lengths is None else inputs.lengths.to(system.device)
+        self._everyone = slice(0, inputs.batch)
 
     def step(self, state: State, t: int) -> State:
         """The state alone through step t."""
-        return self._alive(self._system.step(state, self._drive.at(t)), state, t, self._everyone)
+        return self._alive(self._system.step(state, self._inputs.at(t)), state, t, self._everyone)
 
     def push(self, state: State, frames: Frames, t: int) -> tuple[State, Frames]:
         """State and frames through step t."""
-        new, moved = self._system.push(state, self._drive.at(t), frames)
+        new, moved = self._system.push(state, self._inputs.at(t), frames)
         return self._alive(new, state, t, self._everyone), self._alive(moved, frames, t, self._everyone)
 
     def broken(self, t: int, state: State, frames: Frames, *, until: int, pushing: bool) -> tuple[int, str]:
@@ -76,7 +76,7 @@ class Transport:
 
     def log_factors(self, state: State, t: int, steps: int) -> tuple[list[State], Tensor]:
         """`System.log_factors` of `steps` steps from step t on."""
-        inputs = [self._drive.at(at) for at in range(t, t + steps)]
+        inputs = [self._inputs.at(at) for at in range(t, t + steps)]
         return self._system.log_factors(state, inputs, partial(self._alive_after, first=t, group=self._everyone))
 
     def through(self, state: State, frames: Frames, t: int, steps: int, *, volumes: bool = False) -> Passage:
@@ -109,11 +109,11 @@ class Transport:
         return Passage(states, frames, lambda wanted: self._asked(states, t, wanted))
 
     def _asked(self, states: list[State], t: int, wanted: Sequence[int]) -> list[Tensor]:
-        volumes = (self._system.log_volume(states[at], self._drive.at(t + at)) for at in wanted)
+        volumes = (self._system.log_volume(states[at], self._inputs.at(t + at)) for at in wanted)
         return [volume for volume in volumes if volume is not None]
 
     def _groups(self, frames: Frames) -> list[slice]:
-        batch, parts = self._drive.batch, blocks(frames)
+        batch, parts = self._inputs.batch, blocks(frames)
         if parts[0].device.type != "cpu":
             return [self._everyone]
         if any(is_large(part) for part in parts):
@@ -127,7 +127,7 @@ class Transport:
     ) -> _Part:
         t, steps = when
         own: Any = frames
-        inputs = [self._drive.at(at) for at in range(t, t + steps)]
+        inputs = [self._inputs.at(at) for at in range(t, t + steps)]
         if group != self._everyone:
             own, inputs, state = tree_map(lambda leaf: leaf if leaf is None else leaf[group], (frames, inputs, state))
         keep = partial(self._alive_after, first=t, group=group)
@@ -141,7 +141,7 @@ class Transport:
         if known:
             return list(torch.cat(known, dim=1)[list(wanted)])
         if self._system.device.type != "cpu":  # all of a step at once, in the caller's stream
-            steps = [parts[0].tangent.part(slice(at * self._drive.batch, (at + 1) * self._drive.batch)) for at in wanted]
+            steps = [parts[0].tangent.part(slice(at * self._inputs.batch, (at + 1) * self._inputs.batch)) for at in wanted]
             return [volume for volume in (tangent.log_volume() for tangent in steps) if volume is not None]
         sizes = [len(tree_flatten(part.states[0])[0][0]) for part in parts]
         alone = [
@@ -155,7 +155,7 @@ class Transport:
         return list(torch.cat(found).unflatten(0, (len(wanted), -1))) if found else []
 
     def _ends_within(self, t: int, steps: int) -> bool:
-        lengths = self._drive.lengths
+        lengths = self._inputs.lengths
         return lengths is not None and bool(((lengths > t) & (lengths < t + steps)).any())
 
     def _alive_after(self, new: State, old: State, at: int, *, first: int, group: slice) -> State:

@@ -1,4 +1,4 @@
-"""What a run is driven by."""
+"""The input sequences of a run, as the rollout asks for them."""
 
 from typing import Any, Protocol, runtime_checkable
 
@@ -10,8 +10,8 @@ from lyapunov._shapes import Input
 
 
 @runtime_checkable
-class Drive(Protocol):
-    """What drives a run."""
+class InputSequences(Protocol):
+    """The inputs of all sequences, step by step: how many sequences, their lengths, and the input of step t."""
 
     @property
     def batch(self) -> int: ...  # noqa: D102
