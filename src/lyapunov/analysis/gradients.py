@@ -21,7 +21,7 @@ from lyapunov.errors import Diverged, InvalidInput
 from lyapunov.estimate import Finding, Verdict, aligned, half_widths, memory_time, number
 from lyapunov.intake import Request
 from lyapunov.systems import joined
-from lyapunov.tangent import Transport, triangularise
+from lyapunov.tangent import TangentPropagator, triangularise
 
 QR_EVERY = 4
 """Steps between orthonormalisations; what they lose is below what the accumulated product resolves anyway."""
@@ -206,12 +206,12 @@ def _groups(ready: Prepared, seen: Seen, times: list[int], longest: int) -> Iter
     inputs = ready.problem.sequences
     width = max(1, _AT_ONCE // (inputs.batch * ready.size * seen.outputs))
     size = 1 if ready.system.grows else width  # caches of different length are no batch
-    transport = Transport(ready.system, inputs, ready.workers)
+    propagator = TangentPropagator(ready.system, inputs, ready.workers)
     states, state, t = {ready.settle: ready.state}, ready.state, ready.settle
     for first in range(0, len(times), size):
         group = times[first : first + size]
         while t < group[-1]:
-            state, t = transport.step(state, t), t + 1
+            state, t = propagator.step(state, t), t + 1
             states[t] = state
         if not all(is_finite(leaf) for leaf in tree_flatten(state)[0]):
             raise Diverged(f"Expected a finite state, got NaN or infinity by step {t} (from 0): check the weights.", step=t)

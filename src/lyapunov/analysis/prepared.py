@@ -14,7 +14,7 @@ from lyapunov._shapes import State, blocks
 from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.intake import Problem, Request, recognize
 from lyapunov.systems import System, check_contract
-from lyapunov.tangent import Course, Transport, Workers, random_frame, settled_state
+from lyapunov.tangent import Course, TangentPropagator, Workers, random_frame, settled_state
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ class Prepared:
         turned = tree_map(lambda part: part.roll(1, dims=0), system.vector(self.state))
         other = system.with_vector(start, turned)
         first = _distance(system, start, other)
-        transport = Transport(system, self.problem.sequences, self.workers)
+        propagator = TangentPropagator(system, self.problem.sequences, self.workers)
         for t in range(self.settle):
-            other = transport.step(other, t)
+            other = propagator.step(other, t)
         return _distance(system, self.state, other) / first if first > 0 else 0.0
 
     def course(self, k: int | None, seed: int, stop: int | None = None) -> Course:

@@ -26,7 +26,7 @@ from lyapunov.tangent import (
     TOGETHER,
     Growth,
     RolloutOptions,
-    Transport,
+    TangentPropagator,
     Workers,
     orthonormalise,
     random_frame,
@@ -154,8 +154,8 @@ def estimated(
                 raise
             growth = growth if after is None or not warm else replace(growth, apart=after.apart)
             if _is_chaotic(growth) and growth.apart is not None:
-                transport = Transport(problem.system, problem.sequences, workers)
-                parted = still_apart(problem.system, problem.sequences, transport.step, problem.state, options.most)
+                propagator = TangentPropagator(problem.system, problem.sequences, workers)
+                parted = still_apart(problem.system, problem.sequences, propagator.step, problem.state, options.most)
                 growth = replace(growth, parted=parted)
         result = _result(growth, problem, settings)
         ending = _ending(growth, result, problem)

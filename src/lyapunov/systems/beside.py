@@ -90,10 +90,10 @@ class BesideTangent(Tangent):
         pairs = zip(self._tangents, _dealt(frame, self._parts), strict=True)
         return tuple(moved for tangent, rows in pairs for moved in blocks(tangent.pull(rows)))
 
-    def through(self, frame: tuple[Tensor, ...], steps: int) -> tuple[Tensor, ...]:
+    def propagate(self, frame: tuple[Tensor, ...], steps: int) -> tuple[Tensor, ...]:
         """Each frame by its own layer, through all steps."""
         pairs = zip(self._tangents, _dealt(frame, self._parts), strict=True)
-        return tuple(moved for tangent, rows in pairs for moved in blocks(tangent.through(rows, steps)))
+        return tuple(moved for tangent, rows in pairs for moved in blocks(tangent.propagate(rows, steps)))
 
     def part(self, entries: slice) -> Tangent:
         """Of some entries of the batch."""

@@ -39,7 +39,7 @@ class Tangent(ABC):
     def log_volume(self) -> Tensor | None:
         """ln |det J|: (batch,), or (batch, blocks); None where there is no such number."""
 
-    def through(self, frame: Any, steps: int) -> Any:
+    def propagate(self, frame: Any, steps: int) -> Any:
         """J_steps ... J_1 @ frame, of a batch that holds so many steps of the frame's sequences, one after the other."""
         sequences = len(blocks(frame)[0])
         for at in range(steps):

@@ -243,10 +243,10 @@ class LSTMTangent(LayerTangent):
         rows = [c * by_i.unsqueeze(1), c * by_f.unsqueeze(1), c * by_g.unsqueeze(1), h * by_o.unsqueeze(1)]
         return product(weight.mT, torch.cat(rows, dim=-1).mT)
 
-    def through(self, frame: Frame, steps: int) -> Frame:
+    def propagate(self, frame: Frame, steps: int) -> Frame:
         """J_steps ... J_1 @ frame; narrow frames without a graph in place, a fifth faster on one thread."""
         if is_wide(frame) or self._layer.weight_hr is not None or torch.is_grad_enabled():
-            return super().through(frame, steps)
+            return super().propagate(frame, steps)
         columns, size, weight = frame.mT, self._layer.output_size, self._layer.weight_hh.mT
         for slopes in self._slopes.view(6, steps, columns.shape[0], 1, size).unbind(1):
             by_i, by_f, by_g, f, by_c, by_o = slopes

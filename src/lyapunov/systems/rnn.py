@@ -87,7 +87,7 @@ class RNNTangent(LayerTangent):
         """W_ih^T diag(phi') frame."""
         return product(self._layer.weight_ih.mT, scale_rows(self._slope, frame))
 
-    def through(self, frame: Frame, steps: int) -> Frame:
+    def propagate(self, frame: Frame, steps: int) -> Frame:
         """J_steps ... J_1 @ frame: a product and a row scaling each."""
         columns, weight = frame.mT, self._layer.weight_hh.mT
         for slope in self._slope.view(steps, columns.shape[0], 1, -1).unbind():

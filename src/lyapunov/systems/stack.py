@@ -112,9 +112,9 @@ class StackTangent(_StackTangent):
         """Each frame by its own layer."""
         return tuple(tangent.pull(block) for tangent, block in zip(self._tangents, frame, strict=True))
 
-    def through(self, frame: tuple[Frame, ...], steps: int) -> tuple[Frame, ...]:
+    def propagate(self, frame: tuple[Frame, ...], steps: int) -> tuple[Frame, ...]:
         """Each frame by its own layer, through all steps."""
-        return tuple(tangent.through(block, steps) for tangent, block in zip(self._tangents, frame, strict=True))
+        return tuple(tangent.propagate(block, steps) for tangent, block in zip(self._tangents, frame, strict=True))
 
     def log_volume(self) -> Tensor | None:
         """(batch, layers), or None where one layer has none."""

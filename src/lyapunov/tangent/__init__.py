@@ -9,7 +9,7 @@ from lyapunov.tangent.growth import Growth, RolloutOptions
 from lyapunov.tangent.input_sequences import InputSequences, still_running
 from lyapunov.tangent.interval import STRETCHES, TOLERANCE
 from lyapunov.tangent.orthonormal import orthonormalise, random_frame, triangularise
-from lyapunov.tangent.propagation import Transport
+from lyapunov.tangent.propagation import TangentPropagator
 from lyapunov.tangent.rank import LARGEST
 from lyapunov.tangent.rollout import ADAPTED, FORCED, rollout
 from lyapunov.tangent.segments import Course, Segment, settled_state
@@ -37,7 +37,7 @@ __all__ = [
     "RolloutOptions",
     "Segment",
     "Stretches",
-    "Transport",
+    "TangentPropagator",
     "Window",
     "Workers",
     "orthonormalise",

@@ -15,7 +15,7 @@ from lyapunov.tangent.burn_in import BurnIn, burn_in
 from lyapunov.tangent.collapsed_directions import Window
 from lyapunov.tangent.growth import Growth, RolloutOptions, earliest
 from lyapunov.tangent.input_sequences import InputSequences
-from lyapunov.tangent.propagation import Transport
+from lyapunov.tangent.propagation import TangentPropagator
 from lyapunov.tangent.stationarity import PARTS
 from lyapunov.tangent.time_bins import MAX_BINS
 from lyapunov.tangent.workers import Workers
@@ -114,8 +114,8 @@ def split(
 
     `align` left open is the most it may take, for all chunks alike; steps that do not divide evenly go to it as well.
     """
-    transport = Transport(system, inputs, workers)
-    found = burn_in(system, inputs, transport.step, state, options)
+    propagator = TangentPropagator(system, inputs, workers)
+    found = burn_in(system, inputs, propagator.step, state, options)
     settle = found.steps
     align = options.longest_align if options.align is None else options.align
     total = options.steps if options.autonomous else options.steps - settle - align
@@ -132,7 +132,7 @@ def split(
         if t in starts:
             states.append(state)
         if t < starts[-1]:
-            state = _finite(transport.step(state, t), t)
+            state = _finite(propagator.step(state, t), t)
     inner = replace(options, steps=align + count, settle=0, align=align, autonomous=False, follow_copies=False)
     return Chunks(inputs, starts, joined(states), inner, found)
 

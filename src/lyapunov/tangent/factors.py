@@ -14,7 +14,7 @@ from lyapunov.systems import System
 from lyapunov.tangent.burn_in import BurnIn, burn_in
 from lyapunov.tangent.growth import Growth, RolloutOptions
 from lyapunov.tangent.input_sequences import InputSequences
-from lyapunov.tangent.propagation import AT_ONCE, Transport
+from lyapunov.tangent.propagation import AT_ONCE, TangentPropagator
 from lyapunov.tangent.stationarity import Stretches
 from lyapunov.tangent.time_bins import MAX_BINS, TimeBins
 from lyapunov.tangent.workers import Workers
@@ -38,20 +38,20 @@ def rollout_factors(
     There is no frame: `align` left open is 0, and where it is given its steps are passed over, so that the two ways count the
     same ones. The columns of the `Growth` are all rows of the system.
     """
-    transport = Transport(system, inputs, workers)
+    propagator = TangentPropagator(system, inputs, workers)
     align = options.align or 0
     found = BurnIn(options.settle or 0, None, None)
-    if not _same_from_elsewhere(system, transport, state, total=options.steps):
-        found = burn_in(system, inputs, transport.step, state, replace(options, align=align))
+    if not _same_from_elsewhere(system, propagator, state, total=options.steps):
+        found = burn_in(system, inputs, propagator.step, state, replace(options, align=align))
     settle, start = found.steps, found.steps + align
     total = options.steps + (start if options.autonomous else 0)
     for t in range(start):
-        state = _finite(transport.step(state, t), t)
+        state = _finite(propagator.step(state, t), t)
         on_step(t + 1)
     columns = sum(blocks(system.tangent_size))
     count = _Count(system, inputs, start, total, columns, (settle, align, found.apart))
     for t in range(start, total, AT_ONCE):
-        states, factors = transport.log_factors(state, t, min(AT_ONCE, total - t))
+        states, factors = propagator.log_factors(state, t, min(AT_ONCE, total - t))
         for at, new in enumerate(states[1:]):
             _finite(new, t + at, count)
             count.add(t + at, new, factors[at])
@@ -60,15 +60,15 @@ def rollout_factors(
     return replace(count.growth(), state=state)
 
 
-def _same_from_elsewhere(system: System, transport: Transport, state: State, *, total: int) -> bool:
+def _same_from_elsewhere(system: System, propagator: TangentPropagator, state: State, *, total: int) -> bool:
     """Whether the factors of the first steps are the same from another state: then there is nothing to settle.
 
     The other state is one step further, the next sequence's where there are several, and larger.
     """
     steps = min(AT_ONCE, total)
-    ahead = system.vector(transport.step(state, 0))
+    ahead = system.vector(propagator.step(state, 0))
     other = system.with_vector(state, tree_map(lambda part: 1.1 * part.roll(1, dims=0), ahead))
-    own, others = (transport.log_factors(start, 0, steps)[1] for start in (state, other))
+    own, others = (propagator.log_factors(start, 0, steps)[1] for start in (state, other))
     return torch.equal(own.nan_to_num(), others.nan_to_num())
 
 

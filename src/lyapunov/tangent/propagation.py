@@ -22,7 +22,7 @@ WORTH_THREADS = 2.5e7
 """Multiplications in a step, over all sequences, from which on dealing them out to threads costs less than it gains."""
 
 
-class Passage:
+class Propagated:
     """What came of several steps: the state before each and after the last, the frames, and ln |det J| where it is wanted."""
 
     def __init__(self, states: list[State], frames: Frames, log_volumes: Callable[[Sequence[int]], list[Tensor]]) -> None:
@@ -39,7 +39,7 @@ class _Part:
     volumes: Tensor | None
 
 
-class Transport:
+class TangentPropagator:
     """Moves state and frames along the inputs; sequences that have ended stay as they are.
 
     With a closed form the state goes ahead alone, the Jacobians of all steps come from one pass over the weights, and the
@@ -79,7 +79,7 @@ class Transport:
         inputs = [self._inputs.at(at) for at in range(t, t + steps)]
         return self._system.log_factors(state, inputs, partial(self._alive_after, first=t, group=self._everyone))
 
-    def through(self, state: State, frames: Frames, t: int, steps: int, *, volumes: bool = False) -> Passage:
+    def propagate(self, state: State, frames: Frames, t: int, steps: int, *, volumes: bool = False) -> Propagated:
         """State and frames through `steps` steps from step t on, at most AT_ONCE. `volumes`: ln |det J| will be asked for."""
         system = self._system
         if not isinstance(system, ClosedForm) or self._ends_within(t, steps):
@@ -88,7 +88,7 @@ class Transport:
         groups = self._groups(frames)
         if len(groups) == 1:
             part = self._part(system, state, frames, (t, steps), groups[0], volumes=at_once)
-            return Passage(part.states, part.frames, lambda wanted: self._log_volumes([part], wanted))
+            return Propagated(part.states, part.frames, lambda wanted: self._log_volumes([part], wanted))
         columns: Any = tree_map(lambda leaf: torch.empty_like(leaf.mT, memory_format=torch.contiguous_format), frames)
 
         def one(group: slice) -> _Part:
@@ -99,14 +99,14 @@ class Transport:
         parts = self._workers.map(one, groups)
         states = [joined(at) for at in zip(*(part.states for part in parts), strict=True)]
         moved: Any = tree_map(lambda leaf: leaf.mT, columns)
-        return Passage(states, moved, lambda wanted: self._log_volumes(parts, wanted))
+        return Propagated(states, moved, lambda wanted: self._log_volumes(parts, wanted))
 
-    def _step_by_step(self, state: State, frames: Frames, t: int, steps: int) -> Passage:
+    def _step_by_step(self, state: State, frames: Frames, t: int, steps: int) -> Propagated:
         states = [state]
         for at in range(t, t + steps):
             state, frames = self.push(state, frames, at)
             states.append(state)
-        return Passage(states, frames, lambda wanted: self._asked(states, t, wanted))
+        return Propagated(states, frames, lambda wanted: self._asked(states, t, wanted))
 
     def _asked(self, states: list[State], t: int, wanted: Sequence[int]) -> list[Tensor]:
         volumes = (self._system.log_volume(states[at], self._inputs.at(t + at)) for at in wanted)
@@ -132,7 +132,7 @@ class Transport:
             own, inputs, state = tree_map(lambda leaf: leaf if leaf is None else leaf[group], (frames, inputs, state))
         keep = partial(self._alive_after, first=t, group=group)
         states, tangent = system.trace(state, inputs, keep)
-        moved = self._alive(tangent.through(own, steps), own, t, group)
+        moved = self._alive(tangent.propagate(own, steps), own, t, group)
         found = tangent.log_volume() if volumes else None
         return _Part(states, moved, tangent, None if found is None else found.unflatten(0, (steps, -1)))
 

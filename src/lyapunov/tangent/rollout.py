@@ -21,7 +21,7 @@ from lyapunov.tangent.input_sequences import InputSequences
 from lyapunov.tangent.interval import Interval, log_unit
 from lyapunov.tangent.leading import Leading
 from lyapunov.tangent.orthonormal import QRMethod, factored, usual_method
-from lyapunov.tangent.propagation import AT_ONCE, Passage, Transport
+from lyapunov.tangent.propagation import AT_ONCE, Propagated, TangentPropagator
 from lyapunov.tangent.stationarity import Stretches
 from lyapunov.tangent.time_bins import TimeBins
 from lyapunov.tangent.transients import SHORTEST, Agreement
@@ -92,7 +92,7 @@ class _Run:
         self.tolerated = FORCED if self.interval.fixed else ADAPTED
         self.judged = 0
         lengths = None if inputs.lengths is None else inputs.lengths.to(parts[0].device)
-        self.transport = Transport(system, inputs, workers)
+        self.propagator = TangentPropagator(system, inputs, workers)
         self.rank_monitor = RankMonitor(system, inputs.at, lengths, inputs.batch)
         self.measured_at = 0
         self.volumes: list[Tensor] = []
@@ -143,14 +143,14 @@ class _Run:
 
     def settle(self) -> None:
         """The state alone."""
-        found = burn_in(self.system, self.inputs, self.transport.step, self.state, self.options)
+        found = burn_in(self.system, self.inputs, self.propagator.step, self.state, self.options)
         self.settled, self.apart = found.steps, found.apart
         if found.state is not None:
             self.state, self.t = found.state, self.settled
             self.good = (self.t, self.state, self.frames)
         while self.t < self.settled:
             for _ in range(min(_SETTLE_AT_ONCE, self.settled - self.t)):
-                self.state = self.transport.step(self.state, self.t)
+                self.state = self.propagator.step(self.state, self.t)
                 self._tick()
             if not self._is_finite():
                 raise self._diverged(pushing=False)
@@ -230,30 +230,30 @@ class _Run:
         if whole:
             self.next_volume = self.t + self.options.volume_every
         for start in range(0, taken, AT_ONCE):
-            passage = self._through(min(AT_ONCE, taken - start), volumes=wanted)
-            self._sample(passage, whole=whole, wanted=wanted)
-            for state in passage.states[:-1]:
+            propagated = self._propagate(min(AT_ONCE, taken - start), volumes=wanted)
+            self._sample(propagated, whole=whole, wanted=wanted)
+            for state in propagated.states[:-1]:
                 self.rank_monitor.remember(self.t, state)
                 self._tick()
-            self.state = passage.states[-1]
+            self.state = propagated.states[-1]
         if not self._close(taken, last, volumes, counted=counted):
             self.t, self.state, self.frames = self.good
             self.second_frame, self.sampled, self.next_volume = second_frame, sampled, next_volume
             del self.volumes[volumes:]
             self.rank_monitor.forget(self.t)
 
-    def _through(self, steps: int, *, volumes: bool) -> Passage:
+    def _propagate(self, steps: int, *, volumes: bool) -> Propagated:
         """State and frames, and the second frame beside the first."""
         second_frame = self.second_frame
         if second_frame is None:
-            passage = self.transport.through(self.state, self.frames, self.t, steps, volumes=volumes)
-            self.frames = passage.frames
-            return passage
+            propagated = self.propagator.propagate(self.state, self.frames, self.t, steps, volumes=volumes)
+            self.frames = propagated.frames
+            return propagated
         both: Any = tree_map(lambda a, b: torch.cat([a.mT, b.mT], dim=-2).mT, self.frames, second_frame)
-        passage = self.transport.through(self.state, both, self.t, steps, volumes=volumes)
-        self.frames = tree_map(lambda old, new: new[..., : old.shape[-1]], self.frames, passage.frames)
-        self.second_frame = tree_map(lambda old, new: new[..., -old.shape[-1] :], second_frame, passage.frames)
-        return passage
+        propagated = self.propagator.propagate(self.state, both, self.t, steps, volumes=volumes)
+        self.frames = tree_map(lambda old, new: new[..., : old.shape[-1]], self.frames, propagated.frames)
+        self.second_frame = tree_map(lambda old, new: new[..., -old.shape[-1] :], second_frame, propagated.frames)
+        return propagated
 
     def _tick(self) -> None:
         self.t += 1
@@ -367,16 +367,16 @@ class _Run:
         lengths = self.inputs.lengths
         return torch.ones(self.inputs.batch, dtype=torch.bool) if lengths is None else lengths > t
 
-    def _sample(self, passage: Passage, *, whole: bool, wanted: bool) -> None:
+    def _sample(self, propagated: Propagated, *, whole: bool, wanted: bool) -> None:
         """ln |det J| of the steps whose turn it is, not yet ticked; 0 for sequences that have ended."""
-        steps = range(len(passage.states) - 1)
+        steps = range(len(propagated.states) - 1)
         if not whole:
             every = self.options.volume_every
             turn = wanted and not self.options.whole_intervals
             steps = [at for at in steps if turn and (self.t + at - self.start) % every == 0]
         if not steps:
             return
-        volumes = passage.log_volumes(steps)
+        volumes = propagated.log_volumes(steps)
         running = torch.stack([self._running(self.t + at) for at in steps])
         self.sampled = self.sampled + running.sum(0)
         if volumes:
@@ -390,7 +390,7 @@ class _Run:
 
     def _diverged(self, *, pushing: bool) -> Diverged:
         """Replays the last interval to name the step at which the first NaN or infinity appeared."""
-        at, broken = self.transport.broken(*self.good, until=self.t, pushing=pushing)
+        at, broken = self.propagator.broken(*self.good, until=self.t, pushing=pushing)
         counted = int(self.bins.edges()[-1]) - self.start if hasattr(self, "bins") else 0
         partial = self.growth() if counted else None
         kept = f"the {counted} steps counted before are in .partial" if counted else "nothing was counted before"

@@ -15,7 +15,7 @@ from lyapunov.systems import ClosedForm, System
 from lyapunov.tangent.burn_in import settled_after
 from lyapunov.tangent.input_sequences import InputSequences, still_running
 from lyapunov.tangent.orthonormal import triangularise
-from lyapunov.tangent.propagation import Transport
+from lyapunov.tangent.propagation import TangentPropagator
 from lyapunov.tangent.workers import Workers
 
 SHORTEST, ENTRIES = 64, 2**22
@@ -166,11 +166,11 @@ def settled_state(
     system: System, inputs: InputSequences, state: State, settle: int | None, limit: int, workers: Workers
 ) -> tuple[int, State]:
     """The steps that a state settles for, None: found in the data, at most `limit`; and where it gets to."""
-    transport = Transport(system, inputs, workers)
+    propagator = TangentPropagator(system, inputs, workers)
     if settle is None:
-        settle, _ = settled_after(system, inputs, transport.step, state, limit)
+        settle, _ = settled_after(system, inputs, propagator.step, state, limit)
     for t in range(settle):
-        state = transport.step(state, t)
+        state = propagator.step(state, t)
     return settle, state
 
 

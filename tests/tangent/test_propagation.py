@@ -9,7 +9,7 @@ from cases import drawn, seeded
 from lyapunov.intake import Request, recognize
 from lyapunov.systems import closed
 from lyapunov.tangent import Workers, random_frame
-from lyapunov.tangent.propagation import Transport
+from lyapunov.tangent.propagation import TangentPropagator
 from paths import PATHS, force
 from tolerances import ROUNDING
 
@@ -38,7 +38,7 @@ def test_several_steps_are_one_after_the_other(
     system = problem.system
     frames = random_frame(system.tangent_size, 4, batch=5, seed=1, block=0, like=torch.empty(0, dtype=F64))
     with torch.no_grad(), Workers() as workers:
-        plain = Transport(system, inputs, workers)
+        plain = TangentPropagator(system, inputs, workers)
         state, moved, states, volumes = problem.state, frames, [problem.state], []
         for t in range(12):
             volumes.append(system.log_volume(state, inputs.at(t)))
@@ -46,13 +46,13 @@ def test_several_steps_are_one_after_the_other(
             states.append(state)
     force(path, monkeypatch)
     with torch.no_grad(), Workers() as workers:
-        transport, t, found, at = Transport(system, inputs, workers), 0, frames, problem.state
+        propagator, t, found, at = TangentPropagator(system, inputs, workers), 0, frames, problem.state
         for steps in (5, 2, 5):
-            passage = transport.through(at, found, t, steps, volumes=True)
-            for offset, volume in enumerate(passage.log_volumes(range(steps))):
+            propagated = propagator.propagate(at, found, t, steps, volumes=True)
+            for offset, volume in enumerate(propagated.log_volumes(range(steps))):
                 running = torch.ones(5, dtype=torch.bool) if lengths is None else lengths > t + offset
                 torch.testing.assert_close(volume[running], volumes[t + offset][running], rtol=0, atol=1e-10)
-            at, found, t = passage.states[-1], passage.frames, t + steps
+            at, found, t = propagated.states[-1], propagated.frames, t + steps
     torch.testing.assert_close(found, moved, rtol=0, atol=ROUNDING)
     torch.testing.assert_close(at, states[-1], rtol=0, atol=ROUNDING)
 
