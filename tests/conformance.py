@@ -226,11 +226,11 @@ def test_log_volume_is_the_log_determinant(problem: Problem) -> None:
     torch.testing.assert_close(volume.reshape(BATCH, -1), expected, rtol=CLOSED_FORM, atol=CLOSED_FORM)
 
 
-def test_log_factors_are_the_growth_of_invariant_axes_and_planes(problem: Problem) -> None:
+def test_the_log_diagonal_is_the_growth_of_invariant_axes_and_planes(problem: Problem) -> None:
     system, state, inputs = problem.system, problem.state, [problem.sequences.at(t) for t in range(3)]
     if not system.triangular:
         return
-    states, factors = system.log_factors(state, inputs, lambda new, old, at: new)
+    states, factors = system.log_diagonal(state, inputs, lambda new, old, at: new)
     for at, x in enumerate(inputs):
         (jacobian,) = dense(system, states[at], x)
         growth = torch.linalg.eigvals(jacobian).abs().log()

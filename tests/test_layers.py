@@ -73,7 +73,7 @@ ORDER = {
         "burn_in",
         "leading",
         "alignment",
-        "factors",
+        "rollout_diagonal",
         "chunks",
         "segments",
         "rollout",

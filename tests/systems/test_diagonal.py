@@ -98,7 +98,7 @@ def test_errors_are_those_of_the_decays(case) -> None:
     torch.testing.assert_close(result.per_sequence, per_sequence[:, order], rtol=0, atol=1e-6)
 
 
-def test_push_and_the_default_of_log_factors_agree(case) -> None:
+def test_push_and_the_default_of_log_diagonal_agree(case) -> None:
     system, _ = case
     state = system.initial_state(BATCH, INPUTS)
     state = state + 0.1
@@ -111,13 +111,13 @@ def test_push_and_the_default_of_log_factors_agree(case) -> None:
         atol=CLOSED_FORM,
     )
     keep = lambda new, old, at: new  # noqa: E731
-    states, factors = system.log_factors(state, inputs, keep)
+    states, factors = system.log_diagonal(state, inputs, keep)
     by_step = state
     for at, x in enumerate(inputs):
         by_step = system.step(by_step, x)
         torch.testing.assert_close(states[at + 1], by_step, rtol=0, atol=ROUNDING)
     if not state.is_complex():
-        slow_states, slow = System.log_factors(system, state, inputs, keep)
+        slow_states, slow = System.log_diagonal(system, state, inputs, keep)
         torch.testing.assert_close(factors, slow, rtol=0, atol=CLOSED_FORM)
         torch.testing.assert_close(states[-1], slow_states[-1], rtol=0, atol=ROUNDING)
 

@@ -1,4 +1,4 @@
-"""A course gone through backwards is the one that was gone through forwards."""
+"""A trajectory gone through backwards is the one that was gone through forwards."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from torch import nn
 from cases import BATCH, drawn, request, seeded
 from lyapunov import Diverged
 from lyapunov.intake import Problem, recognize
-from lyapunov.tangent import Course, random_frame
+from lyapunov.tangent import CheckpointedTrajectory, random_frame
 from tolerances import ROUNDING
 
 STEPS = 23
@@ -24,16 +24,16 @@ def problem_of(kind: str, lengths=None) -> Problem:
     return recognize(seeded(nn.LSTM, 4, 3), request(INPUTS, None, torch.float64, lengths=lengths, coupled=True))
 
 
-def course(problem: Problem, segment: int, *, framed: bool = True) -> Course:
+def trajectory(problem: Problem, segment: int, *, framed: bool = True) -> CheckpointedTrajectory:
     size: int = problem.system.tangent_size  # type: ignore[assignment]
     frame = random_frame(size, 2, batch=BATCH, seed=0, block=0, like=LIKE) if framed else None
-    return Course(problem.system, problem.sequences, problem.state, range(STEPS), frame=frame, segment=segment)
+    return CheckpointedTrajectory(problem.system, problem.sequences, problem.state, range(STEPS), frame=frame, segment=segment)
 
 
 @pytest.mark.parametrize("kind", ["LSTM", "step"])
 @pytest.mark.parametrize("segment", [5, STEPS, 100])
 def test_the_way_back_is_the_way_there(kind: str, segment: int) -> None:
-    whole = course(problem_of(kind), segment)
+    whole = trajectory(problem_of(kind), segment)
     there = list(whole.forward())
     back = list(whole.backward())
     assert [one.first for one in back] == [one.first for one in there][::-1]
@@ -45,14 +45,16 @@ def test_the_way_back_is_the_way_there(kind: str, segment: int) -> None:
 
 def test_segments_of_any_length_are_the_same_course() -> None:
     problem = problem_of("LSTM")
-    short, long = ([factor for one in course(problem, segment).forward() for factor in one.factors] for segment in (4, STEPS))
+    short, long = (
+        [factor for one in trajectory(problem, segment).forward() for factor in one.factors] for segment in (4, STEPS)
+    )
     for one, two in zip(short, long, strict=True):
         torch.testing.assert_close(one, two, rtol=0, atol=ROUNDING)
 
 
 def test_frames_are_what_the_jacobians_make_of_each_other() -> None:
     problem = problem_of("LSTM")
-    for segment in course(problem, 6).forward():
+    for segment in trajectory(problem, 6).forward():
         for at, x in enumerate(segment.inputs):
             moved = problem.system.push(segment.states[at], x, segment.frames[at])[1]
             torch.testing.assert_close(segment.frames[at + 1] @ segment.factors[at], moved, rtol=0, atol=ROUNDING)
@@ -62,7 +64,7 @@ def test_frames_are_what_the_jacobians_make_of_each_other() -> None:
 
 def test_sequences_that_have_ended_stay_as_they_are() -> None:
     lengths = torch.tensor([STEPS, 7, 12])
-    whole = course(problem_of("LSTM", lengths), 5)
+    whole = trajectory(problem_of("LSTM", lengths), 5)
     for segment in whole.forward():
         for at, factor in enumerate(segment.factors):
             running = whole.running(segment.first + at)
@@ -75,7 +77,7 @@ def test_sequences_that_have_ended_stay_as_they_are() -> None:
 
 def test_without_a_frame_the_state_goes_alone() -> None:
     problem = problem_of("step")
-    alone, framed = ([*course(problem, 5, framed=one).forward()] for one in (False, True))
+    alone, framed = ([*trajectory(problem, 5, framed=one).forward()] for one in (False, True))
     assert all(not segment.frames and not segment.frames_at(segment.first) for segment in alone)
     for one, two in zip(alone, framed, strict=True):
         torch.testing.assert_close(one.states[-1], two.states[-1], rtol=0, atol=0)
@@ -84,7 +86,7 @@ def test_without_a_frame_the_state_goes_alone() -> None:
 def test_few_states_are_kept() -> None:
     """The root of the length, not the length."""
     problem = problem_of("step")
-    long = Course(problem.system, _Repeated(problem), problem.state, range(10_000))
+    long = CheckpointedTrajectory(problem.system, _Repeated(problem), problem.state, range(10_000))
     for _ in long.forward():
         pass
     assert len(long._kept) == 100
@@ -93,9 +95,11 @@ def test_few_states_are_kept() -> None:
 def test_large_frames_make_short_segments() -> None:
     problem = problem_of("LSTM")
     frame = torch.zeros(BATCH, 2**10, 2**9, dtype=torch.float64)
-    long = Course(problem.system, problem.sequences, problem.state, range(400), frame=frame)
+    long = CheckpointedTrajectory(problem.system, problem.sequences, problem.state, range(400), frame=frame)
     assert long._size == 20  # the root of the length; 64 for small frames
-    assert Course(problem.system, problem.sequences, problem.state, range(400), frame=frame[..., :1])._size == 64
+    assert (
+        CheckpointedTrajectory(problem.system, problem.sequences, problem.state, range(400), frame=frame[..., :1])._size == 64
+    )
 
 
 class _Repeated:
@@ -112,7 +116,7 @@ class _Repeated:
 
 def test_a_state_that_does_not_stay_finite_is_named() -> None:
     problem = recognize(lambda s, x: s.square(), request(None, 10 * torch.ones(1, 1).double(), torch.float64, steps=30))
-    lost = Course(problem.system, problem.sequences, problem.state, range(30), segment=16)
+    lost = CheckpointedTrajectory(problem.system, problem.sequences, problem.state, range(30), segment=16)
     with pytest.raises(Diverged, match=r"finite state.* by step 8 ") as caught:
         list(lost.forward())
     assert caught.value.step == 8

@@ -40,7 +40,7 @@ class Sensitivity:
 
 
 class Adjoint:
-    """Gradients by the weights of what depends on the Jacobians along a course, gathered by segments, the last one first.
+    """Gradients by the weights of what depends on the Jacobians along a trajectory, gathered by segments, the last one first.
 
     `fixed`: by way of the Jacobians at given states alone; else also by way of the states, in one ordinary backward pass per
     segment, whose start hands on to the one before.

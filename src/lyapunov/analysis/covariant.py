@@ -150,19 +150,19 @@ def covariant_vectors(
 def _found(ready: Prepared, k: int, counted: range, kept: int, seed: int, advance: Callable[[int], None]) -> CovariantVectors:
     """Both sweeps."""
     batch, there = ready.problem.sequences.batch, ready.stop - ready.settle
-    course = ready.course(k, seed)
+    trajectory = ready.trajectory(k, seed)
     history, end = _History(counted, batch, k), ready.like
     met: list[Frame] = []
-    for segment in require_directions(course.forward()):
+    for segment in require_directions(trajectory.forward()):
         history.add(segment)
         met += segment.frames_at(counted.start)
         end = segment.frames[-1]
         advance(segment.stop - ready.settle)
-    other = ready.course(k, seed + 1).forward()
+    other = ready.trajectory(k, seed + 1).forward()
     before = subspaces_apart(met[0], next(frame for segment in other for frame in segment.frames_at(counted.start)))
     del other
     combinations, sums = Combinations(end, seed), _Sums(ready, counted, kept)
-    for segment in course.backward():
+    for segment in trajectory.backward():
         combinations.converge(segment, counted.stop)
         steps = range(max(counted.start - segment.first, 0), min(counted.stop - segment.first, segment.steps))
         if len(steps):

@@ -15,7 +15,7 @@ from lyapunov.analysis.prepared import Prepared, prepared
 from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.intake import Request
 from lyapunov.systems import ClosedForm, System
-from lyapunov.tangent import Course, Segment, Workers
+from lyapunov.tangent import CheckpointedTrajectory, Segment, Workers
 
 
 def growth(
@@ -114,10 +114,10 @@ class _Grown(torch.autograd.Function):
 
 @dataclass
 class _Run:
-    """The course of state and frame, and what of it is counted: sums over `sums` columns, from step `start` on."""
+    """The trajectory of state and frame, and what of it is counted: sums over `sums` columns, from step `start` on."""
 
     ready: Prepared
-    course: Course
+    trajectory: CheckpointedTrajectory
     sums: tuple[int, ...]
     start: int
     fixed: bool
@@ -134,8 +134,8 @@ class _Run:
         cheap = isinstance(ready.system, ClosedForm) and ready.system.volume_cost != "none"
         by_volume = cheap and sums == (ready.size,)
         stops = torch.full((inputs.batch,), ready.stop) if inputs.lengths is None else inputs.lengths
-        course = ready.course(None if by_volume else sums[-1], seed)
-        return cls(ready, course, sums, start, fixed, float((stops - start).clamp(min=0).sum()), by_volume)
+        trajectory = ready.trajectory(None if by_volume else sums[-1], seed)
+        return cls(ready, trajectory, sums, start, fixed, float((stops - start).clamp(min=0).sum()), by_volume)
 
     def weights(self) -> list[Tensor]:
         """The leaves that the first step depends on, and the parameters of all modules that the system calls upon."""
@@ -147,7 +147,7 @@ class _Run:
     def value(self) -> Tensor:
         """(sums,), by a sweep forwards."""
         total = self.ready.like.new_zeros(len(self.sums))
-        for segment in self.course.forward():
+        for segment in self.trajectory.forward():
             total = total + self._grown(segment)
             for frame in segment.frames_at(self.start):
                 self.aligned = frame
@@ -174,7 +174,7 @@ class _Run:
         ahead = [] if self.ended is None else [(self.ready.stop, Sensitivity(self.ended, self.sums, shares))]
         if self.aligned is not None and self.start > self.ready.settle:
             ahead.append((self.start, Sensitivity(self.aligned, self.sums, -shares)))
-        for segment in self.course.backward():
+        for segment in self.trajectory.backward():
             found = None
             for stop, one in ahead:
                 steps = min(stop - segment.first, segment.steps)
@@ -182,7 +182,7 @@ class _Run:
                     with torch.no_grad():
                         part = one.through(segment, steps)
                     found = part if found is None else torch.cat([found[: len(part)] + part, found[len(part) :]])
-            made = torch.cat([self.course.running(t) for t in range(segment.first, segment.stop)])
+            made = torch.cat([self.trajectory.running(t) for t in range(segment.first, segment.stop)])
             yield segment, None if found is None else found * made.view(-1, 1, 1)
 
     def _grown(self, segment: Segment) -> Tensor:
@@ -197,7 +197,7 @@ class _Run:
 
     def _counted(self, segment: Segment) -> Tensor:
         """(steps x batch,): 1 for steps that are counted and made, else 0."""
-        made = [self.course.running(t) & (t >= self.start) for t in range(segment.first, segment.stop)]
+        made = [self.trajectory.running(t) & (t >= self.start) for t in range(segment.first, segment.stop)]
         return torch.cat(made).to(self.ready.like)
 
 

@@ -116,7 +116,7 @@ def local_exponents(
         first = ready.settle + ready.aligned(align, most=LONGEST)
         growth = torch.full((ready.problem.sequences.batch, ready.stop, count), torch.nan, dtype=torch.float64)
         with progress_bar("Growth by step", ready.stop, enabled=progress) as advance:
-            for segment in ready.course(count, seed).forward():
+            for segment in ready.trajectory(count, seed).forward():
                 grown = torch.stack([factor.diagonal(dim1=-2, dim2=-1).log() for factor in segment.factors])
                 grown = grown.masked_fill(segment.vanished, -torch.inf)
                 growth[:, segment.first : segment.stop] = grown.transpose(0, 1).double().cpu()
@@ -131,8 +131,8 @@ def _verdict(ready: Prepared, growth: Tensor, first: int, seed: int) -> Verdict:
     aligning, counted, findings = growth[:, ready.settle : first], growth[:, first:].transpose(0, 1), []
     if ready.size > 1:  # of one direction there is nothing to align
         other = torch.zeros_like(aligning)
-        course = ready.course(growth.shape[-1], seed + 1, stop=first) if first > ready.settle else None
-        for segment in () if course is None else course.forward():
+        trajectory = ready.trajectory(growth.shape[-1], seed + 1, stop=first) if first > ready.settle else None
+        for segment in () if trajectory is None else trajectory.forward():
             grown = torch.stack([factor.diagonal(dim1=-2, dim2=-1).log() for factor in segment.factors])
             other[:, segment.first - ready.settle : segment.stop - ready.settle] = grown.transpose(0, 1).double().cpu()
         findings = misaligned(aligning, other)

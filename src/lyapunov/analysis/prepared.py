@@ -14,7 +14,7 @@ from lyapunov._shapes import State, blocks
 from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.intake import Problem, Request, recognize
 from lyapunov.systems import System, check_contract
-from lyapunov.tangent import Course, TangentPropagator, Workers, random_frame, settled_state
+from lyapunov.tangent import CheckpointedTrajectory, TangentPropagator, Workers, random_frame, settled_state
 
 
 @dataclass(frozen=True)
@@ -64,13 +64,13 @@ class Prepared:
             other = propagator.step(other, t)
         return _distance(system, self.state, other) / first if first > 0 else 0.0
 
-    def course(self, k: int | None, seed: int, stop: int | None = None) -> Course:
+    def trajectory(self, k: int | None, seed: int, stop: int | None = None) -> CheckpointedTrajectory:
         """Of the state, and of a random frame of k columns with it (None: of the state alone), to `stop` (None: the last)."""
         inputs, frame = self.problem.sequences, None
         seed = _checks.whole_number(seed, "seed", least=0, most=2**62)
         if k is not None:
             frame = random_frame(self.size, k, batch=inputs.batch, seed=seed, block=0, like=self.like)
-        return Course(self.system, inputs, self.state, range(self.settle, stop or self.stop), frame=frame)
+        return CheckpointedTrajectory(self.system, inputs, self.state, range(self.settle, stop or self.stop), frame=frame)
 
     def aligned(self, align: int | None, name: str = "align", *, most: int | None = None) -> int:
         """Steps for a frame to align in, checked, with at least one left to count.

@@ -31,7 +31,7 @@ from lyapunov.tangent import (
     orthonormalise,
     random_frame,
     rollout,
-    rollout_factors,
+    rollout_diagonal,
     split,
     still_apart,
 )
@@ -184,7 +184,7 @@ def _grow(
     state, sequences = problem.state, problem.sequences
     if settings.method == "closed":
         with progress_bar(title, options.most, enabled=progress) as advance:
-            return rollout_factors(problem.system, sequences, state, options, workers=workers, on_step=advance)
+            return rollout_diagonal(problem.system, sequences, state, options, workers=workers, on_step=advance)
     columns = [min(settings.k, size) for size in blocks(problem.system.tangent_size)]
     frames = _frames(problem, settings, settings.seed, most=settings.k if options.align == 0 else max(settings.k, HELPED))
     if aligned is not None:

@@ -90,10 +90,10 @@ class Diagonal(ClosedForm):
             states.append(keep(a * states[-1] + b, states[-1], at))
         return states, DiagonalTangent(decay.flatten(1))
 
-    def log_factors(self, state: State, inputs: Sequence[Input], keep: Keep) -> tuple[list[State], Tensor]:
+    def log_diagonal(self, state: State, inputs: Sequence[Input], keep: Keep) -> tuple[list[State], Tensor]:
         """ln |a|."""
         states, tangent = self.trace(state, inputs, keep)
-        return states, tangent.log_factors().unflatten(0, (len(inputs), -1))
+        return states, tangent.log_diagonal().unflatten(0, (len(inputs), -1))
 
     @contextmanager
     def running(self) -> Generator[None, None, None]:
@@ -148,14 +148,14 @@ class DiagonalTangent(Tangent):
         moved = torch.view_as_real(decay.unsqueeze(-1) * torch.view_as_complex(pairs))
         return moved.transpose(2, 3).flatten(1, 2)
 
-    def log_factors(self) -> Rows:
+    def log_diagonal(self) -> Rows:
         """ln |a| of every row."""
         factors = self._decay.abs().log()
         return factors.repeat_interleave(2, dim=-1) if self._decay.is_complex() else factors
 
     def log_volume(self) -> PerSequence:
         """Their sum."""
-        return self.log_factors().sum(-1)
+        return self.log_diagonal().sum(-1)
 
 
 def lru(log_decay: Tensor, log_phase: Tensor, input_weight: Tensor) -> Diagonal:

@@ -108,7 +108,7 @@ class LanguageModel(System):
         pulled = tuple(jacobian.mT @ part for jacobian, part in zip(dense, blocks(frame), strict=True))
         return pulled[0] if self._coupled else pulled
 
-    def log_factors(self, state: State, inputs: Sequence[Input], keep: Keep) -> tuple[list[State], Tensor]:
+    def log_diagonal(self, state: State, inputs: Sequence[Input], keep: Keep) -> tuple[list[State], Tensor]:
         """From one forward-mode product: every entry that keeps decays by itself; shift registers lose everything."""
         cutting, self._cutting = self._cutting, True
         keeps = [torch.full((_count(leaf),), float(leaf.keeps)) for layer in self._layers for leaf in self._of_layer(layer)]

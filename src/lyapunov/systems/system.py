@@ -38,7 +38,7 @@ class System(ABC):
     volume_cost: Literal["none", "linear", "cubic"] = "none"
     """What one call of `log_volume` costs in the size of the state; "none" where there is no such number."""
     triangular: bool = False
-    """Whether the Jacobian is triangular in the coordinates of `vector`, in an order that never changes: see `log_factors`."""
+    """Whether the Jacobian is triangular in the coordinates of `vector`, in an order that never changes: see `log_diagonal`."""
     differentiable: bool = True
     """Whether reverse mode can follow its step."""
     grows: bool = False
@@ -120,7 +120,7 @@ class System(ABC):
         """ln |det J| at `state`: (batch,), or (batch, blocks); None where the system has no such number."""
         return None
 
-    def log_factors(self, state: State, inputs: Sequence[Input], keep: Keep) -> tuple[list[State], Tensor]:
+    def log_diagonal(self, state: State, inputs: Sequence[Input], keep: Keep) -> tuple[list[State], Tensor]:
         """ln |diag J| along several steps, of a system that is `triangular`: its exponents are the means of these over time.
 
         Returns the state before each step and after the last, and (steps, batch, rows) with the rows of all blocks; -inf for

@@ -4,7 +4,6 @@ from lyapunov.tangent.alignment import SHADOWED
 from lyapunov.tangent.burn_in import FOR_GOOD, TOGETHER, still_apart
 from lyapunov.tangent.chunks import split
 from lyapunov.tangent.collapsed_directions import Window
-from lyapunov.tangent.factors import rollout_factors
 from lyapunov.tangent.growth import Growth, RolloutOptions
 from lyapunov.tangent.input_sequences import InputSequences, still_running
 from lyapunov.tangent.interval import STRETCHES, TOLERANCE
@@ -12,7 +11,8 @@ from lyapunov.tangent.orthonormal import orthonormalise, random_frame, triangula
 from lyapunov.tangent.propagation import TangentPropagator
 from lyapunov.tangent.rank import LARGEST
 from lyapunov.tangent.rollout import ADAPTED, FORCED, rollout
-from lyapunov.tangent.segments import Course, Segment, settled_state
+from lyapunov.tangent.rollout_diagonal import rollout_diagonal
+from lyapunov.tangent.segments import CheckpointedTrajectory, Segment, settled_state
 from lyapunov.tangent.stationarity import Stretches
 from lyapunov.tangent.time_bins import MAX_BINS
 from lyapunov.tangent.transients import AGREED, FIXED, SHORTEST
@@ -31,7 +31,7 @@ __all__ = [
     "STRETCHES",
     "TOGETHER",
     "TOLERANCE",
-    "Course",
+    "CheckpointedTrajectory",
     "Growth",
     "InputSequences",
     "RolloutOptions",
@@ -43,7 +43,7 @@ __all__ = [
     "orthonormalise",
     "random_frame",
     "rollout",
-    "rollout_factors",
+    "rollout_diagonal",
     "settled_state",
     "split",
     "still_apart",

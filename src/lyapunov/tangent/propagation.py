@@ -74,10 +74,10 @@ class TangentPropagator:
                 return at, "frame"
         return until - 1, "frame"
 
-    def log_factors(self, state: State, t: int, steps: int) -> tuple[list[State], Tensor]:
-        """`System.log_factors` of `steps` steps from step t on."""
+    def log_diagonal(self, state: State, t: int, steps: int) -> tuple[list[State], Tensor]:
+        """`System.log_diagonal` of `steps` steps from step t on."""
         inputs = [self._inputs.at(at) for at in range(t, t + steps)]
-        return self._system.log_factors(state, inputs, partial(self._alive_after, first=t, group=self._everyone))
+        return self._system.log_diagonal(state, inputs, partial(self._alive_after, first=t, group=self._everyone))
 
     def propagate(self, state: State, frames: Frames, t: int, steps: int, *, volumes: bool = False) -> Propagated:
         """State and frames through `steps` steps from step t on, at most AT_ONCE. `volumes`: ln |det J| will be asked for."""

@@ -65,8 +65,8 @@ class Segment:
         return self._pull(at, frame)
 
 
-class Course:
-    """The way of a state, and of a frame with it, that can be gone through backwards in memory of the root of its length.
+class CheckpointedTrajectory:
+    """The trajectory of a state, and of a frame with it, checkpointed: a backward sweep needs memory of the root of its length.
 
     The frame is orthonormalised at every step. `forward` must have been gone through once before `backward`.
     """

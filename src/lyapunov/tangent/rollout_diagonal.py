@@ -24,7 +24,7 @@ _LARGEST_HISTORY = 2**26
 _FEWEST_BINS = 50
 
 
-def rollout_factors(
+def rollout_diagonal(
     system: System,
     inputs: InputSequences,
     state: State,
@@ -51,24 +51,24 @@ def rollout_factors(
     columns = sum(blocks(system.tangent_size))
     count = _Count(system, inputs, start, total, columns, (settle, align, found.apart))
     for t in range(start, total, AT_ONCE):
-        states, factors = propagator.log_factors(state, t, min(AT_ONCE, total - t))
+        states, logs = propagator.log_diagonal(state, t, min(AT_ONCE, total - t))
         for at, new in enumerate(states[1:]):
             _finite(new, t + at, count)
-            count.add(t + at, new, factors[at])
+            count.add(t + at, new, logs[at])
             on_step(t + at + 1)
         state = states[-1]
     return replace(count.growth(), state=state)
 
 
 def _same_from_elsewhere(system: System, propagator: TangentPropagator, state: State, *, total: int) -> bool:
-    """Whether the factors of the first steps are the same from another state: then there is nothing to settle.
+    """Whether the diagonals of the first steps are the same from another state: then there is nothing to settle.
 
     The other state is one step further, the next sequence's where there are several, and larger.
     """
     steps = min(AT_ONCE, total)
     ahead = system.vector(propagator.step(state, 0))
     other = system.with_vector(state, tree_map(lambda part: 1.1 * part.roll(1, dims=0), ahead))
-    own, others = (propagator.log_factors(start, 0, steps)[1] for start in (state, other))
+    own, others = (propagator.log_diagonal(start, 0, steps)[1] for start in (state, other))
     return torch.equal(own.nan_to_num(), others.nan_to_num())
 
 
@@ -102,14 +102,14 @@ class _Count:
         self._lost = torch.full((inputs.batch, columns), -1)
         self.counted = 0
 
-    def add(self, t: int, state: State, factors: Tensor) -> None:
+    def add(self, t: int, state: State, log_diagonal: Tensor) -> None:
         """Step t, and the state after it."""
         lengths = self._inputs.lengths
-        factors = factors.double().cpu()
-        running = torch.ones(len(factors), dtype=torch.bool) if lengths is None else lengths > t
-        factors = torch.where(running.unsqueeze(-1), factors, 0.0)
-        self._lost = torch.where((self._lost < 0) & factors.isneginf(), t + 1, self._lost)
-        self._bins.add(t + 1, factors, None, torch.zeros(len(factors), dtype=torch.long))
+        log_diagonal = log_diagonal.double().cpu()
+        running = torch.ones(len(log_diagonal), dtype=torch.bool) if lengths is None else lengths > t
+        log_diagonal = torch.where(running.unsqueeze(-1), log_diagonal, 0.0)
+        self._lost = torch.where((self._lost < 0) & log_diagonal.isneginf(), t + 1, self._lost)
+        self._bins.add(t + 1, log_diagonal, None, torch.zeros(len(log_diagonal), dtype=torch.long))
         self._drift.add(t + 1, self._system.vector(state))
         self.counted += 1
 
