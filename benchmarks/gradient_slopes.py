@@ -62,8 +62,8 @@ class Row(NamedTuple):
     loss: float
     hidden: float
     full: float
-    predicted: lyapunov.analysis.slopes.Slope
-    measured: lyapunov.analysis.slopes.Slope
+    predicted: lyapunov.analysis.lag_decay.Slope
+    measured: lyapunov.analysis.lag_decay.Slope
 
 
 class Look(NamedTuple):

@@ -96,7 +96,7 @@ ORDER = {
     "analysis": (
         "prepared",
         "verdicts",
-        "slopes",
+        "lag_decay",
         "readout",
         "gradients",
         "decay",

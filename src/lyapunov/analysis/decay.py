@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 from lyapunov import _checks
 from lyapunov._progress import progress_bar
 from lyapunov._shapes import State
-from lyapunov.analysis.slopes import Slope, mean, slope, starting_times
+from lyapunov.analysis.lag_decay import Slope, mean, slope, starting_times
 from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.estimate import aligned, number
 from lyapunov.intake import CELLS, Request, cores_of, layer_system, split_layers, untouched

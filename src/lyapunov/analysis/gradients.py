@@ -13,9 +13,9 @@ from lyapunov import _checks
 from lyapunov._checks import is_finite
 from lyapunov._progress import progress_bar
 from lyapunov._shapes import State
+from lyapunov.analysis.lag_decay import Mean, Slope, mean, slope, starting_times
 from lyapunov.analysis.prepared import Prepared, prepared
-from lyapunov.analysis.readout import Readout, Seen
-from lyapunov.analysis.slopes import Mean, Slope, mean, slope, starting_times
+from lyapunov.analysis.readout import LinearizedReadout, Readout
 from lyapunov.analysis.verdicts import unsettled
 from lyapunov.errors import Diverged, InvalidInput
 from lyapunov.estimate import Finding, Verdict, aligned, half_widths, memory_time, number
@@ -150,11 +150,11 @@ def gradient_exponents(
     horizons = _checks.ascending([_checks.whole_number(one, "horizon", least=1) for one in asked], "horizon")
     request = Request(inputs, state, steps, lengths, "full", True, dtype, carried)
     with prepared(system, request, settle=settle, check=check) as ready:
-        seen = Seen(readout, ready)
+        linearized = LinearizedReadout(readout, ready)
         times = _times(ready, horizons[-1], _checks.whole_number(starts, "starts", least=1))
         total = len(times) * horizons[-1]
-        with seen.running(), progress_bar("Gradients seen from the readout", total, enabled=progress) as advance:
-            return _measured(ready, seen, times, horizons, k, advance)
+        with linearized.running(), progress_bar("Gradients seen from the readout", total, enabled=progress) as advance:
+            return _measured(ready, linearized, times, horizons, k, advance)
 
 
 def _times(ready: Prepared, longest: int, starts: int) -> list[int]:
@@ -169,7 +169,12 @@ def _times(ready: Prepared, longest: int, starts: int) -> list[int]:
 
 
 def _measured(
-    ready: Prepared, seen: Seen, times: list[int], horizons: tuple[int, ...], k: int | None, advance: Callable[[int], None]
+    ready: Prepared,
+    linearized: LinearizedReadout,
+    times: list[int],
+    horizons: tuple[int, ...],
+    k: int | None,
+    advance: Callable[[int], None],
 ) -> GradientExponents:
     batch, lengths = ready.problem.sequences.batch, ready.problem.sequences.lengths
     stops = torch.full((batch,), ready.stop) if lengths is None else lengths
@@ -177,8 +182,8 @@ def _measured(
     if not bool(weights.any()):
         raise InvalidInput("Expected a sequence longer than settle + horizon, got none. Pass a shorter horizon.")
     found, done = [], 0
-    for group, states in _groups(ready, seen, times, horizons[-1]):
-        pulled = _pulled_back(ready, seen, group, states, horizons, done, advance)
+    for group, states in _groups(ready, linearized, times, horizons[-1]):
+        pulled = _pulled_back(ready, linearized, group, states, horizons, done, advance)
         found.append(pulled.unflatten(1, (len(group), batch)))
         done += len(group) * horizons[-1]
     logs = torch.cat(found, dim=1)
@@ -201,10 +206,12 @@ def _measured(
     )
 
 
-def _groups(ready: Prepared, seen: Seen, times: list[int], longest: int) -> Iterator[tuple[list[int], dict[int, State]]]:
+def _groups(
+    ready: Prepared, linearized: LinearizedReadout, times: list[int], longest: int
+) -> Iterator[tuple[list[int], dict[int, State]]]:
     """Starting times that are worked on together, with the states that lead to them, by the number of steps made."""
     inputs = ready.problem.sequences
-    width = max(1, _AT_ONCE // (inputs.batch * ready.size * seen.outputs))
+    width = max(1, _AT_ONCE // (inputs.batch * ready.size * linearized.outputs))
     size = 1 if ready.system.grows else width  # caches of different length are no batch
     propagator = TangentPropagator(ready.system, inputs, ready.workers)
     states, state, t = {ready.settle: ready.state}, ready.state, ready.settle
@@ -221,7 +228,7 @@ def _groups(ready: Prepared, seen: Seen, times: list[int], longest: int) -> Iter
 
 def _pulled_back(
     ready: Prepared,
-    seen: Seen,
+    linearized: LinearizedReadout,
     group: list[int],
     states: dict[int, State],
     horizons: tuple[int, ...],
@@ -230,7 +237,7 @@ def _pulled_back(
 ) -> Tensor:
     """(1 + horizons, group x batch, r): ln of the singular values of the readout itself and at every horizon."""
     system, inputs = ready.system, ready.problem.sequences
-    frame, triangle = seen.frame(joined([states[t] for t in group]))
+    frame, triangle = linearized.frame(joined([states[t] for t in group]))
     scale = torch.zeros(len(frame), 1, dtype=frame.dtype, device=frame.device)
     found = [_log_singular(triangle, scale)]
     for lag in range(1, horizons[-1] + 1):

@@ -1,4 +1,4 @@
-"""What is seen of a state: a readout, linearised where the state is."""
+"""A readout as a function of the state, linearised where the state is."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -18,7 +18,7 @@ Readout = nn.Module | Tensor | Callable[[Any], Tensor] | Literal["hidden", "stat
 """A module or function of a system's output, a matrix (outputs, units) on it, that output itself, or all of the state."""
 
 
-class Seen:
+class LinearizedReadout:
     """A readout as a function of a system's state. `outputs`: how many numbers it gives of one sequence."""
 
     def __init__(self, readout: Readout, ready: Prepared) -> None:
