@@ -24,7 +24,7 @@ EVERY_CASE = frozenset(
         "test_examples.py::test_a_loop_is_watched_to_its_end",
         "test_precision.py::test_what_is_flagged_is_wrong_and_what_is_wrong_is_flagged",
         "training/test_history.py::test_fifty_kills_lose_nothing_but_what_was_in_flight",
-        "training/test_monitor.py::test_one_of_several_processes_looks_and_all_stop",
+        "training/test_monitor.py::test_one_of_several_processes_measures_and_all_stop",
         "tuning/test_search.py::test_a_search_goes_on_where_it_was",
         "tuning/test_search.py::test_ctrl_c_ends_the_workers_and_the_same_command_goes_on",
         "tuning/test_search.py::test_runs_that_trials_leave_are_in_the_report",
@@ -78,7 +78,7 @@ ALL_BUT_THE_FIRST_CASE = frozenset(
         "test_known.py::test_teacher_forcing_shifts_every_exponent",
         "test_precision.py::test_a_costly_mean_is_sampled_with_an_error_that_holds",
         "test_precision.py::test_with_the_interval_left_open_no_reliable_exponent_is_wrong",
-        "training/test_continued.py::test_carried_frames_are_as_good_as_new_ones_while_the_network_changes",
+        "training/test_warm_start.py::test_a_warm_start_is_as_good_as_a_cold_start_while_the_network_changes",
         "tuning/test_search.py::test_a_search_that_was_killed_repeats_what_was_running",
         "tuning/test_search.py::test_functions_that_only_fail_end_the_search_with_their_words",
     }

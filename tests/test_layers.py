@@ -117,7 +117,7 @@ ORDER = {
         "clock",
         "losses",
         "distributed",
-        "continued",
+        "warm_start",
         "probe",
         "monitor",
     ),

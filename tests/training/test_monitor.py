@@ -27,7 +27,7 @@ CORE_PROBE = drawn(4, 60, 3, seed=7)
 
 
 class Model(nn.Module):
-    """Dropout, batch normalisation and a core: everything that a careless look would disturb."""
+    """Dropout, batch normalisation and a core: everything that a careless measurement would disturb."""
 
     def __init__(self, kind: type[nn.RNNBase] = nn.LSTM) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ def test_training_is_the_same_to_the_last_bit(probe: str, kind, autocast: bool, 
     assert plain[4:] == watched[4:]
 
 
-def test_a_look_leaves_gradients_flags_versions_hooks_and_grad_mode(tmp_path) -> None:
+def test_a_reading_leaves_gradients_flags_versions_hooks_and_grad_mode(tmp_path) -> None:
     model = built()
     model.lstm.eval()
     with torch.random.fork_rng():
@@ -204,7 +204,7 @@ def test_the_batch_of_the_step_that_is_due_is_caught_and_no_validation(tmp_path)
 
 
 @pytest.mark.filterwarnings("ignore:.*left out")
-def test_batches_of_another_length_are_looked_at_anew(tmp_path) -> None:
+def test_batches_of_another_length_are_measured_from_a_cold_start(tmp_path) -> None:
     module = core().train()
     watching = lyapunov.Monitor(module, every=1, k=2, directory=tmp_path)
     watching.observe(0)
@@ -526,7 +526,7 @@ distributed.destroy_process_group()
 """
 
 
-def test_one_of_several_processes_looks_and_all_stop(tmp_path) -> None:
+def test_one_of_several_processes_measures_and_all_stop(tmp_path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     processes = [
         subprocess.Popen(

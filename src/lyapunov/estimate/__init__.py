@@ -2,7 +2,7 @@
 
 from lyapunov.estimate._table import aligned, number
 from lyapunov.estimate.difference import Difference
-from lyapunov.estimate.estimator import Ending, estimated, spectrum
+from lyapunov.estimate.estimator import WarmStart, estimated, spectrum
 from lyapunov.estimate.quantities import Timescale, memory_time
 from lyapunov.estimate.result import Spectrum
 from lyapunov.estimate.settings import Settings, Wishes
@@ -14,13 +14,13 @@ __all__ = [
     "ENOUGH_BLOCKS",
     "INDEPENDENT",
     "Difference",
-    "Ending",
     "Errors",
     "Finding",
     "Settings",
     "Spectrum",
     "Timescale",
     "Verdict",
+    "WarmStart",
     "Wishes",
     "aligned",
     "errors",

@@ -103,12 +103,12 @@ def spectrum(
     return result
 
 
-class Ending(NamedTuple):
-    """What a run leaves to a later one of the same system on the same inputs, whose weights have moved a little since.
+class WarmStart(NamedTuple):
+    """What a later run can start from: one of the same system on the same inputs, whose weights have moved a little since.
 
     `frames`: those after the last step, None where there were none. `apart`: how far apart copies of the state were when
-    counting began, in the last run that looked at it; `disagreement`, `tolerated`: of two random frames, likewise. `qr_every`:
-    the usual interval. `saturated`: the share of units that sit where nothing moves them, None where that is not known.
+    counting began, in the last run that checked it; `disagreement`, `tolerated`: of two random frames, likewise. `qr_every`:
+    the usual interval. `saturated`: the fraction of units that sit where nothing moves them, None where that is not known.
     """
 
     frames: Frames | None
@@ -126,48 +126,48 @@ def estimated(
     *,
     check: bool = True,
     progress: bool | None = False,
-    after: Ending | None = None,
-) -> tuple[Spectrum, Ending]:
+    warm_start: WarmStart | None = None,
+) -> tuple[Spectrum, WarmStart]:
     """The spectrum that `spectrum` returns, without warnings, and what the run leaves to the next.
 
-    `after`: an earlier run's ending. Its frames, aligned to these inputs once, are where this one's start, with its interval
-    tried first; and what was found of its state's burn-in holds for this one, too, which does not look at it again (`settle`
-    and `align` given). Without frames, only the interval is taken over.
+    `warm_start`: what an earlier run left. Its frames, aligned to these inputs once, are where this one's start, with its
+    interval tried first; and what was found of its state's burn-in holds for this one, too, which does not check it again
+    (`settle` and `align` given). Without frames, only the interval is taken over.
     """
-    warm = after is not None and after.frames is not None
+    warm = warm_start is not None and warm_start.frames is not None
     with torch.inference_mode(False), torch.no_grad():
         problem = recognize(system, request)
         settings, options = choose(problem, request, wishes)
         options = (
             options
-            if after is None
-            else replace(options, first=after.qr_every, follow_copies=options.follow_copies and not warm)
+            if warm_start is None
+            else replace(options, first=warm_start.qr_every, follow_copies=options.follow_copies and not warm)
         )
         threads = Workers.suited_to(problem.system, problem.sequences.batch * settings.chunks)
         with problem.system.running(), torch.autocast(problem.system.device.type, enabled=False), threads as workers:
             if _checks.flag(check, "check"):
                 check_contract(problem.system, problem.state, problem.sequences.at(0), problem.sequences.at(1))
             try:
-                growth = _grow(problem, settings, options, workers, progress, None if after is None else after.frames)
+                growth = _grow(problem, settings, options, workers, progress, None if warm_start is None else warm_start.frames)
             except Diverged as error:
                 error.partial = None if error.partial is None else _result(error.partial, problem, settings)
                 raise
-            growth = growth if after is None or not warm else replace(growth, apart=after.apart)
+            growth = growth if warm_start is None or not warm else replace(growth, apart=warm_start.apart)
             if _is_chaotic(growth) and growth.apart is not None:
                 propagator = TangentPropagator(problem.system, problem.sequences, workers)
                 parted = still_apart(problem.system, problem.sequences, propagator.step, problem.state, options.most)
                 growth = replace(growth, parted=parted)
         result = _result(growth, problem, settings)
-        ending = _ending(growth, result, problem)
-    if after is None or not warm:
-        return result, ending
-    return result, after._replace(frames=ending.frames, qr_every=ending.qr_every, saturated=ending.saturated)
+        next_start = _warm_start_of(growth, result, problem)
+    if warm_start is None or not warm:
+        return result, next_start
+    return result, warm_start._replace(frames=next_start.frames, qr_every=next_start.qr_every, saturated=next_start.saturated)
 
 
-def _ending(growth: Growth, result: Spectrum, problem: Problem) -> Ending:
+def _warm_start_of(growth: Growth, result: Spectrum, problem: Problem) -> WarmStart:
     flat = None if growth.state is None else problem.system.saturated(growth.state)
-    share = None if flat is None else float(flat.double().mean())
-    return Ending(growth.frames, growth.apart, growth.disagreement, growth.tolerated, result.settings.qr_every, share)
+    fraction = None if flat is None else float(flat.double().mean())
+    return WarmStart(growth.frames, growth.apart, growth.disagreement, growth.tolerated, result.settings.qr_every, fraction)
 
 
 def _grow(

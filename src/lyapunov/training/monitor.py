@@ -19,13 +19,13 @@ from lyapunov.intake import Request
 from lyapunov.systems import Linearization
 from lyapunov.training.alarms import Limits, alarms
 from lyapunov.training.clock import Clock
-from lyapunov.training.continued import Continued, Look
 from lyapunov.training.distributed import agreed, is_leader
 from lyapunov.training.every import Logarithmic, Moment, Schedule, as_schedule
 from lyapunov.training.history import FORMAT, NAME, History, Run
 from lyapunov.training.losses import Losses
 from lyapunov.training.probe import Probe
 from lyapunov.training.reading import Alarm, Kind, Reading, distance
+from lyapunov.training.warm_start import Measurement, WarmStartedSpectra
 
 Sink = Callable[..., Any]
 """Told the step and finite numbers by name, at every reading; also words by name, where it has a true `takes_texts`."""
@@ -40,26 +40,23 @@ class Monitor:
         ...
         monitor.observe(step, loss=loss)
 
-    system: what `lyapunov.spectrum` takes, or a model with such a core inside. probe: the inputs to look along, for a core as
-        it takes them; for a model the arguments it is called with (a tuple, a dictionary of keywords, or one value). None: what
-        the core receives in the next training batch, its first `sequences` of them. Inputs that stay the same show changes
-        of the network alone.
-    every: a number of steps, or `lyapunov.every.Steps`, `.Epochs`, `.Logarithmic` (the default). at_most: the share of all time
-        that looking may take; what is due is then put off.
-    k: how many leading exponents (of a smaller system, all).
-    core: which core, where a model has several. lag: how many steps back the task needs the network to remember.
-    directory: where the history is kept; None: a new folder in `runs`. A run that is started again goes on there.
-    sinks: one or several, called as sink(step, numbers) at every reading (as sink(step, numbers, texts), with the verdict,
-        where `sink.takes_texts` is true); one that fails warns once, and training goes on.
-    limits: when alarms are raised. stop_on: the kind or kinds of alarms at which `should_stop` becomes true; an alarm that the
-        reading's verdict does not allow to claim does not stop.
-    name, about: what reports call the run, and what they say of it (hyperparameters, say).
-    dtype: of the leading exponents, whose errors are far above what float32 rounds off; all of them are taken in float64.
-    The rest is as in `lyapunov.spectrum`; settle and align left open are found at the first look and now and then again.
+    system: what `lyapunov.spectrum` takes, or a model with such a core inside. probe: the inputs to measure along, for a core
+    as it takes them; for a model the arguments it is called with (a tuple, a dictionary of keywords, or one value). None: what
+    the core receives in the next training batch, its first `sequences` of them. Inputs that stay the same show changes of the
+    network alone. every: a number of steps, or `lyapunov.every.Steps`, `.Epochs`, `.Logarithmic` (the default). at_most: the
+    share of all time that looking may take; what is due is then put off. k: how many leading exponents (of a smaller system,
+    all). core: which core, where a model has several. lag: how many steps back the task needs the network to remember.
+    directory: where the history is kept; None: a new folder in `runs`. A run that is started again goes on there. sinks: one or
+    several, called as sink(step, numbers) at every reading (as sink(step, numbers, texts), with the verdict, where
+    `sink.takes_texts` is true); one that fails warns once, and training goes on. limits: when alarms are raised. stop_on: the
+    kind or kinds of alarms at which `should_stop` becomes true; an alarm that the reading's verdict does not allow to claim
+    does not stop. name, about: what reports call the run, and what they say of it (hyperparameters, say). dtype: of the leading
+    exponents, whose errors are far above what float32 rounds off; all of them are taken in float64. The rest is as in
+    `lyapunov.spectrum`; settle and align left open are found at the first reading and now and then again.
 
     Parameters, buffers, gradients, training flags, random states and autocast are as they were after every call. In distributed
     training rank zero looks, and writes; with `stop_on` every rank must call `observe`.
-    Raises what `lyapunov.spectrum` raises at the first look; later failures are readings that say so, and training goes on.
+    Raises what `lyapunov.spectrum` raises at the first reading; later failures are readings that say so, and training goes on.
     """
 
     def __init__(
@@ -109,11 +106,11 @@ class Monitor:
         self._stop_on, self._name, self._about = stopping, name, dict(about or {})
         self._probe = Probe(system, probe, request, core=core, sequences=sequences)
         self._wishes = Wishes(k, settle, align, from_reset, qr_every, dt, seed, fewer=True, coarse=True)
-        self._continued, self._losses = Continued(), Losses()
+        self._spectra, self._losses = WarmStartedSpectra(), Losses()
         self._readings: list[Reading] = []
         self._clock, self._complained = Clock(), set()
         self._history: History | None = None
-        self._looked = False
+        self._measured = False
         self._told = 0
 
     @property
@@ -139,7 +136,7 @@ class Monitor:
         self._losses.add(losses)
         now, found = self._moment(step, epoch), None
         if is_leader() and self._is_due(now) and self._probe.ready():
-            found = self._look(now, self._wishes.k)
+            found = self._measure(now, self._wishes.k)
         if self._probe.waits and is_leader() and self._is_due(now._replace(step=step + 1)):
             self._probe.ready()  # so that the next step's batch is caught
         if self._stop_on:
@@ -151,7 +148,7 @@ class Monitor:
         if not self._probe.ready():
             raise InvalidInput("Expected a `probe` to read along, got none yet. Pass one to Monitor, or call observe(...).")
         self._losses.add(losses)
-        return self._look(self._moment(step, epoch), None if whole else self._wishes.k)
+        return self._measure(self._moment(step, epoch), None if whole else self._wishes.k)
 
     def note(self, **losses: Any) -> None:
         """Losses that come when no step ends (of a validation, say): they go into the next reading."""
@@ -186,23 +183,23 @@ class Monitor:
             return False
         return self._at_most is None or self._clock.share_after(last.seconds) <= self._at_most
 
-    def _look(self, now: Moment, k: int | None) -> Reading:
+    def _measure(self, now: Moment, k: int | None) -> Reading:
         trained = self._clock.start()
-        if not self._looked and not self._readings:
+        if not self._measured and not self._readings:
             self._readings = self._recalled()
         self._readings = [earlier for earlier in self._readings if earlier.step < now.step]
         try:
             reading = self._found(now, k)
         except Exception as error:  # whatever a model raises by now, training goes on
-            if not self._looked and not isinstance(error, Diverged):
+            if not self._measured and not isinstance(error, Diverged):
                 raise
-            self._continued.forget()
+            self._spectra.forget()
             reading = _failure(now, error)
         reading = replace(reading, losses=self._losses.take(), training_seconds=trained, seconds=self._clock.running)
         self._raise_alarms(reading)
         reading = self._keep(reading)
         self._readings.append(replace(reading, spectrum=None))
-        self._looked = True
+        self._measured = True
         self._tell(reading)
         self._clock.stop()
         return reading
@@ -210,9 +207,9 @@ class Monitor:
     def _found(self, now: Moment, k: int | None) -> Reading:
         system, request = self._probe.take()
         request = request if k is not None else replace(request, dtype=torch.float64)
-        look = self._continued.look(system, request, replace(self._wishes, k=k))
+        measured = self._spectra.measure(system, request, replace(self._wishes, k=k))
         earlier = [reading for reading in self._readings if reading.failure is None]
-        reading = _reading(now, look, self.k)
+        reading = _reading(now, measured, self.k)
         if earlier:
             reading = replace(reading, drift=distance(reading.exponents, earlier[-1].exponents))
         found = alarms(reading, earlier[0] if earlier else None, earlier, self.limits)
@@ -238,7 +235,7 @@ class Monitor:
                 reading = replace(reading, file=history.save_spectrum(reading.spectrum, reading.step))
             history.append(reading.record())
         except (OSError, SafetensorError) as error:
-            if not self._looked:
+            if not self._measured:
                 raise
             self._complain("history", f"Expected to write the history in {self.directory}, got: {error}. Training goes on.")
         return reading
@@ -286,7 +283,7 @@ class Monitor:
         return {
             "format": FORMAT,
             "readings": [reading.record() for reading in kept],
-            "continued": self._continued.state_dict(),
+            "spectra": self._spectra.state_dict(),
             "clock": self._clock.state_dict(),
             "directory": None if self.directory is None else str(self.directory),
             "stop": self.should_stop,
@@ -299,7 +296,7 @@ class Monitor:
                 f"Expected a state of the form {FORMAT}, got {state.get('format')!r}. Pass what state_dict() gave."
             )
         self._readings = [Reading.from_record(record) for record in state["readings"]]
-        self._continued.load_state_dict(state["continued"])
+        self._spectra.load_state_dict(state["spectra"])
         self._clock.load_state_dict(state["clock"])
         self.should_stop = state["stop"]
         if self.directory is None and state["directory"] is not None:
@@ -320,8 +317,8 @@ def _require_same(run: Run, about: Mapping[str, Any]) -> None:
             )
 
 
-def _reading(now: Moment, look: Look, k: int) -> Reading:
-    found = look.spectrum
+def _reading(now: Moment, measured: Measurement, k: int) -> Reading:
+    found = measured.spectrum
     low, high = found.interval(0.95)[0].tolist()
     return Reading(
         step=now.step,
@@ -332,8 +329,8 @@ def _reading(now: Moment, look: Look, k: int) -> Reading:
         max_interval=(low, high),
         mean=found.mean,
         mean_error=found.mean_standard_error,
-        saturated=look.saturated,
-        carried_apart=look.carried_apart,
+        saturated=measured.saturated,
+        warm_start_error=measured.warm_start_error,
         verdict=str(found.verdict),
         kinds=found.verdict.kinds,
         counted=found.settings.count * found.settings.dt,

@@ -25,17 +25,17 @@ class Alarm(NamedTuple):
 
 @dataclass(frozen=True)
 class Reading:
-    """One look. Exponents in nats per step (with `dt`, per unit of time), times in seconds.
+    """One measurement by the monitor. Exponents in nats per step (with `dt`, per unit of time), times in seconds.
 
     `losses`: means over the steps told since the reading before. `exponents`, `standard_errors`: the leading ones.
     `max_interval`: 95 % of the largest, as far as the verdict lets one trust it. `verdict`: "converged", or what speaks against
     that, in words; `kinds`: in one kind of word each (None: a history that does not say). `counted`: steps (units of time) that
     each sequence was averaged over. `mean`: over all exponents of the system, None where k of them do not tell it.
     `drift`: how far the exponents moved since the reading before, root mean square.
-    `saturated`: the share of units that sit where nothing moves them. `carried_apart`: how far a run that started from the
-    frames of the reading before was from this one, where both were made. `seconds`: what this look took; `training_seconds`:
+    `saturated`: the fraction of units that sit where nothing moves them. `warm_start_error`: how far a warm start from the
+    reading before was from this cold start, where both were made. `seconds`: what this reading took; `training_seconds`:
     the rest of the time since the one before. `file`: where in the run's folder the spectrum is. `failure`: why there are no
-    numbers. `spectrum`: the whole result, right after the look only.
+    numbers. `spectrum`: the whole result, right after the measurement only.
     """
 
     step: int
@@ -48,7 +48,7 @@ class Reading:
     mean_error: float | None = None
     drift: float | None = None
     saturated: float | None = None
-    carried_apart: float | None = None
+    warm_start_error: float | None = None
     verdict: str = ""
     kinds: tuple[str, ...] | None = None
     counted: float | None = None
@@ -62,7 +62,7 @@ class Reading:
 
     @property
     def max(self) -> float:
-        """The largest exponent; NaN where the look failed."""
+        """The largest exponent; NaN where the reading failed."""
         return self.exponents[0] if self.exponents else math.nan
 
     @property
