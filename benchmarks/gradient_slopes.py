@@ -66,7 +66,7 @@ class Row(NamedTuple):
     measured: lyapunov.analysis.lag_decay.Slope
 
 
-class Look(NamedTuple):
+class Measurement(NamedTuple):
     """What was found of a network."""
 
     row: Row
@@ -76,23 +76,23 @@ class Look(NamedTuple):
     text: Tensor
 
 
-def looks(kind: type[nn.Module], data: Corpus) -> Iterator[Look]:
+def measurements(kind: type[nn.Module], data: Corpus) -> Iterator[Measurement]:
     """Before and after training."""
     torch.manual_seed(0)
     model, generator = Model(kind, len(data.vocabulary)), torch.Generator().manual_seed(0)
     held_out = windows(data.valid, 4, 601, torch.Generator().manual_seed(1))
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-    yield look(model.double(), held_out, "untrained")
+    yield measure(model.double(), held_out, "untrained")
     model.float()
     for _ in range(STEPS):
         optimizer.zero_grad()
         loss(model, windows(data.train, 32, 65, generator)).mean().backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-    yield look(model.double(), held_out, "trained")
+    yield measure(model.double(), held_out, "trained")
 
 
-def look(model: Model, text: Tensor, when: str) -> Look:
+def measure(model: Model, text: Tensor, when: str) -> Measurement:
     """All three quantities, and the gradients themselves."""
     core: Any = model.core
     inputs = model.encoded(text[:, :-1])
@@ -105,7 +105,7 @@ def look(model: Model, text: Tensor, when: str) -> Look:
         value = float(loss(model, text).mean())
     row = Row(type(core).__name__, when, value, hidden, full, predicted.slope(*LAGS), measured.slope(*LAGS))
     print(in_words(row), flush=True)
-    return Look(row, measured, predicted, model, text)
+    return Measurement(row, measured, predicted, model, text)
 
 
 def in_words(row: Row) -> str:
@@ -118,7 +118,7 @@ def in_words(row: Row) -> str:
     )
 
 
-def draw(found: list[Look], vocabulary: list[str]) -> None:
+def draw(found: list[Measurement], vocabulary: list[str]) -> None:
     """Decay of the LSTM before and after; growth under the text; what carries the leading vectors."""
     figure = Figure(figsize=(10.4, 4.2), layout="constrained")
     for one, ax in zip(found, figure.subplots(1, 2, sharey=True), strict=True):
@@ -162,6 +162,6 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     data = demo_corpus(limit=1_000_000)
     print(data.name)
-    by_kind = [list(looks(kind, data)) for kind in (nn.RNN, nn.GRU, nn.LSTM)]
+    by_kind = [list(measurements(kind, data)) for kind in (nn.RNN, nn.GRU, nn.LSTM)]
     draw(by_kind[-1], data.vocabulary)
     write([one.row for pair in by_kind for one in pair])

@@ -57,12 +57,12 @@ EPOCHS = {"text": 12, "motion": 12, "adding": 8}
 LAGS = {"adding": 60.0}
 LEADING = tuple(f"full_{at:02d}" for at in range(1, 9))
 PLAIN = 3
-"""An epoch at which no whole spectrum was taken: what its look cost is what a look costs."""
+"""An epoch at which no whole spectrum was taken: what its reading cost is what a reading costs."""
 PRUNERS = ("none", "median", "median, share", "median, spectra", "halving", "halving, share", "halving, spectra")
 
 
 class Pool:
-    """The networks of a sweep: curves, readings, and what a look costs in epochs."""
+    """The networks of a sweep: curves, readings, and what a reading costs in epochs."""
 
     def __init__(self, task: str) -> None:
         table = Table.of(task, "small")
@@ -157,7 +157,7 @@ def table(rows: list[dict[str, Any]]) -> str:
             saved.append("" if plain is None else interval(np.array(plain["cost"]) - cost))
         lines.append(f"| {row['task']} | {row['pruner']} | {interval(cost)} | {' | '.join(saved)} | {interval(regret)} |")
     looks = ", ".join(f"{row['task']} {row['look']:.3f}" for row in rows if row["pruner"] == "none")
-    return "\n".join(lines) + f"\n\nA look costs, in epochs: {looks}. {REPLAYS} replays of each row.\n"
+    return "\n".join(lines) + f"\n\nA reading costs, in epochs: {looks}. {REPLAYS} replays of each row.\n"
 
 
 def searches() -> str:

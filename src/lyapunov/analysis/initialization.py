@@ -79,13 +79,13 @@ def to_exponent_(
     check = along.pop("check", True)
     with _restored_on_failure(moved) as before, progress_bar("To the exponent", LOOKS, enabled=progress) as advance:
 
-        def look(at: float) -> Spectrum | None:
+        def measure(at: float) -> Spectrum | None:
             for weight, old in zip(moved, before, strict=True):
                 with torch.no_grad():
                     weight.copy_(change(old, at))
             return _leading(module, inputs, {**along, "check": check and at == first})
 
-        return _Search(look, target, advance).found(first, f"{by}, {type(module).__name__}")
+        return _Search(measure, target, advance).found(first, f"{by}, {type(module).__name__}")
 
 
 def critical_scale(module: Any) -> float:
@@ -129,8 +129,8 @@ def _critical(eigenvalues: Tensor, keep: float, drive: float) -> float:
 class _Search:
     """The place where the largest exponent meets the target: strides until two places enclose it, then between them."""
 
-    def __init__(self, look: Callable[[float], Spectrum | None], target: float, advance: Callable[[int], None]) -> None:
-        self._look, self._target, self._advance = look, target, advance
+    def __init__(self, measure: Callable[[float], Spectrum | None], target: float, advance: Callable[[int], None]) -> None:
+        self._measure, self._target, self._advance = measure, target, advance
         self._met: Spectrum | None = None
         self._seen: list[tuple[float, float]] = []
 
@@ -163,7 +163,7 @@ class _Search:
 
     def _gap(self, at: float) -> float:
         """Exponent less target; infinite where the states run away."""
-        spectrum = self._look(at)
+        spectrum = self._measure(at)
         gap = math.inf if spectrum is None else spectrum.max - self._target
         error = math.nan if spectrum is None else float(spectrum.standard_errors[0])
         if abs(gap) <= (max(error, NEAR) if math.isfinite(error) else NEAR):

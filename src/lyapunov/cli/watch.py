@@ -28,7 +28,7 @@ def watch(
     once
         Show what there is, and end.
     every
-        Seconds between two looks at the folder.
+        Seconds between two checks of the folder.
     """
     try:
         found = Run.read(run) if once else _waited_for(run, every)

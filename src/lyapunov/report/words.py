@@ -35,9 +35,9 @@ def summary(run: Run) -> list[str]:
         least = min(values)
         best = f" (least {least:.4g}, at step {steps[values.index(least)]})" if least < values[-1] else ""
         sentences.append(f"The {name.replace('_', '-')} loss went from {values[0]:.4g} to {values[-1]:.4g}{best}.")
-    looking, all_time = sum(r.seconds for r in run.readings), sum(r.seconds + r.training_seconds for r in run.readings)
+    measuring, all_time = sum(r.seconds for r in run.readings), sum(r.seconds + r.training_seconds for r in run.readings)
     if all_time > 0:
-        sentences.append(f"{len(run.readings)} readings took {looking:.3g} s, {looking / all_time:.2%} of the time.")
+        sentences.append(f"{len(run.readings)} readings took {measuring:.3g} s, {measuring / all_time:.2%} of the time.")
     return sentences
 
 

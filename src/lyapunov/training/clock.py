@@ -1,10 +1,10 @@
-"""How long looking takes, beside all the rest."""
+"""How long measuring takes, as a fraction of all time."""
 
 import time
 
 
 class Clock:
-    """Seconds spent looking, and in all, over every process of a run."""
+    """Seconds spent measuring, and in all, over every process of a run."""
 
     def __init__(self) -> None:
         self.spent = 0.0
@@ -12,7 +12,7 @@ class Clock:
         self._began = self._started = self._stopped = time.perf_counter()
 
     def start(self) -> float:
-        """A look begins; the seconds since the last one ended."""
+        """A measurement begins; the seconds since the last one ended."""
         self._started = time.perf_counter()
         return self._started - self._stopped
 
@@ -23,7 +23,7 @@ class Clock:
 
     @property
     def running(self) -> float:
-        """Seconds since the look began."""
+        """Seconds since the measurement began."""
         return time.perf_counter() - self._started
 
     @property
@@ -32,7 +32,7 @@ class Clock:
         return self.spent / max(self._elapsed, 1e-9)
 
     def share_after(self, seconds: float) -> float:
-        """What the share would be after a look of so many seconds."""
+        """What the share would be after a measurement of so many seconds."""
         return (self.spent + seconds) / max(self._elapsed + seconds, 1e-9)
 
     def state_dict(self) -> dict[str, float]:

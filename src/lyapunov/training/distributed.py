@@ -1,4 +1,4 @@
-"""Training on several processes: one of them looks."""
+"""Training on several processes: one of them measures."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ def _runs_in_several() -> bool:
 
 
 def is_leader() -> bool:
-    """Whether this is the process that looks: rank zero, or the only one."""
+    """Whether this is the process that measures: rank zero, or the only one."""
     return not _runs_in_several() or distributed.get_rank() == 0
 
 

@@ -1,4 +1,4 @@
-"""A spectrum while training: looks now and then, disturbs nothing, keeps what it saw. It knows no framework."""
+"""A spectrum while training: measured now and then, without disturbing it, and kept. It knows no framework."""
 
 import itertools
 import logging
@@ -44,7 +44,7 @@ class Monitor:
     as it takes them; for a model the arguments it is called with (a tuple, a dictionary of keywords, or one value). None: what
     the core receives in the next training batch, its first `sequences` of them. Inputs that stay the same show changes of the
     network alone. every: a number of steps, or `lyapunov.every.Steps`, `.Epochs`, `.Logarithmic` (the default). at_most: the
-    share of all time that looking may take; what is due is then put off. k: how many leading exponents (of a smaller system,
+    share of all time that measuring may take; what is due is then put off. k: how many leading exponents (of a smaller system,
     all). core: which core, where a model has several. lag: how many steps back the task needs the network to remember.
     directory: where the history is kept; None: a new folder in `runs`. A run that is started again goes on there. sinks: one or
     several, called as sink(step, numbers) at every reading (as sink(step, numbers, texts), with the verdict, where
@@ -55,7 +55,7 @@ class Monitor:
     `lyapunov.spectrum`; settle and align left open are found at the first reading and now and then again.
 
     Parameters, buffers, gradients, training flags, random states and autocast are as they were after every call. In distributed
-    training rank zero looks, and writes; with `stop_on` every rank must call `observe`.
+    training rank zero measures, and writes; with `stop_on` every rank must call `observe`.
     Raises what `lyapunov.spectrum` raises at the first reading; later failures are readings that say so, and training goes on.
     """
 
@@ -120,7 +120,7 @@ class Monitor:
 
     @property
     def seconds(self) -> float:
-        """What looking has taken so far, all told."""
+        """What measuring has taken so far, in all."""
         return self._clock.spent
 
     @property

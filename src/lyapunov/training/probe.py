@@ -1,4 +1,4 @@
-"""Which system a monitor looks at, and along which inputs: the user's, or those of the next batch."""
+"""Which system a monitor measures, and along which inputs: the user's, or those of the next batch."""
 
 import warnings
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ _PATIENCE = 20
 
 
 class Probe:
-    """The system, and the inputs of a look.
+    """The system, and the inputs of a measurement.
 
     `given`: for a core, a step or a System its inputs; for a model with cores inside the arguments it is called with (a tuple
     of them, a dictionary of keywords, or one value); None: what the core receives in the next batch, its first `sequences`.
@@ -53,14 +53,14 @@ class Probe:
         if self._waited == _PATIENCE:
             warnings.warn(
                 f"Expected {type(self._system).__name__} to be called in training, got no call of it in {_PATIENCE} steps: "
-                "there are no inputs to look along. Pass the `probe` yourself (compiled models do not see hooks).",
+                "there are no inputs to measure along. Pass the `probe` yourself (compiled models do not see hooks).",
                 LyapunovWarning,
                 stacklevel=4,
             )
         return False
 
     def take(self) -> tuple[Any, Request]:
-        """The system and the request of this look."""
+        """The system and the request of this measurement."""
         if self.waits:
             caught, self._caught = self._caught, None
             if caught is None:

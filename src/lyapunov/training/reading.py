@@ -1,4 +1,4 @@
-"""What a look at a network in training found: a few numbers, their errors, and alarms in words."""
+"""What one measurement of a network in training found: a few numbers, their errors, and alarms in words."""
 
 import dataclasses
 import math

@@ -1,4 +1,4 @@
-"""Searches over hyperparameters that look at spectra beside losses, by as many workers as there are."""
+"""Searches over hyperparameters that use spectra in addition to losses, by as many workers as there are."""
 
 from lyapunov.tuning.engines import ENGINES, Engine, mapped
 from lyapunov.tuning.forecast import Forecast, forecast

@@ -12,7 +12,7 @@ ENDING = (signal.SIGINT, signal.SIGTERM)
 
 
 @contextmanager
-def between_looks() -> Generator[Callable[[], None], None, None]:
+def between_checks() -> Generator[Callable[[], None], None, None]:
     """They are heard where the function that this yields is called, not while a study is read or written."""
     asked: list[int] = []
     before = [signal.signal(each, lambda number, _: asked.append(number)) for each in _mine()]

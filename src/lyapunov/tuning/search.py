@@ -9,14 +9,14 @@ from typing import Any
 from lyapunov import _checks
 from lyapunov.errors import InvalidInput
 from lyapunov.tuning.engines import Engine, Worker, connect, start
-from lyapunov.tuning.interrupts import between_looks
+from lyapunov.tuning.interrupts import between_checks
 from lyapunov.tuning.order import Order, objective
 from lyapunov.tuning.study import opened
 from lyapunov.tuning.trials import FAILURE, PRUNED, abandon, counted, gone, here
 from lyapunov.tuning.worker import work
 
 POLL = 0.3
-"""Seconds between two looks at the workers."""
+"""Seconds between two checks of the workers."""
 RESTARTS = 10
 """Workers that may be lost in a search before it is given up."""
 
@@ -50,7 +50,7 @@ def search(
     connect(engine)
     study = opened(order)
     abandon(order, study, gone, "its search was ended")
-    with between_looks() as require_going_on:
+    with between_checks() as require_going_on:
         crew = _Crew(order, study, engine)
         try:
             crew.begin(workers)
