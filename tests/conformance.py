@@ -9,7 +9,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 from cases import ALL, BATCH, COUPLED, MODULES, STACKS, Case, drawn
 from lyapunov._shapes import blocks
 from lyapunov.intake import Problem
-from lyapunov.systems import Beside, Stack, System, forward_mode_push
+from lyapunov.systems import IndependentLayers, Stack, System, forward_mode_push
 from lyapunov.tangent import FORCED, RolloutOptions, random_frame, rollout
 from tolerances import CLOSED_FORM, FIRST_COLUMNS, ROUNDING, SINGLE
 
@@ -64,7 +64,7 @@ def test_push_is_forward_mode(problem: Problem) -> None:
 
 def alone(system: System, state, x) -> list[tuple[System, object, object]]:
     """Each independent block's own system, with its state and input."""
-    if isinstance(system, Beside):
+    if isinstance(system, IndependentLayers):
         parts = zip(system.parts, state, x, strict=True)
         return [layer for part, own, given in parts for layer in alone(part, own, given)]
     if not isinstance(system, Stack):

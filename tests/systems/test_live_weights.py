@@ -14,7 +14,7 @@ import lyapunov
 from cases import ALL, BATCH, BESIDE, INPUTS, KNOWN, MIX, STEPS, UNITS, Apart, Case, drawn, seeded
 from lyapunov._shapes import blocks
 from lyapunov.intake import Problem, capture
-from lyapunov.systems import GRU, LSTM, RNN, Beside, CoupledStack, Diagonal, Layer, Stack, System, total_size
+from lyapunov.systems import GRU, LSTM, RNN, CoupledStack, Diagonal, IndependentLayers, Layer, Stack, System, total_size
 from lyapunov.tangent import Growth, RolloutOptions, random_frame, rollout
 from tolerances import ROUNDING, SAME
 
@@ -25,8 +25,8 @@ def weights_of(system: System) -> list[Tensor]:
     """Every tensor that a system computes with and that a user may move."""
     if isinstance(system, Layer):
         return [value for name, value in vars(system).items() if name.startswith(("weight", "bias")) and torch.is_tensor(value)]
-    if isinstance(system, Stack | CoupledStack | Beside):
-        parts = system.parts if isinstance(system, Beside) else system.layers
+    if isinstance(system, Stack | CoupledStack | IndependentLayers):
+        parts = system.parts if isinstance(system, IndependentLayers) else system.layers
         return [weight for part in parts for weight in weights_of(part)]
     if isinstance(system, Diagonal):
         cells = [cell.cell_contents for cell in inspect.unwrap(system._gates).__closure__ or ()]

@@ -1,7 +1,6 @@
 """What is stepped: driven maps and how they move small changes."""
 
 from lyapunov.systems.arguments import require_order
-from lyapunov.systems.beside import Beside
 from lyapunov.systems.casting import CastCall, attribute_restorer, cast_tensor, content_restorer, evaluating
 from lyapunov.systems.closed import ClosedForm, Layer, Tangent, joined
 from lyapunov.systems.contract import check_contract
@@ -9,6 +8,7 @@ from lyapunov.systems.diagonal import Diagonal
 from lyapunov.systems.faults import explained
 from lyapunov.systems.gru import GRU
 from lyapunov.systems.huggingface import LanguageModel
+from lyapunov.systems.independent_layers import IndependentLayers
 from lyapunov.systems.lstm import LSTM, Linearization
 from lyapunov.systems.rnn import RNN
 from lyapunov.systems.stack import CoupledStack, Stack
@@ -19,11 +19,11 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
-    "Beside",
     "CastCall",
     "ClosedForm",
     "CoupledStack",
     "Diagonal",
+    "IndependentLayers",
     "Label",
     "LanguageModel",
     "Layer",

@@ -10,8 +10,8 @@ from torch.func import jvp, vmap
 from torch.nn.functional import pad
 
 from lyapunov._shapes import Input, Rows, State, blocks
+from lyapunov.systems.caches import Leaf, cache_of
 from lyapunov.systems.casting import CastCall, Widened
-from lyapunov.systems.memories import Leaf, memory_of
 from lyapunov.systems.system import Keep, Label, System, jacobians
 
 
@@ -33,11 +33,11 @@ class LanguageModel(System):
         backbone = getattr(model, model.base_model_prefix, model)
         self.name = type(model).__name__
         self.device = next(backbone.parameters()).device
-        self._memory = memory_of(backbone)
-        self.triangular, self.grows = self._memory.triangular, self._memory.grows
+        self._cache = cache_of(backbone)
+        self.triangular, self.grows = self._cache.triangular, self._cache.grows
         self._backbone, self._dtype, self._coupled, self._cutting = backbone, dtype, coupled, not coupled
         self._call = CastCall(backbone, dtype, self.device)
-        self._layers = sorted({leaf.layer for leaf in self._memory.leaves})
+        self._layers = sorted({leaf.layer for leaf in self._cache.leaves})
 
     @property
     def tangent_size(self) -> int | tuple[int, ...]:
@@ -56,13 +56,13 @@ class LanguageModel(System):
 
     def initial_state(self, batch: int, like: Tensor) -> State:
         """Nothing seen yet; positions start at 1, for at 0 some models forget by design."""
-        return self._memory.start(batch, like)
+        return self._cache.start(batch, like)
 
     def step(self, state: State, x: Input) -> State:
         """One token, or one embedding, further."""
         token = {"inputs_embeds" if x.is_floating_point() else "input_ids": x.unsqueeze(1)}
         with Widened(self._dtype):
-            return self._memory.advance(self._call, token, *state)
+            return self._cache.advance(self._call, token, *state)
 
     @property
     def endless(self) -> bool:
@@ -73,7 +73,7 @@ class LanguageModel(System):
         """Each layer's state in physical coordinates."""
         leaves, carried = state
         rows: dict[int, list[Tensor]] = {layer: [] for layer in self._layers}
-        for leaf, value in zip(self._memory.leaves, leaves, strict=True):
+        for leaf, value in zip(self._cache.leaves, leaves, strict=True):
             physical = value if leaf.scale is None else value * _unit(carried[leaf.scale], value)
             rows[leaf.layer].append(physical.flatten(1))
         found = tuple(torch.cat(parts, dim=-1) for parts in rows.values())
@@ -88,7 +88,7 @@ class LanguageModel(System):
             for layer, part in zip(self._layers, rows, strict=True)
         }
         new = []
-        for leaf, value in zip(self._memory.leaves, leaves, strict=True):
+        for leaf, value in zip(self._cache.leaves, leaves, strict=True):
             physical = next(parts[leaf.layer]).reshape(value.shape)
             new.append(physical if leaf.scale is None else physical / _unit(carried[leaf.scale], value))
         return tuple(new), carried
@@ -109,10 +109,10 @@ class LanguageModel(System):
         return pulled[0] if self._coupled else pulled
 
     def log_diagonal(self, state: State, inputs: Sequence[Input], keep: Keep) -> tuple[list[State], Tensor]:
-        """From one forward-mode product: every entry that keeps decays by itself; shift registers lose everything."""
+        """From one forward-mode product: every entry that is kept decays by itself; shift registers lose everything."""
         cutting, self._cutting = self._cutting, True
-        keeps = [torch.full((_count(leaf),), float(leaf.keeps)) for layer in self._layers for leaf in self._of_layer(layer)]
-        wanted = torch.cat(keeps).to(self.device, self._dtype)
+        decays = [torch.full((_count(leaf),), float(leaf.decays)) for layer in self._layers for leaf in self._of_layer(layer)]
+        wanted = torch.cat(decays).to(self.device, self._dtype)
         states, found = [state], []
         try:
             for at, x in enumerate(inputs):
@@ -132,7 +132,7 @@ class LanguageModel(System):
         """In evaluation mode, with eager attention, and with the layers cut from each other where tangents go."""
         with ExitStack() as stack:
             stack.enter_context(self._call.running())
-            stack.enter_context(self._memory.running())
+            stack.enter_context(self._cache.running())
             for layer in self._model_layers():
                 stack.callback(layer.register_forward_pre_hook(self._cut, with_kwargs=True).remove)
             yield
@@ -159,7 +159,7 @@ class LanguageModel(System):
         return max(lists, key=len)
 
     def _of_layer(self, layer: int) -> list[Leaf]:
-        return [leaf for leaf in self._memory.leaves if leaf.layer == layer]
+        return [leaf for leaf in self._cache.leaves if leaf.layer == layer]
 
 
 def _count(leaf: Leaf) -> int:

@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 import lyapunov
 from cases import drawn
 from lyapunov.intake.capturing.directions import layers_of
-from lyapunov.systems import GRU, LSTM, Beside
+from lyapunov.systems import GRU, LSTM, IndependentLayers
 from models import (
     BATCH,
     FEATURES,
@@ -152,7 +152,7 @@ def test_the_layers_of_a_direction_are_driven_by_both_directions_below(direction
     driven = [backwards(values, lengths) if at else values * inside for values in (INPUTS, between)]
     layers = [GRU(**{name: getattr(one[at], f"{name}_l0") for name in WEIGHTS}) for one in singles]
     expected = lyapunov.spectrum(
-        Beside(layers), tuple(driven), state=(START[at], START[2 + at]), lengths=lengths if packed else None, **FULL
+        IndependentLayers(layers), tuple(driven), state=(START[at], START[2 + at]), lengths=lengths if packed else None, **FULL
     )
     captured = lyapunov.capture(model, INPUTS, lengths).core(direction=direction)
     found = lyapunov.spectrum(captured, **FULL)
@@ -259,7 +259,7 @@ def test_stacked_cells_in_a_loop_are_a_stack_along_what_they_received() -> None:
     layers = [
         kind(**{name: getattr(cell, name) for name in WEIGHTS}) for kind, cell in ((GRU, model.lower), (LSTM, model.upper))
     ]
-    expected = lyapunov.spectrum(Beside(layers), (INPUTS, torch.stack(passed, 1)), **FULL)
+    expected = lyapunov.spectrum(IndependentLayers(layers), (INPUTS, torch.stack(passed, 1)), **FULL)
     assert same(found.exponents, expected.exponents)
 
 

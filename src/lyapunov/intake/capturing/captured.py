@@ -13,7 +13,7 @@ from lyapunov.intake.capturing.directions import layers_of
 from lyapunov.intake.inputs import PaddedSequences, digest
 from lyapunov.intake.layers import LAYERS, cell_problem, kind_of, layer_problem, require_plain
 from lyapunov.intake.problem import Problem, Request
-from lyapunov.systems import Beside
+from lyapunov.systems import IndependentLayers
 
 Direction = Literal["forward", "backward"]
 
@@ -257,7 +257,7 @@ def _beside(problems: list[Problem], cores: list[Core]) -> Problem:
     values = tuple(one.sequences.values for one in problems)
     state = tuple(one.state for one in problems)
     sequences = PaddedSequences(values, first.batch, first.steps, first.lengths)
-    return Problem(Beside(systems), sequences, state, problems[0].source_dtype)
+    return Problem(IndependentLayers(systems), sequences, state, problems[0].source_dtype)
 
 
 def _form(sequences: PaddedSequences) -> tuple[int, int, tuple[int, ...]]:

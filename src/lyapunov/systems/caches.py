@@ -23,23 +23,23 @@ Call = Callable[..., Any]
 class Leaf:
     """A differentiated part of the state: which layer's, its name, the shape of one sequence's.
 
-    keeps: whether each entry decays by a factor of its own; else it is a shift register, and what enters leaves after a few
+    decays: whether each entry decays by a factor of its own; else it is a shift register, and what enters leaves after a few
     steps. scale: the number of the carried tensor m in whose units exp(m) it is kept, or None.
     """
 
     layer: int
     part: str
     shape: tuple[int, ...]
-    keeps: bool
+    decays: bool
     scale: int | None = None
 
 
-class Memory(ABC):
+class RecurrentCache(ABC):
     """The state of one model: `leaves` are differentiated, the carried tensors are not. All are batch first."""
 
     leaves: tuple[Leaf, ...]
     triangular: bool = True
-    """Whether what keeps does so entry by entry, given the layer's inputs."""
+    """Whether what decays does so entry by entry, given the layer's inputs."""
     grows: bool = False
     """Whether what is carried becomes longer with time, as an attention cache does."""
 
@@ -70,7 +70,7 @@ class Memory(ABC):
         return nullcontext()
 
 
-class CacheMemory(Memory):
+class TransformersCache(RecurrentCache):
     """A `transformers.Cache`: Mamba, Mamba-2 and the hybrids built of them. Keys and values of attention are carried."""
 
     _positioned = False
@@ -141,7 +141,7 @@ class CacheMemory(Memory):
         return new, (position + 1, *kept)
 
 
-class RecurrentGemmaMemory(CacheMemory):
+class RecurrentGemmaCache(TransformersCache):
     """RecurrentGemma keeps the state of its recurrent blocks in the modules themselves, beside the cache of its attention."""
 
     _positioned = True
@@ -191,7 +191,7 @@ class RecurrentGemmaMemory(CacheMemory):
             yield
 
 
-class RwkvMemory(Memory):
+class RwkvCache(RecurrentCache):
     """RWKV-4: two token shifts, and numerator and denominator in units of exp(m), m the largest exponent so far.
 
     One token of several sequences at once comes out wrong in transformers (a sequence's shift is mixed with all others'), so
@@ -204,9 +204,9 @@ class RwkvMemory(Memory):
         super().__init__(model)
         size = (self._config.hidden_size,)
         self.leaves = tuple(
-            Leaf(layer, part, size, keeps, layer if keeps else None)
+            Leaf(layer, part, size, decays, layer if decays else None)
             for layer in range(self._config.num_hidden_layers)
-            for part, keeps in self._PARTS
+            for part, decays in self._PARTS
         )
 
     def _carried(self, batch: int, like: Tensor) -> Leaves:
@@ -231,7 +231,7 @@ class RwkvMemory(Memory):
         return nullcontext() if self._model.layers_are_rescaled else _replaced(self._config, "rescale_every", 0)
 
 
-class XLstmMemory(Memory):
+class XLstmCache(RecurrentCache):
     """xLSTM: the matrix memory C and its normaliser n of every head, in units of exp(m)."""
 
     def __init__(self, model: Any) -> None:
@@ -262,7 +262,7 @@ class XLstmMemory(Memory):
         return tuple(part for c, n, _ in states for part in (c, n)), tuple(m for _, _, m in states)
 
 
-_KINDS = {"rwkv": RwkvMemory, "xlstm": XLstmMemory, "recurrent_gemma": RecurrentGemmaMemory}
+_KINDS = {"rwkv": RwkvCache, "xlstm": XLstmCache, "recurrent_gemma": RecurrentGemmaCache}
 _DIAGONAL = {
     "recurrent_gemma",
     "mamba",
@@ -279,9 +279,9 @@ _DIAGONAL = {
 """Kinds with a cache whose recurrent state decays entry by entry."""
 
 
-def memory_of(model: Any) -> Memory:
+def cache_of(model: Any) -> RecurrentCache:
     """How a model of transformers (without its head) keeps its state."""
-    return _KINDS.get(model.config.model_type, CacheMemory)(model)
+    return _KINDS.get(model.config.model_type, TransformersCache)(model)
 
 
 @contextmanager

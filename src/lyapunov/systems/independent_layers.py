@@ -1,4 +1,4 @@
-"""Layers beside each other: each driven by inputs of its own, none by another's output."""
+"""Independent layers: each is driven by inputs of its own, none by the output of another."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -13,7 +13,7 @@ from lyapunov.systems.stack import Stack
 from lyapunov.systems.system import Label
 
 
-class Beside(ClosedForm):
+class IndependentLayers(ClosedForm):
     """Layers, and stacks of them, that are stepped together, with one independent frame per layer.
 
     The state and the input of a step are tuples with one entry per part; `vector`, the frames and `log_volume` have one per
@@ -68,13 +68,13 @@ class Beside(ClosedForm):
         """All parts'."""
         return running_together(self.parts)
 
-    def linearize(self, state: State, x: tuple[Any, ...]) -> tuple[State, "BesideTangent"]:
+    def linearize(self, state: State, x: tuple[Any, ...]) -> tuple[State, "IndependentTangent"]:
         """Every layer's state and its own Jacobian."""
         found = [part.linearize(own, given) for part, own, given in zip(self.parts, state, x, strict=True)]
-        return tuple(new for new, _ in found), BesideTangent(self.parts, [tangent for _, tangent in found])
+        return tuple(new for new, _ in found), IndependentTangent(self.parts, [tangent for _, tangent in found])
 
 
-class BesideTangent(Tangent):
+class IndependentTangent(Tangent):
     """Diagonal blocks alone, part by part."""
 
     def __init__(self, parts: Sequence[Layer | Stack], tangents: Sequence[Tangent]) -> None:
@@ -97,7 +97,7 @@ class BesideTangent(Tangent):
 
     def part(self, entries: slice) -> Tangent:
         """Of some entries of the batch."""
-        return BesideTangent(self._parts, [tangent.part(entries) for tangent in self._tangents])
+        return IndependentTangent(self._parts, [tangent.part(entries) for tangent in self._tangents])
 
     def log_volume(self) -> Tensor | None:
         """(batch, layers), or None where one layer has none."""
