@@ -136,7 +136,7 @@ def length(value: Sequence[Any], expected: int, name: str, what: str) -> None:
         raise InvalidInput(f"Expected `{name}` of length {expected}, got {len(value)}. {what}.")
 
 
-def given(values: tuple[Any, ...], what: str, example: str) -> None:
+def require_nonempty(values: tuple[Any, ...], what: str, example: str) -> None:
     """At least one of something."""
     if not values:
         raise InvalidInput(f"Expected {what}, got none. Pass one or more: {example}.")

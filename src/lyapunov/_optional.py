@@ -6,7 +6,7 @@ from typing import Any
 from lyapunov.errors import Unsupported
 
 
-def needed(module: str, extra: str) -> Any:
+def import_optional(module: str, extra: str) -> Any:
     """A module of a package that an extra brings; raises Unsupported with how to get it."""
     try:
         return import_module(module)

@@ -51,7 +51,7 @@ def floss_(
             "captured.module, captured.inputs."
         )
     weights, check = [weight for weight in module.parameters() if weight.requires_grad], along.pop("check", True)
-    _checks.given(tuple(weights), "a module with weights that require a gradient", "nn.GRU(10, 64)")
+    _checks.require_nonempty(tuple(weights), "a module with weights that require a gradient", "nn.GRU(10, 64)")
     count = _checks.whole_number(steps, "steps", least=1)
     optimizer = torch.optim.Adam(weights, lr=_checks.positive(learning_rate, "learning_rate"))
     before, found = [weight.grad for weight in weights], []

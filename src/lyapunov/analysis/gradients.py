@@ -146,7 +146,7 @@ def gradient_exponents(
     Source: docs/gradients.md; Saxe, McClelland, Ganguli 2013 and Pennington, Schoenholz, Ganguli 2017 for isometry.
     """
     asked = tuple(horizon) if isinstance(horizon, Sequence) else (horizon,)
-    _checks.given(asked, "lags as `horizon`", "horizon=(20, 80)")
+    _checks.require_nonempty(asked, "lags as `horizon`", "horizon=(20, 80)")
     horizons = _checks.ascending([_checks.whole_number(one, "horizon", least=1) for one in asked], "horizon")
     request = Request(inputs, state, steps, lengths, "full", True, dtype, carried)
     with prepared(system, request, settle=settle, check=check) as ready:

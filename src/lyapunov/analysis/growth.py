@@ -88,7 +88,7 @@ def growth(
 
 def _sums(k: int | Sequence[int] | None, size: int) -> tuple[int, ...]:
     asked = tuple(k) if isinstance(k, Sequence) else (size if k is None else k,)
-    _checks.given(asked, "numbers of exponents as `k`", "k=(1, 2, 4)")
+    _checks.require_nonempty(asked, "numbers of exponents as `k`", "k=(1, 2, 4)")
     why = f" (the system has {size} exponents)"
     return _checks.ascending([_checks.whole_number(one, "k", least=1, most=size, why=why) for one in asked], "k")
 

@@ -29,7 +29,7 @@ def report(
     form
         Of those files.
     """
-    _checks.given(runs, "the folder of a run", "lyapunov report runs/demo")
+    _checks.require_nonempty(runs, "the folder of a run", "lyapunov report runs/demo")
     _checks.writable(output, "output", (".html", ".htm"))
     read = [Run.read(run) for run in runs]
     write_report(read, output)

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from lyapunov import _checks
-from lyapunov._optional import needed
+from lyapunov._optional import import_optional
 from lyapunov._rows import write_rows
 from lyapunov.errors import Unsupported
 from lyapunov.integrations import spectrum_pruner
@@ -134,7 +134,7 @@ def _ranked(found: list[dict[str, Any]], *, maximize: bool) -> list[dict[str, An
 
 def _pruner(name: Pruner, rule: SpectrumRule) -> object:
     """In the process that needs it."""
-    pruners = needed("optuna", "tune").pruners
+    pruners = import_optional("optuna", "tune").pruners
     kinds = {"median": None, "halving": pruners.SuccessiveHalvingPruner(), "none": pruners.NopPruner()}
     return spectrum_pruner(kinds[name], rule)
 

@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from lyapunov import _checks
-from lyapunov._optional import needed
-from lyapunov._plain import plain
+from lyapunov._json_safe import json_safe
+from lyapunov._optional import import_optional
 from lyapunov._shapes import Exponents
 from lyapunov.errors import InvalidInput
 from lyapunov.estimate import quantities
@@ -268,7 +268,7 @@ class Spectrum(Estimates):
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, numbers and strings, ready for JSON: infinities and NaN as strings."""
-        return plain(
+        return json_safe(
             {
                 "unit": "nats per step" if self.settings.dt == 1 else "nats per unit of time",
                 "exponents": self.exponents.tolist(),
@@ -316,7 +316,7 @@ class Spectrum(Estimates):
             "layer": self.layer,
             "reliable": self.reliable,
         }
-        pandas = needed("pandas", "pandas")
+        pandas = import_optional("pandas", "pandas")
         index = pandas.RangeIndex(1, len(self.exponents) + 1, name="i")
         table = pandas.DataFrame({name: values.numpy() for name, values in columns.items()}, index=index)
         table["converged"] = self.verdict.converged
@@ -336,7 +336,7 @@ class Spectrum(Estimates):
         path = Path(path)
         _checks.writable(path, "path", (".safetensors",))
         partial = path.with_name(path.name + ".partial")
-        save_file(tensors, partial, metadata={"format": _FORMAT, "spectrum": json.dumps(plain(parts))})
+        save_file(tensors, partial, metadata={"format": _FORMAT, "spectrum": json.dumps(json_safe(parts))})
         partial.replace(path)
 
     @classmethod

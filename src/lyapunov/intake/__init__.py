@@ -2,7 +2,7 @@
 
 from lyapunov.intake.capturing import Captured, capture, cores_of, holds_cores, untouched
 from lyapunov.intake.checkpoint import Checkpoint, Nonlinearity, load_checkpoint
-from lyapunov.intake.files import encode, existing, one_hot_sequences, read_inputs, read_text
+from lyapunov.intake.files import encode, one_hot_sequences, read_inputs, read_text, require_file
 from lyapunov.intake.foreign import require_whole, unwrapped
 from lyapunov.intake.inputs import PaddedSequences, digest, independent
 from lyapunov.intake.layers import CELLS, LAYERS, kind_of, layer_system, only_watches, split_layers
@@ -23,7 +23,6 @@ __all__ = [
     "cores_of",
     "digest",
     "encode",
-    "existing",
     "holds_cores",
     "independent",
     "kind_of",
@@ -34,6 +33,7 @@ __all__ = [
     "read_inputs",
     "read_text",
     "recognize",
+    "require_file",
     "require_whole",
     "split_layers",
     "untouched",

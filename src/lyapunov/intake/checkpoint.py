@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from lyapunov import _checks
 from lyapunov.errors import InvalidInput, Unsupported
-from lyapunov.intake.files import existing
+from lyapunov.intake.files import require_file
 
 Nonlinearity = Literal["tanh", "relu"]
 _GATES = {1: nn.RNN, 3: nn.GRU, 4: nn.LSTM}
@@ -37,7 +37,7 @@ def load_checkpoint(path: str | Path, *, core: str | None = None, nonlinearity: 
     `core` names the recurrent part where the file holds several; `nonlinearity` is asked for where the part is a vanilla RNN,
     whose weights do not tell it. Raises InvalidInput or Unsupported.
     """
-    path = existing(path, "a checkpoint")
+    path = require_file(path, "a checkpoint")
     tensors, metadata = _safetensors(path) if path.suffix == ".safetensors" else (_torch_file(path), {})
     name, suffix = _choose_core(tensors, core, path)
     prefix = "" if name == _WHOLE else name + "."

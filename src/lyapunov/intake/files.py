@@ -12,8 +12,8 @@ from torch import Tensor
 from lyapunov.errors import InvalidInput
 
 
-def existing(path: str | Path, what: str) -> Path:
-    """The path of a file that is there."""
+def require_file(path: str | Path, what: str) -> Path:
+    """The path, checked: there is such a file."""
     path = Path(path)
     if not path.is_file():
         raise InvalidInput(f"Expected {what} at {path}, got no such file. Check the path.")
@@ -27,7 +27,7 @@ def read_inputs(
 
     Text needs a vocabulary of `size` symbols: the given one, or, left None, the symbols of the text itself in sorted order.
     """
-    path = existing(path, "an inputs file")
+    path = require_file(path, "an inputs file")
     if path.suffix == ".txt":
         return _text(path, size, vocabulary, sequences, steps)
     if path.suffix not in (".npy", ".safetensors"):
@@ -63,7 +63,7 @@ def encode(text: str, vocabulary: Sequence[str]) -> Tensor:
 def read_text(path: str | Path) -> str:
     """A UTF-8 text file."""
     try:
-        return existing(path, "a text").read_text(encoding="utf-8")
+        return require_file(path, "a text").read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise InvalidInput(f"Expected UTF-8 text in {path}, got bytes that are not ({error}). Convert the file.") from error
 

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from lyapunov._optional import needed
+from lyapunov._optional import import_optional
 from lyapunov.training import Monitor
 
 
@@ -15,7 +15,7 @@ def lightning_callback(monitor: Monitor) -> Any:
     that are already imported (`lightning.pytorch`, where neither is).
     """
     imported = [sys.modules[name].Callback for name in ("lightning.pytorch", "pytorch_lightning") if name in sys.modules]
-    bases: Any = imported or [needed("lightning.pytorch", "interop").Callback]
+    bases: Any = imported or [import_optional("lightning.pytorch", "interop").Callback]
 
     class LyapunovCallback(*bases):  # pyrefly: ignore
         loggers: Any = ()

@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from lyapunov._optional import needed
+from lyapunov._optional import import_optional
 from lyapunov.training import Reading
 from lyapunov.tuning import PRUNED, Record, SpectrumRule, numbers_of
 
@@ -30,7 +30,7 @@ def spectrum_pruner(wrapped: Any = None, rule: SpectrumRule | None = None) -> An
     It prunes at once what cannot train, and asks spectra once they have been seen to foretell the ends of trials better than
     losses alone; until then, and where they do not, it does what the wrapped one does. See `lyapunov.tuning.SpectrumRule`.
     """
-    optuna = needed("optuna", "tune")
+    optuna = import_optional("optuna", "tune")
     inner, asked = wrapped or optuna.pruners.MedianPruner(n_warmup_steps=1), rule or SpectrumRule()
 
     class SpectrumPruner(optuna.pruners.BasePruner):

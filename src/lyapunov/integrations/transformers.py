@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from lyapunov._optional import needed
+from lyapunov._optional import import_optional
 from lyapunov.training import Monitor
 
 
@@ -16,7 +16,7 @@ def transformers_callback(monitor: Monitor) -> Any:
     Trackers of the Trainer's own (`report_to`) are told before callbacks of the user; put this one first, where they shall see
     the numbers too: `trainer.callback_handler.callbacks.insert(0, callback)`.
     """
-    base: Any = needed("transformers", "transformers").TrainerCallback
+    base: Any = import_optional("transformers", "transformers").TrainerCallback
 
     class LyapunovCallback(base):
         def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: ARG002

@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from lyapunov._optional import needed
+from lyapunov._optional import import_optional
 from lyapunov.errors import InvalidInput
 from lyapunov.estimate import Spectrum
 from lyapunov.report import figures, series, words
@@ -33,7 +33,7 @@ def page(runs: Sequence[Run]) -> str:
     runs = distinct([run for run in runs if series.sound(run)])
     if not runs:
         raise InvalidInput("Expected at least one run with a reading, got none. Let the training go on, and try again.")
-    jinja2 = needed("jinja2", "plot")
+    jinja2 = import_optional("jinja2", "plot")
     environment = jinja2.Environment(loader=jinja2.FunctionLoader(_asset), autoescape=True)
     shown = [_Shown(run) for run in runs]
     drawn = _figures(runs, shown)
@@ -52,7 +52,7 @@ def page(runs: Sequence[Run]) -> str:
             "runs": [one.data for one in shown],
             "tables": [one.table for one in shown],
         },
-        plotly=needed("plotly.offline", "plot").get_plotlyjs(),
+        plotly=import_optional("plotly.offline", "plot").get_plotlyjs(),
         style=_asset("page.css"),
         script=_asset("page.js"),
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 
 from lyapunov import _checks
-from lyapunov._optional import needed
+from lyapunov._optional import import_optional
 from lyapunov.analysis import CovariantVectors, GradientDecay, GradientExponents, LocalExponents
 from lyapunov.estimate import Spectrum
 from lyapunov.report import series
@@ -197,7 +197,9 @@ def gradient_decay(
     exponents: Mapping[str, float] | None = None,
 ) -> "Axes":
     """How gradients decay with the lag, relative to lag 0: measured, as seen from the readout, and as exponents alone say."""
-    _checks.given(tuple(one for one in (measured, predicted) if one is not None), "gradients to draw", "measured=...")
+    _checks.require_nonempty(
+        tuple(one for one in (measured, predicted) if one is not None), "gradients to draw", "measured=..."
+    )
     longest = 0
     if measured is not None:
         mean, error = measured.mean - measured.mean[0], 2 * measured.standard_errors
@@ -377,7 +379,7 @@ def _unsure(converged: bool | None) -> str:
 
 def _subplots(count: int) -> tuple[Any, Any]:
     """Panels of a figure of its own, outside pyplot's global state."""
-    Figure = needed("matplotlib.figure", "plot").Figure
+    Figure = import_optional("matplotlib.figure", "plot").Figure
     figure = Figure(figsize=(5.2 * count, 4.2), layout="constrained")
     return figure, figure.subplots(1, count)
 

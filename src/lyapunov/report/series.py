@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from lyapunov._optional import needed
+from lyapunov._optional import import_optional
 from lyapunov.errors import InvalidInput
 from lyapunov.estimate import Spectrum, half_widths
 from lyapunov.training import Reading, Run
@@ -195,7 +195,7 @@ def rank_correlation(one: Sequence[float], other: Sequence[float]) -> tuple[floa
         raise InvalidInput(f"Expected two series of one length, 4 or more, got {len(one)} and {len(other)}. Pass more runs.")
     if len(set(one)) < 2 or len(set(other)) < 2:
         return None, None
-    found = float(needed("scipy.stats", "plot").spearmanr(one, other).statistic)
+    found = float(import_optional("scipy.stats", "plot").spearmanr(one, other).statistic)
     if abs(found) >= 1 - 1e-12:
         return found, None
     half = 1.959964 * math.sqrt((1 + found * found / 2) / (len(one) - 3))

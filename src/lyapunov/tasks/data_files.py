@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from lyapunov._optional import needed
+from lyapunov._optional import import_optional
 from lyapunov.errors import InvalidInput
 
 DATA_DIR = "LYAPUNOV_DATA_DIR"
@@ -38,7 +38,7 @@ def fetch(say: Callable[[str], None]) -> list[Path]:
 
     `say` is told each name. Raises InvalidInput where a file cannot be had, or is another than it should be.
     """
-    pooch = needed("pooch", "tasks")
+    pooch = import_optional("pooch", "tasks")
     known = registry()
     hashes, addresses = ({name: entry[at] for name, entry in known.items()} for at in (0, 1))
     store: Any = pooch.create(path=data_directory(), base_url="", registry=hashes, urls=addresses)
@@ -61,4 +61,4 @@ def data_directory() -> Path:
     chosen = os.environ.get(DATA_DIR)
     if chosen:
         return Path(chosen)
-    return Path(needed("pooch", "tasks").os_cache("lyapunov"))
+    return Path(import_optional("pooch", "tasks").os_cache("lyapunov"))

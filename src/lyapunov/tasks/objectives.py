@@ -7,7 +7,7 @@ leading exponents.
 from dataclasses import replace
 from typing import Any
 
-from lyapunov._optional import needed
+from lyapunov._optional import import_optional
 from lyapunov.intake import read_text
 from lyapunov.integrations import optuna_report
 from lyapunov.tasks.adding import Adding
@@ -65,5 +65,5 @@ def _learned(trial: Any, task: Task, recipe: Recipe, epochs: int, lag: float | N
         losses.append(learner.held_out_loss())
         optuna_report(trial, epoch, losses[-1], monitor.read(epoch, held_out=losses[-1]) if epoch in LOOKS else None)
         if trial.should_prune():
-            raise needed("optuna", "tune").TrialPruned
+            raise import_optional("optuna", "tune").TrialPruned
     return min(losses)

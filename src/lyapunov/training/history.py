@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lyapunov._optional import needed
-from lyapunov._plain import plain
+from lyapunov._json_safe import json_safe
+from lyapunov._optional import import_optional
 from lyapunov.errors import InvalidInput, LyapunovWarning
 from lyapunov.estimate import Spectrum
 from lyapunov.training.reading import Reading
@@ -34,7 +34,7 @@ class History:
 
     def append(self, record: Mapping[str, Any]) -> None:
         """One line, in the system's hands when this returns: killing the process does not undo it."""
-        line = json.dumps(plain(dict(record)), allow_nan=False) + "\n"
+        line = json.dumps(json_safe(dict(record)), allow_nan=False) + "\n"
         with self.file.open("ab", buffering=0) as file:
             file.write(line.encode())
 
@@ -125,7 +125,7 @@ class Run:
             | {"converged": reading.converged, "verdict": reading.failure or reading.verdict or None}
             for reading in self.readings
         ]
-        return needed("pandas", "pandas").DataFrame(rows, columns=None if rows else ["step"]).set_index("step")
+        return import_optional("pandas", "pandas").DataFrame(rows, columns=None if rows else ["step"]).set_index("step")
 
 
 def _records(file: Path) -> list[dict[str, Any] | Reading]:

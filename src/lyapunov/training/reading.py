@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from lyapunov._plain import plain
+from lyapunov._json_safe import json_safe
 from lyapunov.estimate import Spectrum, Timescale
 
 Kind = Literal["chaos", "short memory", "contracting", "saturating", "settled", "broken"]
@@ -118,7 +118,7 @@ class Reading:
         values = {each.name: getattr(self, each.name) for each in dataclasses.fields(self) if each.name != "spectrum"}
         values["alarms"] = [alarm._asdict() for alarm in self.alarms]
         derived = {name: getattr(self, name) for name in ("max", "max_error", "memory")}
-        return plain({"kind": "reading", **values, "losses": dict(self.losses), **derived})
+        return json_safe({"kind": "reading", **values, "losses": dict(self.losses), **derived})
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "Reading":

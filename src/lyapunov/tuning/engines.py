@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 
 from lyapunov import _checks
-from lyapunov._optional import needed
+from lyapunov._optional import import_optional
 from lyapunov.tuning.interrupts import deaf
 
 Engine = Literal["processes", "ray"]
@@ -69,7 +69,7 @@ class _RayTask(Worker):
     """A task of one core, wherever the cluster has one. A task that is killed is not repeated by Ray, but by who started it."""
 
     def __init__(self, work: Work) -> None:
-        self._ray = needed("ray", "ray")
+        self._ray = import_optional("ray", "ray")
         task = self._ray.remote(num_cpus=1, max_retries=0)(_called)
         self._reference = task.remote(work)
 
@@ -112,7 +112,7 @@ def connect(engine: Engine) -> None:
     """Joins the Ray cluster that RAY_ADDRESS names or that runs here, else starts one of this machine."""
     _checks.one_of(engine, ENGINES, "engine")
     if engine == "ray":
-        ray = needed("ray", "ray")
+        ray = import_optional("ray", "ray")
         if not ray.is_initialized():
             try:
                 ray.init(address="auto", log_to_driver=False)
@@ -130,7 +130,7 @@ def mapped(function: Callable[[Any], Any], items: Sequence[Any], *, workers: int
     _checks.whole_number(workers, "workers", least=1)
     connect(engine)
     if engine == "ray":
-        ray = needed("ray", "ray")
+        ray = import_optional("ray", "ray")
         task = ray.remote(num_cpus=1, max_retries=2)(_applied)
         return ray.get([task.remote(function, item) for item in items])
     context = multiprocessing.get_context("spawn")

@@ -9,7 +9,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from lyapunov._optional import needed
+from lyapunov._optional import import_optional
 from lyapunov.errors import InvalidInput
 from lyapunov.tuning.order import Order
 
@@ -19,7 +19,7 @@ TRIES = 5
 
 def opened(order: Order) -> Any:
     """The study, made if it is not there yet."""
-    optuna = needed("optuna", "tune")
+    optuna = import_optional("optuna", "tune")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
         storage=_storage(order),
@@ -38,7 +38,7 @@ def opened(order: Order) -> Any:
 
 def joined(order: Order) -> Any:
     """The study, for a worker: whoever asked for it has made it."""
-    optuna = needed("optuna", "tune")
+    optuna = import_optional("optuna", "tune")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
         return optuna.load_study(study_name=order.study, storage=_storage(order), pruner=order.pruner())
@@ -60,22 +60,22 @@ def alone(order: Order) -> Generator[None, None, None]:
 
 
 def _storage(order: Order) -> Any:
-    storages = needed("optuna", "tune").storages
+    storages = import_optional("optuna", "tune").storages
     if order.is_file:
         Path(order.storage).parent.mkdir(parents=True, exist_ok=True)
         return storages.JournalStorage(storages.journal.JournalFileBackend(order.storage))
     address = order.storage
     if address.startswith("postgresql://"):
-        needed("psycopg", "postgres")
+        import_optional("psycopg", "postgres")
         address = address.replace("postgresql://", "postgresql+psycopg://", 1)
     return _database(address)
 
 
 def _database(address: str, tries: int = TRIES) -> Any:
     """Without a pool: many workers, and a server has few connections to give."""
-    racing, pool = needed("sqlalchemy.exc", "tune"), needed("sqlalchemy.pool", "tune")
+    racing, pool = import_optional("sqlalchemy.exc", "tune"), import_optional("sqlalchemy.pool", "tune")
     try:
-        return needed("optuna", "tune").storages.RDBStorage(address, engine_kwargs={"poolclass": pool.NullPool})
+        return import_optional("optuna", "tune").storages.RDBStorage(address, engine_kwargs={"poolclass": pool.NullPool})
     except Exception as error:  # SQLAlchemy's and the driver's, of many kinds
         if tries > 1 and isinstance(error, racing.IntegrityError | racing.ProgrammingError):  # another one makes the tables
             time.sleep(0.5)

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from lyapunov._optional import needed
+from lyapunov._optional import import_optional
 from lyapunov.tuning.order import Order
 from lyapunov.tuning.study import alone
 
@@ -35,7 +35,7 @@ def repeat(study: Any, trial: Any, why: str, *, counts: bool = True) -> None:
 
     Nothing is done where it has ended meanwhile.
     """
-    optuna = needed("optuna", "tune")
+    optuna = import_optional("optuna", "tune")
     try:
         study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
     except (ValueError, RuntimeError):  # it has ended, or another one was quicker

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from lyapunov._optional import needed
+from lyapunov._optional import import_optional
 from lyapunov.tuning.interrupts import end_politely, end_with_the_parent
 from lyapunov.tuning.order import Order, objective
 from lyapunov.tuning.study import alone, joined
@@ -40,14 +40,14 @@ def _work(order: Order, name: str) -> None:
             trial = study.ask()
             trial.set_user_attr(WORKER, name)
         if order.seed is not None:  # by its number, so that no two draw the same, on whatever machine
-            study.sampler = needed("optuna", "tune").samplers.TPESampler(seed=order.seed + trial.number)
+            study.sampler = import_optional("optuna", "tune").samplers.TPESampler(seed=order.seed + trial.number)
         if order.output is not None:
             trial.set_user_attr(FOLDER, str(order.run_folder(trial.number)))
         _run(study, trial, function)
 
 
 def _run(study: Any, trial: Any, function: Callable[[Any], float]) -> None:
-    optuna = needed("optuna", "tune")
+    optuna = import_optional("optuna", "tune")
     states = optuna.trial.TrialState
     try:
         value = float(function(trial))

@@ -4,12 +4,12 @@ import math
 from typing import Any
 
 
-def plain(value: Any) -> Any:
+def json_safe(value: Any) -> Any:
     """Dictionaries, lists, numbers and strings; infinities and NaN as strings, which strict JSON has no numbers for."""
     if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
+        return {key: json_safe(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [json_safe(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value
