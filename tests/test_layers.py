@@ -56,7 +56,7 @@ ORDER = {
         "recognize",
     ),
     "intake/foreign": ("keras_layers", "scripted", "native"),
-    "intake/capturing": ("untouched", "watch", "calls", "directions", "captured", "capture"),
+    "intake/capturing": ("preserving", "watch", "calls", "directions", "captured", "capture"),
     "tangent": (
         "input_sequences",
         "workers",

@@ -14,7 +14,7 @@ from lyapunov._shapes import State
 from lyapunov.analysis.lag_decay import Slope, mean, slope, starting_times
 from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.estimate import aligned, number
-from lyapunov.intake import CELLS, Request, cores_of, layer_system, split_layers, untouched
+from lyapunov.intake import CELLS, Request, cores_of, layer_system, preserving_state, split_layers
 from lyapunov.systems import CoupledStack, System
 from lyapunov.tangent import Workers
 
@@ -95,7 +95,7 @@ def gradient_decay(
     name, module = _core(model, core)
     longest = _checks.whole_number(lags, "lags", least=1)
     count = _checks.whole_number(starts, "starts", least=1)
-    with torch.inference_mode(False), untouched(model, batch), torch.enable_grad(), Workers():
+    with torch.inference_mode(False), preserving_state(model, batch), torch.enable_grad(), Workers():
         states, losses = _recorded(model, module, loss, batch)
         times = _times(losses, len(states), longest, count)
         found = []

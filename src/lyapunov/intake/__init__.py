@@ -1,6 +1,6 @@
 """From what users have to a System, the sequences that drive it, and the state it starts from."""
 
-from lyapunov.intake.capturing import Captured, capture, cores_of, holds_cores, untouched
+from lyapunov.intake.capturing import Captured, capture, cores_of, holds_cores, preserving_state
 from lyapunov.intake.checkpoint import Checkpoint, Nonlinearity, load_checkpoint
 from lyapunov.intake.files import encode, one_hot_sequences, read_inputs, read_text, require_file
 from lyapunov.intake.foreign import require_whole, unwrapped
@@ -30,12 +30,12 @@ __all__ = [
     "load_checkpoint",
     "one_hot_sequences",
     "only_watches",
+    "preserving_state",
     "read_inputs",
     "read_text",
     "recognize",
     "require_file",
     "require_whole",
     "split_layers",
-    "untouched",
     "unwrapped",
 ]

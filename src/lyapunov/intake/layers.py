@@ -12,7 +12,7 @@ from lyapunov._shapes import State
 from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.intake.inputs import cast, unpack
 from lyapunov.intake.problem import Problem, Request, compute_device, same_device, sequences_of, state_batch
-from lyapunov.systems import GRU, LSTM, RNN, CoupledStack, Layer, Stack, System, evaluating
+from lyapunov.systems import GRU, LSTM, RNN, CoupledStack, Layer, Stack, System, eval_mode
 
 Hook = TypeVar("Hook", bound=Callable[..., Any])
 LAYERS = (nn.RNN, nn.GRU, nn.LSTM)
@@ -32,7 +32,7 @@ def layer_system(module: nn.RNNBase, request: Request) -> System:
     same_device(request, source.device)
     _require_fitting(module, request)
     build = _LayerBuilder(module, request, compute_device(source.device, request.dtype))
-    with evaluating(module):
+    with eval_mode(module):
         layers = [build(f"_l{at}", at) for at in range(module.num_layers)]
     return layers[0] if len(layers) == 1 else (CoupledStack if request.coupled else Stack)(layers)
 
@@ -59,7 +59,7 @@ def cell_problem(module: nn.RNNCellBase, request: Request) -> Problem:
     same_device(request, module.weight_hh.device)
     device = compute_device(module.weight_hh.device, request.dtype)
     _require_fitting(module, request)
-    with evaluating(module):
+    with eval_mode(module):
         layer = _LayerBuilder(module, request, device)("", 0)
     values, _ = _time_major(request.inputs, module, True, unbatched_allowed=False)
     sequences = sequences_of(values, request.lengths, request, device, batch=state_batch(request.state, 0))

@@ -1,7 +1,7 @@
 """What is stepped: driven maps and how they move small changes."""
 
 from lyapunov.systems.arguments import require_order
-from lyapunov.systems.casting import CastCall, attribute_restorer, cast_tensor, content_restorer, evaluating
+from lyapunov.systems.casting import CastCall, attribute_restorer, cast_tensor, content_restorer, eval_mode
 from lyapunov.systems.closed import ClosedForm, Layer, Tangent, joined
 from lyapunov.systems.contract import check_contract
 from lyapunov.systems.diagonal import Diagonal
@@ -36,7 +36,7 @@ __all__ = [
     "cast_tensor",
     "check_contract",
     "content_restorer",
-    "evaluating",
+    "eval_mode",
     "explained",
     "forward_mode_push",
     "jacobians",

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.func import vmap
 
 from lyapunov.errors import Unsupported
-from lyapunov.systems.casting import evaluating
+from lyapunov.systems.casting import eval_mode
 
 Leaves = tuple[Tensor, ...]
 Call = Callable[..., Any]
@@ -104,7 +104,7 @@ class TransformersCache(RecurrentCache):
         cache = DynamicCache(config=self._config)
         token = torch.zeros(1, 1, dtype=torch.long, device=next(self._model.parameters()).device)
         try:
-            with evaluating(self._model), torch.no_grad():
+            with eval_mode(self._model), torch.no_grad():
                 self._model(input_ids=token, cache=cache, use_cache=True)
         except (TypeError, ValueError) as error:
             line = (str(error).strip().splitlines() or [""])[0].rstrip(".")

@@ -41,8 +41,8 @@ class CastCall:
 
     @contextmanager
     def running(self) -> Generator[None, None, None]:
-        """Around a run: the weights as they are now, cast once for all its calls; see `undisturbed`."""
-        with undisturbed(*self.modules):
+        """Around a run: the weights as they are now, cast once for all its calls; see `preserving_modules`."""
+        with preserving_modules(*self.modules):
             self._cast, self._tried = self._as_they_are(), False
             try:
                 yield
@@ -107,7 +107,7 @@ def as_complex(rows: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 @contextmanager
-def evaluating(*modules: nn.Module) -> Generator[None, None, None]:
+def eval_mode(*modules: nn.Module) -> Generator[None, None, None]:
     """Modules in evaluation mode, and every training flag back afterwards."""
     flags = [(part, part.training) for module in modules for part in module.modules()]
     try:
@@ -120,13 +120,13 @@ def evaluating(*modules: nn.Module) -> Generator[None, None, None]:
 
 
 @contextmanager
-def undisturbed(*modules: nn.Module) -> Generator[None, None, None]:
+def preserving_modules(*modules: nn.Module) -> Generator[None, None, None]:
     """Modules in evaluation mode; afterwards flags, attributes, and what their lists and dictionaries hold, as they were."""
     with ExitStack() as back:
         for module in modules:
             for part in module.modules():
                 back.callback(attribute_restorer(part))
-        back.enter_context(evaluating(*modules))
+        back.enter_context(eval_mode(*modules))
         yield
 
 

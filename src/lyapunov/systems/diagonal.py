@@ -9,7 +9,7 @@ from torch.nn.functional import softplus
 
 from lyapunov._shapes import Frame, Input, PerSequence, Rows, State
 from lyapunov.errors import BadSystem
-from lyapunov.systems.casting import CastCall, as_complex, cast_tensor, modules_reached, undisturbed
+from lyapunov.systems.casting import CastCall, as_complex, cast_tensor, modules_reached, preserving_modules
 from lyapunov.systems.closed import ClosedForm, Tangent, joined
 from lyapunov.systems.faults import explained
 from lyapunov.systems.system import Keep, Label
@@ -99,7 +99,7 @@ class Diagonal(ClosedForm):
     def running(self) -> Generator[None, None, None]:
         """With the weights of the moment, cast when they are first needed."""
         self._calls = {}
-        with undisturbed(*self._modules):
+        with preserving_modules(*self._modules):
             yield
         self._calls = {}
 

@@ -23,18 +23,19 @@ class Workers:
 
     A product or factorisation spread over threads waits at its end for the slowest of them. Where another process keeps a core
     busy, that is a time slice of the system, for every small operation: a hundred times its own length. Sequences are
-    independent, so whole ones are dealt out; and with several of them, `alone`, the calling thread computes on one, too.
+    independent, so whole ones are dealt out; and with several of them, `single_threaded`, the calling thread computes on one,
+    too.
     """
 
-    def __init__(self, *, alone: bool = True) -> None:
-        self._threads = torch.get_num_threads() if alone and _one_thread() is not None else 1
+    def __init__(self, *, single_threaded: bool = True) -> None:
+        self._threads = torch.get_num_threads() if single_threaded and _one_thread() is not None else 1
         self._pool: ThreadPoolExecutor | None = None
         self._before: list[int] = []
 
     @classmethod
     def suited_to(cls, system: System, batch: int) -> "Workers":
         """Sequences in closed form are dealt out; a large one by itself, or a user's step, is computed as PyTorch is set."""
-        return cls(alone=isinstance(system, ClosedForm) and (batch > 1 or total_size(system) <= SMALL))
+        return cls(single_threaded=isinstance(system, ClosedForm) and (batch > 1 or total_size(system) <= SMALL))
 
     @property
     def count(self) -> int:
@@ -47,12 +48,12 @@ class Workers:
         if self._threads == 1 or len(items) == 1:
             return [function(item) for item in items]
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="lyapunov", initializer=_be_alone)
+            self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="lyapunov", initializer=_use_one_thread)
         return list(self._pool.map(function, items))
 
     def __enter__(self) -> "Workers":
         if self._threads > 1:
-            self._before = _be_alone_here()
+            self._before = _use_one_thread_here()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -64,13 +65,13 @@ class Workers:
             library.omp_set_num_threads(self._before[1])
 
 
-def _be_alone() -> None:
+def _use_one_thread() -> None:
     torch.get_num_threads()  # PyTorch sets the thread up when first asked: later, it would undo what comes next
-    _be_alone_here()
+    _use_one_thread_here()
     torch.set_grad_enabled(False)
 
 
-def _be_alone_here() -> list[int]:
+def _use_one_thread_here() -> list[int]:
     """One thread for what the calling thread computes; what it was for MKL (0: as everywhere) and OpenMP."""
     library = _one_thread()
     if library is None:

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lyapunov.errors import InvalidInput
-from lyapunov.systems import evaluating
+from lyapunov.systems import eval_mode
 from lyapunov.tasks.task import Task
 
 KINDS = {"RNN": nn.RNN, "GRU": nn.GRU, "LSTM": nn.LSTM}
@@ -100,7 +100,7 @@ class Learner:
     def held_out_loss(self) -> float:
         """Mean over all held-out steps, in evaluation mode."""
         total, count = 0.0, 0
-        with evaluating(self.network):
+        with eval_mode(self.network):
             for batch in self.task.held_out():
                 losses = self.losses(self.network, batch)
                 total, count = total + float(losses.double().sum()), count + losses.numel()

@@ -50,7 +50,7 @@ def joined(order: Order) -> Any:
 
 
 @contextmanager
-def alone(order: Order) -> Generator[None, None, None]:
+def exclusive(order: Order) -> Generator[None, None, None]:
     """Within it no other worker asks for a trial, where the storage is a file. Databases may give out a trial too many."""
     if not order.is_file:
         yield

@@ -12,7 +12,7 @@ from typing import Any
 
 from lyapunov._optional import import_optional
 from lyapunov.tuning.order import Order
-from lyapunov.tuning.study import alone
+from lyapunov.tuning.study import exclusive
 
 WORKER, AGAIN, FAILURE, FOLDER = "worker", "again", "failure", "folder"
 """User attributes of trials: who runs it, which trial it repeats, why it failed, where it may leave its run."""
@@ -58,7 +58,7 @@ def abandon(order: Order, study: Any, belongs: Callable[[str], bool], why: str, 
 
     Among them those that no worker had the time to mark: at once where nobody else can be about to, else after a while.
     """
-    with alone(order):
+    with exclusive(order):
         found = [trial for trial in study.trials if trial.state.name == "RUNNING" and _gone_with(trial, order, belongs)]
         for trial in found:
             repeat(study, trial, why, counts=counts)

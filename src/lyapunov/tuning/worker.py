@@ -11,7 +11,7 @@ import torch
 from lyapunov._optional import import_optional
 from lyapunov.tuning.interrupts import end_politely, end_with_the_parent
 from lyapunov.tuning.order import Order, objective
-from lyapunov.tuning.study import alone, joined
+from lyapunov.tuning.study import exclusive, joined
 from lyapunov.tuning.trials import FAILURE, FOLDER, WORKER, counted, repeat
 
 INTERRUPTED = 130
@@ -34,7 +34,7 @@ def work(order: Order, name: str) -> None:
 def _work(order: Order, name: str) -> None:
     function, study = objective(order), joined(order)
     while True:
-        with alone(order):
+        with exclusive(order):
             if counted(study) >= order.trials:
                 return
             trial = study.ask()

@@ -2,6 +2,6 @@
 
 from lyapunov.intake.capturing.capture import capture, cores_of, holds_cores
 from lyapunov.intake.capturing.captured import Captured, captured_problem
-from lyapunov.intake.capturing.untouched import untouched
+from lyapunov.intake.capturing.preserving import preserving_state
 
-__all__ = ["Captured", "capture", "captured_problem", "cores_of", "holds_cores", "untouched"]
+__all__ = ["Captured", "capture", "captured_problem", "cores_of", "holds_cores", "preserving_state"]

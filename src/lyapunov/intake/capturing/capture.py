@@ -13,12 +13,12 @@ from torch import nn
 from lyapunov.errors import LyapunovWarning, Unsupported
 from lyapunov.intake.capturing.calls import chains, starts_apart, stretch, together
 from lyapunov.intake.capturing.captured import Captured, Core, plain_name, shown, weights_digest
-from lyapunov.intake.capturing.untouched import untouched
+from lyapunov.intake.capturing.preserving import preserving_state
 from lyapunov.intake.capturing.watch import Call, Pass, apart, watched, watched_replaced
 from lyapunov.intake.foreign import is_recurrent, native, require_whole
 from lyapunov.intake.languages import is_language_model
 from lyapunov.intake.layers import CELLS, LAYERS, has_own_forward
-from lyapunov.systems import evaluating
+from lyapunov.systems import eval_mode
 
 _ROUNDING = 1e-3
 """Two passes from one random state may differ by so much: some sums on a GPU come in no fixed order."""
@@ -44,7 +44,7 @@ def capture(model: Any, /, *args: Any, **kwargs: Any) -> Captured:
     run = partial(model.module if isinstance(model, nn.DataParallel) else model, *args, **kwargs)
 
     def alone(watch: Callable[..., Pass], *more: Any) -> Pass:
-        with untouched(owner, (args, kwargs)):
+        with preserving_state(owner, (args, kwargs)):
             return watch(run, cores, *more)
 
     first = alone(watched)
@@ -181,5 +181,5 @@ def _sources(core: Core, cores: dict[str, Any]) -> tuple[tuple[nn.Module, str], 
 
 def _again(module: Any, call: Call) -> Any:
     """What a core returns of itself, by the weights that it holds and without hooks."""
-    with evaluating(module), torch.no_grad():
+    with eval_mode(module), torch.no_grad():
         return type(module).forward(module, *call.args, **call.kwargs)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from lyapunov.intake.capturing.calls import Piece, Received, as_taken
 from lyapunov.intake.layers import kind_of
 from lyapunov.intake.rebuilt import rebuilt
-from lyapunov.systems import evaluating
+from lyapunov.systems import eval_mode
 
 
 def layers_of(module: nn.RNNBase, received: Received, backward: bool) -> list[Piece]:
@@ -35,7 +35,7 @@ def one_directional(module: nn.RNNBase, layer: int, backward: bool) -> Any:
     """One layer of one direction as a module of its own, around the weights of that direction."""
     suffix = f"_l{layer}{'_reverse' if backward else ''}"
     names = ["weight_ih", "weight_hh", *["bias_ih", "bias_hh"][: 2 * module.bias], *["weight_hr"][: bool(module.proj_size)]]
-    with evaluating(module):
+    with eval_mode(module):
         weights = {f"{name}_l0": getattr(module, name + suffix) for name in names}
     nonlinearity = getattr(module, "nonlinearity", None)
     return rebuilt(kind_of(module), weights, batch_first=module.batch_first, nonlinearity=nonlinearity, like=module).eval()

@@ -12,7 +12,7 @@ from lyapunov.intake.foreign.keras_layers import from_keras, is_keras_recurrent,
 from lyapunov.intake.foreign.scripted import scripted_kind, unscripted
 from lyapunov.intake.layers import CELLS, LAYERS, has_own_forward, kind_of
 from lyapunov.intake.rebuilt import rebuilt
-from lyapunov.systems import evaluating
+from lyapunov.systems import eval_mode
 
 _WRAPPERS = {
     "OptimizedModule": "_orig_mod",  # torch.compile
@@ -134,7 +134,7 @@ def _whole(module: Any) -> Any:
         return module
     layered = isinstance(module, nn.RNNBase)
     names = module._flat_weights_names if layered else ["weight_ih", "weight_hh", *["bias_ih", "bias_hh"][: 2 * module.bias]]
-    with evaluating(module):
+    with eval_mode(module):
         weights = {name: getattr(module, name) for name in names}
     weights = {name: weight.full_tensor() if hasattr(weight, "full_tensor") else weight for name, weight in weights.items()}
     batch_first, nonlinearity = getattr(module, "batch_first", False), getattr(module, "nonlinearity", None)

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten
 
-from lyapunov.systems import attribute_restorer, content_restorer, evaluating
+from lyapunov.systems import attribute_restorer, content_restorer, eval_mode
 
 Restore = Callable[[], Any]
 
 
 @contextmanager
-def untouched(model: nn.Module, given: Any) -> Generator[None, None, None]:
+def preserving_state(model: nn.Module, given: Any) -> Generator[None, None, None]:
     """In evaluation mode and without gradients; afterwards, also where the body raises, everything as it was.
 
     That is: random states (PyTorch's, Python's, NumPy's, and generators among attributes and arguments), the attributes of
@@ -31,7 +31,7 @@ def untouched(model: nn.Module, given: Any) -> Generator[None, None, None]:
         contents = map(content_restorer, holders)
         for restore in chain(_random_states(), _generators(held), _tensors(held), contents, map(attribute_restorer, modules)):
             back.callback(restore)
-        back.enter_context(evaluating(model))
+        back.enter_context(eval_mode(model))
         yield
 
 
