@@ -189,8 +189,8 @@ BREAKS = (
     Break(
         "burn-in is counted for one step only",
         "estimate/budget.py",
-        "return apart * spread / decay / typical",
-        "return apart * spread / typical",
+        "return distance * spread / decay / typical",
+        "return distance * spread / typical",
         (BUDGET + "test_the_burn_in_leaves_the_fluctuations_that_copies_still_differ_by_until_they_come_together",),
     ),
     Break(

@@ -37,7 +37,7 @@ def counted(log_growth: Tensor, **given: Any) -> Growth:
         "align": 50,
         "count": bins,
         "qr_every": 1,
-        "apart": None,
+        "distance": None,
         "disagreement": None,
     }
     return Growth(log_growth, **{**defaults, **given})

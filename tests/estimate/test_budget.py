@@ -176,14 +176,14 @@ def test_ordinary_networks_converge_on_ordinary_inputs(k: int | None) -> None:
 
 
 def test_the_burn_in_leaves_the_fluctuations_that_copies_still_differ_by_until_they_come_together() -> None:
-    """apart spread / (decay T), with the decay of the largest exponent, and none faster than 1 / T."""
+    """distance spread / (decay T), with the decay of the largest exponent, and none faster than 1 / T."""
     signs = torch.tensor([1.0, -1.0], dtype=F64).repeat(50).view(-1, 1, 1)
     for rate, decay in ((-0.1, 0.1), (0.2, 0.01)):
         rates = torch.tensor([rate, -0.7], dtype=F64)
-        growth = counted(rates + signs * torch.tensor([0.3, 0.5], dtype=F64).expand(4, 2), apart=0.005)
+        growth = counted(rates + signs * torch.tensor([0.3, 0.5], dtype=F64).expand(4, 2), distance=0.005)
         found = budget(growth, torch.ones(2, dtype=F64), rates).burn_in
         torch.testing.assert_close(found, 0.005 * torch.tensor([0.3, 0.5], dtype=F64) / decay / 100)
-        assert not bool(budget(replace(growth, apart=0.05), torch.ones(2, dtype=F64), rates).burn_in.any())
+        assert not bool(budget(replace(growth, distance=0.05), torch.ones(2, dtype=F64), rates).burn_in.any())
 
 
 LACKED = torch.tensor([[1.0, 3, 0, -3], [2, -3, 0, -2], [3, 2, 0, -1], [4, -1, 0, -4]], dtype=F64)
@@ -225,7 +225,7 @@ def test_parts_are_by_exponent_and_per_unit_of_time() -> None:
     rates = torch.tensor([[-1.0, -0.1]], dtype=F64).expand(2, -1)
     noise = torch.tensor([3e-3, 1e-3], dtype=F64)
     history = grown(rates, bins=400, spread=1.0) * torch.tensor([0.5, 0.2], dtype=F64)
-    growth = counted(history, lacked=(20 * lacked, lacked), noise=noise, apart=0.005)
+    growth = counted(history, lacked=(20 * lacked, lacked), noise=noise, distance=0.005)
     found = estimated_from(growth)
     assert found.rounding_errors.tolist() == pytest.approx([1e-3, 3e-3])
     assert found.alignment_errors.tolist() == pytest.approx([(1 + 1 / 2) ** 0.5 / 400, (9 + 5.0) ** 0.5 / 400])

@@ -145,7 +145,7 @@ def noisy(*rates: float, batch: int = 10, bins: int = 100, spread: float = 0.1) 
 
 def test_a_run_that_leaves_nothing_has_converged() -> None:
     zero = torch.zeros(10, 2, dtype=torch.float64)
-    assert judged(counted(noisy(-0.1, -0.5), lacked=(zero, zero), apart=0.001, parted=None)).converged
+    assert judged(counted(noisy(-0.1, -0.5), lacked=(zero, zero), distance=0.001, parted=None)).converged
 
 
 def test_growth_that_differs_between_the_first_quarter_and_the_last_half_is_a_trend() -> None:
@@ -213,18 +213,18 @@ def test_steps_to_align_are_as_many_as_the_fall_of_what_is_lacked_asks_for() -> 
 
 
 def test_steps_to_settle_are_as_many_as_the_largest_exponent_asks_for() -> None:
-    growth = counted(noisy(-0.002, batch=40, bins=400, spread=0.01), apart=0.009)
+    growth = counted(noisy(-0.002, batch=40, bins=400, spread=0.01), distance=0.009)
     found = estimated_from(growth)
     ratio = float(found.burn_in_errors[0] / found.sampling_errors[0])
     assert ratio > 1
     wanted = 10 + math.ceil(math.log(ratio / 0.4) / -float(found.exponents[0]))
     assert f"settle={wanted} with inputs of {wanted + 50 + max(wanted, 400)}." in str(judged(growth))
-    assert judged(replace(growth, apart=0.0001)).converged
+    assert judged(replace(growth, distance=0.0001)).converged
 
 
 def test_steps_after_which_copies_come_together_allow_for_growth_that_fluctuates() -> None:
     """60 steps left a fifth of the distance. Twice those and t more are named, with rate t - spread sqrt(t) = ln 20."""
-    growth = counted(noisy(-0.03, batch=10, bins=400, spread=0.5), apart=0.2)
+    growth = counted(noisy(-0.03, batch=10, bins=400, spread=0.5), distance=0.2)
     found = estimated_from(growth)
     rate, error = -float(found.exponents[0]), float(found.sampling_errors[0])
     spread = 0.5 * error * 4000**0.5
@@ -234,13 +234,13 @@ def test_steps_after_which_copies_come_together_allow_for_growth_that_fluctuates
 
 def test_no_absurd_number_of_steps_to_settle_is_named() -> None:
     """A rate that is hardly told from zero would ask for more than 25 times the steps that were made."""
-    verdict = str(judged(counted(noisy(-1e-5, batch=40, bins=400, spread=1e-3), apart=0.8)))
+    verdict = str(judged(counted(noisy(-1e-5, batch=40, bins=400, spread=1e-3), distance=0.8)))
     assert "pass a larger settle, with longer inputs, also where that is their nature" in verdict
 
 
 def test_chaos_along_which_copies_come_together_is_a_transient() -> None:
     parted = torch.ones(10, dtype=torch.float64)
-    growth = counted(noisy(0.3), apart=0.9, parted=parted)
+    growth = counted(noisy(0.3), distance=0.9, parted=parted)
     assert judged(growth).converged
     parted[:2] = 1e-6
     assert "come together in the end (2 of 10 sequences)" in str(judged(replace(growth, parted=parted)))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lyapunov.intake import PaddedSequences
 from lyapunov.systems import Step
-from lyapunov.tangent import FIXED, RolloutOptions, still_apart
+from lyapunov.tangent import FIXED, RolloutOptions, remaining_distance
 from lyapunov.tangent.burn_in import AT_LEAST, BurnIn, burn_in
 
 F64 = torch.float64
@@ -36,7 +36,7 @@ def test_copies_come_together_at_the_rate_of_the_state() -> None:
     """0.8^21 is the first power below a hundredth."""
     found = settled(lambda h, x: 0.8 * h + x, torch.zeros(3, 1, dtype=F64))
     assert found.steps == 21
-    assert found.apart == pytest.approx(0.8**21)
+    assert found.distance == pytest.approx(0.8**21)
     assert float(found.state[0]) == pytest.approx((1 - 0.8**21) / 0.2)
 
 
@@ -46,8 +46,8 @@ def test_copies_of_sequences_on_attractors_of_their_own_stay_apart() -> None:
     for _ in range(200):
         fixed = torch.tanh(2 * fixed)
     found = settled(lambda h, _: torch.tanh(2 * h), torch.cat([fixed, -fixed]))
-    assert (found.steps, found.apart) == (FIXED, pytest.approx(1.0))
-    parted = still_apart(*run(lambda h, _: torch.tanh(2 * h), torch.cat([fixed, -fixed])), STEPS)
+    assert (found.steps, found.distance) == (FIXED, pytest.approx(1.0))
+    parted = remaining_distance(*run(lambda h, _: torch.tanh(2 * h), torch.cat([fixed, -fixed])), STEPS)
     torch.testing.assert_close(parted, torch.ones(2, dtype=F64))
 
 
@@ -78,15 +78,17 @@ def test_a_clock_that_is_carried_does_not_start_elsewhere(clock: Callable[[Tenso
 
 def test_copies_that_stay_apart_are_followed_for_longer_than_the_inputs_unless_something_is_carried() -> None:
     zeros = torch.zeros(2, 1, dtype=F64)
-    alone = still_apart(*run(lambda h, x: 0.999 * h + x, zeros), STEPS)
+    alone = remaining_distance(*run(lambda h, x: 0.999 * h + x, zeros), STEPS)
     assert float(alone[0]) == pytest.approx(0.999**AT_LEAST)
-    counting = still_apart(*run(lambda h, x, c: (0.999 * h + x, c + 1), zeros, torch.zeros(2, 1, dtype=torch.long)), STEPS)
+    counting = remaining_distance(
+        *run(lambda h, x, c: (0.999 * h + x, c + 1), zeros, torch.zeros(2, 1, dtype=torch.long)), STEPS
+    )
     assert float(counting[0]) == pytest.approx(0.999**STEPS)
 
 
 def test_a_settle_that_is_given_is_looked_at_unless_it_was_before() -> None:
     zeros = torch.zeros(2, 1, dtype=F64)
     found = settled(lambda h, x: 0.8 * h + x, zeros, settle=5)
-    assert (found.steps, found.apart) == (5, pytest.approx(0.8**5))
-    assert settled(lambda h, x: 0.8 * h + x, zeros, settle=5, align=10).apart == pytest.approx(0.8**15)
-    assert settled(lambda h, x: 0.8 * h + x, zeros, settle=5, follow_copies=False).apart is None
+    assert (found.steps, found.distance) == (5, pytest.approx(0.8**5))
+    assert settled(lambda h, x: 0.8 * h + x, zeros, settle=5, align=10).distance == pytest.approx(0.8**15)
+    assert settled(lambda h, x: 0.8 * h + x, zeros, settle=5, follow_copies=False).distance is None

@@ -232,7 +232,7 @@ class _Sums:
         """Means over all that was added."""
         total, system = len(self._counted) * self._ready.problem.sequences.batch, self._ready.system
         found, exponents = errors(history.growth, history.steps), history.growth.sum((0, 1)) / history.steps.sum()
-        state = unsettled(self._ready.settle, self._ready.apart(), float(exponents[0]))
+        state = unsettled(self._ready.settle, self._ready.distance(), float(exponents[0]))
         return CovariantVectors(
             exponents=exponents,
             standard_errors=found.standard_errors,

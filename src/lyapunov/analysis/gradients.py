@@ -40,8 +40,8 @@ class GradientExponents:
     mean_square, variance, condition (horizons,): over all singular values s, means of s^2 and of its variance within one M,
         and the median of the largest over the smallest (infinite beyond what float64 resolves): isometry at finite time is a
         variance that is small beside the squared mean square, and a condition near 1.
-    apart: how far copies of the state from different starts still were after settling, None where nothing was discarded; it is
-        behind `verdict`.
+    distance: how far copies of the state from different starts still were after settling, None where nothing was discarded; it
+    is behind `verdict`.
     """
 
     horizons: tuple[int, ...]
@@ -54,12 +54,12 @@ class GradientExponents:
     condition: Tensor
     system: str
     settle: int
-    apart: float | None
+    distance: float | None
 
     @property
     def verdict(self) -> Verdict:
         """What speaks against them at the longest horizon: the state, too few starts for an error, values not resolved."""
-        findings = unsettled(self.settle, self.apart, float(self.exponents[-1, 0]))
+        findings = unsettled(self.settle, self.distance, float(self.exponents[-1, 0]))
         if bool(self.standard_errors[-1, 0].isnan()) and not bool(self.exponents[-1, 0].isnan()):
             message = "one starting time of one sequence has no error. Pass more starts, or several sequences."
             findings.append(Finding("too short", message))
@@ -202,7 +202,7 @@ def _measured(
         condition=ratio.median(-1).values,
         system=ready.system.name,
         settle=ready.settle,
-        apart=ready.apart(),
+        distance=ready.distance(),
     )
 
 

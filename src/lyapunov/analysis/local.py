@@ -136,5 +136,5 @@ def _verdict(ready: Prepared, growth: Tensor, first: int, seed: int) -> Verdict:
             grown = torch.stack([factor.diagonal(dim1=-2, dim2=-1).log() for factor in segment.factors])
             other[:, segment.first - ready.settle : segment.stop - ready.settle] = grown.transpose(0, 1).double().cpu()
         findings = misaligned(aligning, other)
-    state = unsettled(ready.settle, ready.apart(), float(counted[..., 0].mean()))
+    state = unsettled(ready.settle, ready.distance(), float(counted[..., 0].mean()))
     return Verdict((*state, *findings, *too_few(counted, torch.ones(counted.shape[:2], dtype=torch.float64))))

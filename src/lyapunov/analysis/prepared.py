@@ -47,7 +47,7 @@ class Prepared:
         return self.system.vector(self.state).new_empty(0)
 
     @torch.no_grad()
-    def apart(self) -> float | None:
+    def distance(self) -> float | None:
         """How far a copy of the state from another start still is after settling, relative to where it started.
 
         The other start is where the state gets to, the next sequence's where there are several. None where nothing was

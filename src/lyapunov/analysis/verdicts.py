@@ -14,21 +14,21 @@ _SAME = 1e-9
 """Relative differences that are rounding."""
 
 
-def unsettled(settle: int, apart: float | None, largest: float) -> list[Finding]:
-    """Of the state. `apart`: how far copies from different starts still are; None: it did not settle at all.
+def unsettled(settle: int, distance: float | None, largest: float) -> list[Finding]:
+    """Of the state. `distance`: how far copies from different starts still are; None: it did not settle at all.
 
     Copies of a chaotic state (`largest` above zero) stay apart whatever it does.
     """
-    if apart is None:
+    if distance is None:
         message = "from the initial state, nothing discarded. Pass settle=... unless the state that was passed has settled."
         return [Finding("finite-time", message)]
-    if apart <= TOGETHER or largest > 0:
+    if distance <= TOGETHER or largest > 0:
         return []
-    if not apart <= FOR_GOOD:
+    if not distance <= FOR_GOOD:
         remedy = "Pass a larger settle, with longer inputs."
     else:
-        remedy = f"About {math.ceil(settle * math.log(TOGETHER) / math.log(apart))} would do: pass that as settle."
-    message = f"copies of the state from different starts were still {apart:.1%} apart after {settle} steps. {remedy}"
+        remedy = f"About {math.ceil(settle * math.log(TOGETHER) / math.log(distance))} would do: pass that as settle."
+    message = f"copies of the state from different starts were still {distance:.1%} apart after {settle} steps. {remedy}"
     return [Finding("too short", message)]
 
 

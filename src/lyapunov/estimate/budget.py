@@ -42,19 +42,19 @@ def budget(growth: Growth, sampling: Tensor, rates: Tensor) -> ErrorBudget:
 
 
 def _burn_in(growth: Growth, rates: Tensor) -> Tensor:
-    """Copies of the state that are still a fraction `apart` see growth that differs by that fraction of its fluctuations.
+    """Copies of the state that are still a fraction `distance` see growth that differs by that fraction of its fluctuations.
 
     The difference dies at the rate of the largest exponent. Copies that stay apart are the verdict's, not the budget's.
     """
-    apart, steps = growth.apart, growth.steps.sum(0)
-    if apart is None or apart > TOGETHER:
+    distance, steps = growth.distance, growth.steps.sum(0)
+    if distance is None or distance > TOGETHER:
         return torch.zeros_like(rates)
     typical = float(steps.mean())
     decay = max(-float(rates[rates.isfinite()].max()) if bool(rates.isfinite().any()) else 0.0, 1 / typical)
     each = growth.log_growth / growth.steps.clamp(min=1).unsqueeze(-1)
     counted = growth.steps > 0
     spread = (each[counted] - rates.nan_to_num(neginf=0.0)).nan_to_num(neginf=0.0).square().mean(0).sqrt()
-    return apart * spread / decay / typical
+    return distance * spread / decay / typical
 
 
 def still_lacked(before: Tensor, after: Tensor, align: int) -> tuple[Tensor, Tensor]:

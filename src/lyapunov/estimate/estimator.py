@@ -30,10 +30,10 @@ from lyapunov.tangent import (
     Workers,
     orthonormalise,
     random_frame,
+    remaining_distance,
     rollout,
     rollout_diagonal,
     split,
-    still_apart,
 )
 
 HELPED = 8
@@ -106,13 +106,13 @@ def spectrum(
 class WarmStart(NamedTuple):
     """What a later run can start from: one of the same system on the same inputs, whose weights have moved a little since.
 
-    `frames`: those after the last step, None where there were none. `apart`: how far apart copies of the state were when
+    `frames`: those after the last step, None where there were none. `distance`: how far apart copies of the state were when
     counting began, in the last run that checked it; `disagreement`, `tolerated`: of two random frames, likewise. `qr_every`:
     the usual interval. `saturated`: the fraction of units that sit where nothing moves them, None where that is not known.
     """
 
     frames: Frames | None
-    apart: float | None
+    distance: float | None
     disagreement: float | None
     tolerated: float
     qr_every: int
@@ -152,10 +152,10 @@ def estimated(
             except Diverged as error:
                 error.partial = None if error.partial is None else _result(error.partial, problem, settings)
                 raise
-            growth = growth if warm_start is None or not warm else replace(growth, apart=warm_start.apart)
-            if _is_chaotic(growth) and growth.apart is not None:
+            growth = growth if warm_start is None or not warm else replace(growth, distance=warm_start.distance)
+            if _is_chaotic(growth) and growth.distance is not None:
                 propagator = TangentPropagator(problem.system, problem.sequences, workers)
-                parted = still_apart(problem.system, problem.sequences, propagator.step, problem.state, options.most)
+                parted = remaining_distance(problem.system, problem.sequences, propagator.step, problem.state, options.most)
                 growth = replace(growth, parted=parted)
         result = _result(growth, problem, settings)
         next_start = _warm_start_of(growth, result, problem)
@@ -167,7 +167,7 @@ def estimated(
 def _warm_start_of(growth: Growth, result: Spectrum, problem: Problem) -> WarmStart:
     flat = None if growth.state is None else problem.system.saturated(growth.state)
     fraction = None if flat is None else float(flat.double().mean())
-    return WarmStart(growth.frames, growth.apart, growth.disagreement, growth.tolerated, result.settings.qr_every, fraction)
+    return WarmStart(growth.frames, growth.distance, growth.disagreement, growth.tolerated, result.settings.qr_every, fraction)
 
 
 def _grow(
@@ -280,7 +280,7 @@ def _result(growth: Growth, problem: Problem, settings: Settings) -> Spectrum:
 def _is_chaotic(growth: Growth) -> bool:
     """Whether sequences on the same inputs may still differ from each other."""
     largest = float((growth.log_growth.sum((0, 1)) / growth.steps.sum()).max())
-    return largest > 0 and (growth.apart is None or growth.apart > TOGETHER)
+    return largest > 0 and (growth.distance is None or growth.distance > TOGETHER)
 
 
 def _layers(labels: tuple[Label, ...], sizes: tuple[int, ...]) -> torch.Tensor:

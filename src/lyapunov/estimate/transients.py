@@ -38,8 +38,8 @@ _COLLAPSED = 1e-3
 
 def unsettled(estimates: Estimates, settings: Settings, growth: Growth) -> Finding | None:
     """What the start of the state left, by copies of it from other starts."""
-    apart = growth.apart
-    if apart is None or apart <= TOGETHER:
+    distance = growth.distance
+    if distance is None or distance <= TOGETHER:
         return _burn_in(estimates, settings)
     collapsed = 0 if growth.parted is None else int((growth.parted < _COLLAPSED).sum())
     if is_positive(estimates, settings):
@@ -53,9 +53,10 @@ def unsettled(estimates: Estimates, settings: Settings, growth: Growth) -> Findi
         )
     after = settings.settle if "settle" in settings.chosen else settings.settle + settings.align
     message = (
-        f"copies of the state from different starts were still {apart:.2g} times as far apart after {after} steps as at first;"
+        f"copies of the state from different starts were still {distance:.2g} times as far apart after {after} steps as at "
+        "first;"
     )
-    wanted = _together_after(apart, after, estimates, settings)
+    wanted = _together_after(distance, after, estimates, settings)
     if wanted is None:
         return Finding(
             "too short",
@@ -65,15 +66,15 @@ def unsettled(estimates: Estimates, settings: Settings, growth: Growth) -> Findi
     return Finding("too short", f"{message} {_steps_to_settle(wanted, settings)}")
 
 
-def _together_after(apart: float, after: int, estimates: Estimates, settings: Settings) -> int | None:
+def _together_after(distance: float, after: int, estimates: Estimates, settings: Settings) -> int | None:
     """Steps after which copies come together, by how far they came and by the largest exponent; None where neither tells."""
     rate, error = (float(part[0]) * settings.dt for part in (-estimates.exponents, estimates.standard_errors))
-    comes, found = after > 0 and apart <= _STAYS, []
+    comes, found = after > 0 and distance <= _STAYS, []
     if comes:
-        found.append(after * math.log(TOGETHER) / math.log(apart))
+        found.append(after * math.log(TOGETHER) / math.log(distance))
     rate = rate if rate > 2 * error else max(rate, error) if comes else math.nan
     if 0 < rate < math.inf:
-        found.append(after + _steps_to_fall(math.log(apart / TOGETHER), rate, estimates, settings))
+        found.append(after + _steps_to_fall(math.log(distance / TOGETHER), rate, estimates, settings))
     wanted = math.ceil(_MARGIN * max(found)) if found else None
     made = settings.settle + settings.align + settings.count
     return None if wanted is None or wanted > _LONGER**2 * made else wanted
@@ -163,8 +164,8 @@ def _groups_of_columns(growth: Growth) -> list[_Group]:
     for block in range(int(growth.block.max()) + 1):
         mine = torch.nonzero((growth.block == block) & ~growth.lacked[1].isnan().any(0) & rates.isfinite()).flatten()
         if len(mine):
-            apart = (growth.align * -rates[mine].diff() >= _TOLD_APART) | (growth.align < SHORTEST)
-            ends = [int(at) + 1 for at in torch.nonzero(apart).flatten()]
+            told_apart = (growth.align * -rates[mine].diff() >= _TOLD_APART) | (growth.align < SHORTEST)
+            ends = [int(at) + 1 for at in torch.nonzero(told_apart).flatten()]
             found += [_group(growth, mine[start:end], start) for start, end in pairwise([0, *ends, len(mine)])]
     return found
 

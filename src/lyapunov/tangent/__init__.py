@@ -1,7 +1,7 @@
 """A frame through time: the loop, how a frame is orthonormalised and how often, what is lost, sweeps back in time."""
 
 from lyapunov.tangent.alignment import SHADOWED
-from lyapunov.tangent.burn_in import FOR_GOOD, TOGETHER, still_apart
+from lyapunov.tangent.burn_in import FOR_GOOD, TOGETHER, remaining_distance
 from lyapunov.tangent.chunks import split
 from lyapunov.tangent.collapsed_directions import Window
 from lyapunov.tangent.growth import Growth, RolloutOptions
@@ -42,11 +42,11 @@ __all__ = [
     "Workers",
     "orthonormalise",
     "random_frame",
+    "remaining_distance",
     "rollout",
     "rollout_diagonal",
     "settled_state",
     "split",
-    "still_apart",
     "still_running",
     "triangularise",
 ]

@@ -27,12 +27,12 @@ AT_LEAST, LONGEST = 2000, 5000
 class BurnIn(NamedTuple):
     """Steps that the state settles for, and how far apart copies are when counting begins, as a fraction of the start.
 
-    `state`: after these steps, where it is still known. `apart`: over all sequences, None where that is not known.
+    `state`: after these steps, where it is still known. `distance`: over all sequences, None where that is not known.
     """
 
     steps: int
     state: State | None
-    apart: float | None
+    distance: float | None
 
 
 def burn_in(
@@ -41,7 +41,7 @@ def burn_in(
     """How many steps to settle for, where that is open, and what is left of the start, in any case."""
     if options.settle is None:
         copies = Copies(system, inputs, step, state, options.longest_settle)
-        steps, apart = _settled(copies, options.longest_settle)
+        steps, distance = _settled(copies, options.longest_settle)
     elif not options.follow_copies:
         return BurnIn(options.settle, None, None)
     else:
@@ -50,13 +50,15 @@ def burn_in(
         usual = min(FIXED, options.most)
         horizon = max(until, usual) if system.carried(state) else steps or usual  # what is carried may be slow
         copies = Copies(system, inputs, step, state, horizon)
-        while copies.t < until and TOGETHER < copies.apart < math.inf:
+        while copies.t < until and TOGETHER < copies.distance < math.inf:
             copies.advance()
-        apart = copies.apart if math.isfinite(copies.apart) else None
-    return BurnIn(steps, copies.after(steps), apart)
+        distance = copies.distance if math.isfinite(copies.distance) else None
+    return BurnIn(steps, copies.after(steps), distance)
 
 
-def still_apart(system: System, inputs: InputSequences, step: Callable[[State, int], State], state: State, most: int) -> Tensor:
+def remaining_distance(
+    system: System, inputs: InputSequences, step: Callable[[State, int], State], state: State, most: int
+) -> Tensor:
     """(batch,): how far apart copies are after AT_LEAST steps or `most`, the inputs over and over where they are fewer.
 
     Chaos keeps them apart, a long transient does not.
@@ -64,7 +66,7 @@ def still_apart(system: System, inputs: InputSequences, step: Callable[[State, i
     around = max(most, 1)
     copies = Copies(system, inputs, lambda at, t: step(at, t % around), state, min(FIXED, around))
     longest = min(most, LONGEST)
-    while copies.t < (max(AT_LEAST, longest) if system.endless else longest) and copies.apart < math.inf:
+    while copies.t < (max(AT_LEAST, longest) if system.endless else longest) and copies.distance < math.inf:
         copies.advance()
     return copies.each()
 
@@ -80,13 +82,13 @@ def settled_after(
 
 
 def _settled(copies: "Copies", limit: int) -> tuple[int, float | None]:
-    while copies.t < limit and TOGETHER < copies.apart < math.inf:
+    while copies.t < limit and TOGETHER < copies.distance < math.inf:
         copies.advance()
-    if not math.isfinite(copies.apart):
+    if not math.isfinite(copies.distance):
         return 0, None
-    if copies.apart <= TOGETHER:
-        return copies.t, copies.apart
-    return (min(limit, FIXED) if copies.apart > FOR_GOOD else limit), copies.apart
+    if copies.distance <= TOGETHER:
+        return copies.t, copies.distance
+    return (min(limit, FIXED) if copies.distance > FOR_GOOD else limit), copies.distance
 
 
 class Copies:
@@ -127,7 +129,7 @@ class Copies:
         return self._passed[steps] if steps < len(self._passed) else None
 
     @property
-    def apart(self) -> float:
+    def distance(self) -> float:
         """The distance over all sequences that still run, as a fraction of the one at the start; inf where it is not finite."""
         lengths = self._inputs.lengths
         running = torch.ones(self._inputs.batch, dtype=torch.bool) if lengths is None else lengths > self.t

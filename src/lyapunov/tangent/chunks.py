@@ -85,7 +85,7 @@ class Chunks:
             drift=None if growth.drift is None else self._parts(growth.drift),
             settle=self.before.steps,
             count=growth.count * copies,
-            apart=self.before.apart,
+            distance=self.before.distance,
             state=None,
             frames=None,
         )

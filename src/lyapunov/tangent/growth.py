@@ -56,7 +56,7 @@ class Growth:
     (bins, batch, blocks): sums of ln |det J| over `volume_steps` (bins, batch) of the counted steps, or None; `residual`
     (batch, blocks): how far the growth of square frames is from ln |det J|, over the `residual_steps` (batch,) of the
     intervals at all of whose steps it was taken; `drift`: see `Stretches.means`. `settle`, `align`, `count`, `qr_every`:
-    what was done; `apart`: see `BurnIn`; `parted`: see `still_apart`, where it was
+    what was done; `distance`: see `BurnIn`; `parted`: see `remaining_distance`, where it was
     asked; `disagreement` of two random frames when alignment ended, beside what is
     `tolerated`; `lacked`: see `Alignment.lacked`; `sensitivity`: see `Sensitivity.rates`; `sizes`: see `Stretches.log_sizes`;
     `state`, `frames`: what the run ended with, where it went through time in one piece.
@@ -77,7 +77,7 @@ class Growth:
     align: int
     count: int
     qr_every: int
-    apart: float | None
+    distance: float | None
     disagreement: float | None
     tolerated: float = AGREED
     state: State = None

@@ -144,7 +144,7 @@ class _Run:
     def settle(self) -> None:
         """The state alone."""
         found = burn_in(self.system, self.inputs, self.propagator.step, self.state, self.options)
-        self.settled, self.apart = found.steps, found.apart
+        self.settled, self.distance = found.steps, found.distance
         if found.state is not None:
             self.state, self.t = found.state, self.settled
             self.good = (self.t, self.state, self.frames)
@@ -209,8 +209,8 @@ class _Run:
             align=self.aligned,
             count=int(edges[-1]) - self.start,
             qr_every=self.interval.usual,
-            apart=self.apart,
-            disagreement=self.agreement.apart if self.options.align is None else None,
+            distance=self.distance,
+            disagreement=self.agreement.distance if self.options.align is None else None,
             tolerated=self.agreement.tolerated,
             state=self.state,
             frames=self.frames,

@@ -49,7 +49,7 @@ def rollout_diagonal(
         state = _finite(propagator.step(state, t), t)
         on_step(t + 1)
     columns = sum(blocks(system.tangent_size))
-    count = _Count(system, inputs, start, total, columns, (settle, align, found.apart))
+    count = _Count(system, inputs, start, total, columns, (settle, align, found.distance))
     for t in range(start, total, AT_ONCE):
         states, logs = propagator.log_diagonal(state, t, min(AT_ONCE, total - t))
         for at, new in enumerate(states[1:]):
@@ -120,7 +120,7 @@ class _Count:
         steps, grown = reached.diff(dim=0).double(), self._bins.growth()
         sizes = torch.tensor(blocks(self._system.tangent_size))
         block = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
-        settle, align, apart = self._transient
+        settle, align, distance = self._transient
         whole = not bool((self._lost >= 0).any())
         volume = torch.stack([grown[..., block == at].sum(-1) for at in range(len(sizes))], dim=-1) if whole else None
         return Growth(
@@ -140,6 +140,6 @@ class _Count:
             align=align,
             count=self.counted,
             qr_every=1,
-            apart=apart,
+            distance=distance,
             disagreement=None,
         )

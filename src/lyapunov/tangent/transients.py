@@ -33,22 +33,22 @@ class Agreement:
         self._grown.append(one.mean(0))
 
     @property
-    def apart(self) -> float:
+    def distance(self) -> float:
         """Root mean square over columns of the difference in exponents, over the later half of the steps made."""
         return self._size(self._differences)
 
     @property
     def tolerated(self) -> float:
-        """What `apart` may be: in proportion to the exponents, where they are slow."""
+        """What `distance` may be: in proportion to the exponents, where they are slow."""
         return max(FINEST, AGREED * min(1.0, self._size(self._grown) / SLOW))
 
     @property
     def reached(self) -> bool:
         """They agree, over enough steps to say so."""
-        return self._stops[-1] >= SHORTEST and self.apart <= self.tolerated and self._leading_apart <= LEADING
+        return self._stops[-1] >= SHORTEST and self.distance <= self.tolerated and self._leading_distance <= LEADING
 
     @property
-    def _leading_apart(self) -> float:
+    def _leading_distance(self) -> float:
         """Nats by which the largest exponents' columns differed over the later half, root mean square over sequences."""
         recent = torch.stack(self._leading[self._later() :]).sum(0)
         return float(recent.square().mean(0).sqrt().max().nan_to_num(nan=0.0))

@@ -115,7 +115,9 @@ class WarmStartedSpectra:
 
     def _is_cold_start_due(self) -> bool:
         """Whether transients are to be found again, from random frames."""
-        settled = self._warm_start is not None and self._warm_start.apart is not None and self._warm_start.apart <= TOGETHER
+        settled = (
+            self._warm_start is not None and self._warm_start.distance is not None and self._warm_start.distance <= TOGETHER
+        )
         outgrown = settled and _FORGOTTEN * self._memory > _OUTGROWN * max(self._settle, 1)
         return _is_power_of_three(self._count) or outgrown
 

@@ -14,7 +14,7 @@ from lyapunov.errors import LyapunovWarning, Unsupported
 from lyapunov.intake.capturing.calls import chains, starts_apart, stretch, together
 from lyapunov.intake.capturing.captured import Captured, Core, plain_name, shown, weights_digest
 from lyapunov.intake.capturing.preserving import preserving_state
-from lyapunov.intake.capturing.watch import Call, Pass, apart, watched, watched_replaced
+from lyapunov.intake.capturing.watch import Call, Pass, distance, watched, watched_replaced
 from lyapunov.intake.foreign import is_recurrent, native, require_whole
 from lyapunov.intake.languages import is_language_model
 from lyapunov.intake.layers import CELLS, LAYERS, has_own_forward
@@ -74,12 +74,12 @@ class Change:
         """Whether a core receives other inputs, or is called more or less often (the pass may have ended before)."""
         before, after = self.first.calls[name], self.other.calls[name]
         pairs = zip(before, after, strict=False)
-        return len(before) != len(after) or any(apart(one.input, two.input) > self.tolerance for one, two in pairs)
+        return len(before) != len(after) or any(distance(one.input, two.input) > self.tolerance for one, two in pairs)
 
     def reaches_state(self, name: str, at: int) -> bool:
         """Whether one call of a core starts from another state; what ended before is in a loop, and told by its inputs."""
         before, after = self.first.calls[name], self.other.calls[name]
-        return at < len(after) and apart(before[at].state, after[at].state) > self.tolerance
+        return at < len(after) and distance(before[at].state, after[at].state) > self.tolerance
 
 
 def _owner(model: Any) -> nn.Module:
@@ -149,7 +149,7 @@ def _tolerance(first: Pass, again: Pass) -> float:
     """Ten times what two equal passes differ by: nothing, but for sums in no fixed order."""
     calls = [(before, again.calls[name]) for name, before in first.calls.items()]
     pairs = [pair for before, after in calls for pair in zip(before, after, strict=False)]
-    gap = max((apart((one.args, one.kwargs), (two.args, two.kwargs)) for one, two in pairs), default=0.0)
+    gap = max((distance((one.args, one.kwargs), (two.args, two.kwargs)) for one, two in pairs), default=0.0)
     gap = gap if all(len(before) == len(after) for before, after in calls) else math.inf
     if gap > _ROUNDING:
         raise Unsupported(
@@ -169,7 +169,7 @@ def _core(name: str, module: nn.Module, first: Pass, change: Change | None, reac
     stretches = [stretch(module, call) for call in calls]
     own_starts = [at for at in range(1, len(calls)) if starts_apart(stretches, at)]
     changed = change is not None and any(change.reaches_state(name, at) for at in own_starts)
-    other_weights = any(apart(_again(module, call), call.output) > _ROUNDING for call in (calls[0], calls[-1]))
+    other_weights = any(distance(_again(module, call), call.output) > _ROUNDING for call in (calls[0], calls[-1]))
     received = together(stretches, chains(stretches))
     return replace(known, received=received, state_changed=changed, other_weights=other_weights)
 

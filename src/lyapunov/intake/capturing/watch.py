@@ -69,7 +69,7 @@ def watched_replaced(run: Callable[[], Any], cores: Mapping[str, nn.Module], fir
             raise _MoreCalls
         if name != replaced:
             return None
-        output = before[at].output if math.isfinite(apart(before[at].output, call.output)) else call.output
+        output = before[at].output if math.isfinite(distance(before[at].output, call.output)) else call.output
         return tree_map(partial(_noised, noise=noise), output)
 
     try:
@@ -82,7 +82,7 @@ def watched_replaced(run: Callable[[], Any], cores: Mapping[str, nn.Module], fir
     return Pass(calls)
 
 
-def apart(one: Any, other: Any) -> float:
+def distance(one: Any, other: Any) -> float:
     """The largest difference of two pytrees of tensors, relative to 1 + their size; infinite where their forms differ."""
     (ones, form), (others, other_form) = tree_flatten(one), tree_flatten(other)
     if form != other_form:
