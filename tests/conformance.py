@@ -10,7 +10,7 @@ from cases import ALL, BATCH, COUPLED, MODULES, STACKS, Case, drawn
 from lyapunov._shapes import blocks
 from lyapunov.intake import Problem
 from lyapunov.systems import IndependentLayers, Stack, System, forward_mode_push
-from lyapunov.tangent import FORCED, RolloutOptions, random_frame, rollout
+from lyapunov.tangent import NOISE_LIMIT_FIXED, RolloutOptions, random_frame, rollout
 from tolerances import CLOSED_FORM, FIRST_COLUMNS, ROUNDING, SINGLE
 
 DOUBLE, SINGLE_DTYPE = torch.float64, torch.float32
@@ -173,7 +173,7 @@ def test_first_columns_do_not_depend_on_how_many_there_are(columns: int, problem
     for block in range(len(blocks(problem.system.tangent_size))):
         a = few.log_growth[..., few.block == block]
         b = full.log_growth[..., full.block == block][..., : a.shape[-1]]
-        resolved = (few.noise[few.block == block] < FORCED) | (few.lost_at[few.block == block] >= 0)
+        resolved = (few.noise[few.block == block] < NOISE_LIMIT_FIXED) | (few.lost_at[few.block == block] >= 0)
         assert bool(resolved[0])
         torch.testing.assert_close(a[..., resolved], b[..., resolved], rtol=0, atol=FIRST_COLUMNS)
 

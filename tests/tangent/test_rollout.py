@@ -10,7 +10,7 @@ from torch import Tensor
 import lyapunov
 from lyapunov.intake import PaddedSequences
 from lyapunov.systems import Step
-from lyapunov.tangent import FORCED, RolloutOptions, rollout
+from lyapunov.tangent import NOISE_LIMIT_FIXED, RolloutOptions, rollout
 from paths import PATHS, force
 
 F64 = torch.float64
@@ -46,7 +46,7 @@ def test_a_direction_that_shrinks_beyond_the_floor_is_not_called_lost(small: flo
     growth = run([(2, 2), (2, small), *[(2.0, 2.0)] * 6], qr_every=interval)
     assert growth.lost_at.tolist() == [-1, -1]
     assert bool(torch.isfinite(growth.log_growth).all())
-    assert (growth.noise > FORCED).tolist() == [False, True]
+    assert (growth.noise > NOISE_LIMIT_FIXED).tolist() == [False, True]
 
 
 def test_noise_is_rounding_relative_to_what_remains() -> None:
@@ -54,7 +54,7 @@ def test_noise_is_rounding_relative_to_what_remains() -> None:
     assert float(growth.noise[1]) == pytest.approx(2.0**-53 / 1e-6)
     single = run([(1.0, 1e-6)] * 3, dtype=torch.float32)
     assert float(single.noise[1]) == pytest.approx(2.0**-24 / 1e-6, rel=1e-5)
-    assert (single.noise > FORCED).tolist() == [False, True]
+    assert (single.noise > NOISE_LIMIT_FIXED).tolist() == [False, True]
 
 
 def test_noise_is_a_mean_over_what_was_counted() -> None:

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from lyapunov.estimate import ENOUGH_BLOCKS, INDEPENDENT, Finding, errors
-from lyapunov.tangent import AGREED, FOR_GOOD, TOGETHER
+from lyapunov.tangent import ALIGNED_DIFFERENCE, NOT_CONVERGING_RATIO, SETTLED_RATIO
 
-_SLOW, _FINEST = 0.5, 1e-5
+_SLOW_RATE, _FINEST_DIFFERENCE = 0.5, 1e-5
 """Rates below which frames must agree in proportion, and the least that they may differ by: as for a spectrum."""
 _SAME = 1e-9
 """Relative differences that are rounding."""
@@ -22,12 +22,12 @@ def unsettled(settle: int, distance: float | None, largest: float) -> list[Findi
     if distance is None:
         message = "from the initial state, nothing discarded. Pass settle=... unless the state that was passed has settled."
         return [Finding("finite-time", message)]
-    if distance <= TOGETHER or largest > 0:
+    if distance <= SETTLED_RATIO or largest > 0:
         return []
-    if not distance <= FOR_GOOD:
+    if not distance <= NOT_CONVERGING_RATIO:
         remedy = "Pass a larger settle, with longer inputs."
     else:
-        remedy = f"About {math.ceil(settle * math.log(TOGETHER) / math.log(distance))} would do: pass that as settle."
+        remedy = f"About {math.ceil(settle * math.log(SETTLED_RATIO) / math.log(distance))} would do: pass that as settle."
     message = f"copies of the state from different starts were still {distance:.1%} apart after {settle} steps. {remedy}"
     return [Finding("too short", message)]
 
@@ -45,7 +45,7 @@ def misaligned(one: Tensor, other: Tensor) -> list[Finding]:
     if not bool(known.any()):
         return []
     left, size = (float(part[known].square().mean().sqrt()) for part in (rates[0] - rates[1], rates[0]))
-    tolerated = max(_FINEST, AGREED * min(1.0, size / _SLOW))
+    tolerated = max(_FINEST_DIFFERENCE, ALIGNED_DIFFERENCE * min(1.0, size / _SLOW_RATE))
     if left <= tolerated:
         return []
     message = f"two random frames still differed by {left:.2g} nats per step (root mean square) after {steps} steps."

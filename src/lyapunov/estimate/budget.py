@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lyapunov._shapes import Exponents
-from lyapunov.tangent import SHORTEST, TOGETHER, Growth
+from lyapunov.tangent import SETTLED_RATIO, SHORTEST, Growth
 
 ALIGNED = 0.9
 """Of what a random frame lacks by the end of its alignment: one that lacks as much again has not aligned."""
@@ -47,7 +47,7 @@ def _burn_in(growth: Growth, rates: Tensor) -> Tensor:
     The difference dies at the rate of the largest exponent. Copies that stay apart are the verdict's, not the budget's.
     """
     distance, steps = growth.distance, growth.steps.sum(0)
-    if distance is None or distance > TOGETHER:
+    if distance is None or distance > SETTLED_RATIO:
         return torch.zeros_like(rates)
     typical = float(steps.mean())
     decay = max(-float(rates[rates.isfinite()].max()) if bool(rates.isfinite().any()) else 0.0, 1 / typical)

@@ -20,10 +20,10 @@ from lyapunov.estimate.verdict import judge, unreliable_tail
 from lyapunov.intake import Problem, Request, independent, recognize
 from lyapunov.systems import Label, Linearization, check_contract
 from lyapunov.tangent import (
-    ADAPTED,
-    FORCED,
+    NOISE_LIMIT_ADAPTIVE,
+    NOISE_LIMIT_FIXED,
+    SETTLED_RATIO,
     SHADOWED,
-    TOGETHER,
     Growth,
     RolloutOptions,
     TangentPropagator,
@@ -265,7 +265,7 @@ def _result(growth: Growth, problem: Problem, settings: Settings) -> Spectrum:
             "they are left out. Pass smaller settle and align to use them."
         )
     sizes = blocks(problem.system.tangent_size)
-    tolerated = ADAPTED if "qr_every" in settings.chosen else FORCED
+    tolerated = NOISE_LIMIT_ADAPTIVE if "qr_every" in settings.chosen else NOISE_LIMIT_FIXED
     # Where it is not chaos, the inputs decide: what they have in common, growth has, too.
     alone = independent(problem.sequences.values, problem.sequences.lengths)
     found = estimates(growth, k=settings.k, sizes=sizes, dt=settings.dt, tolerated=tolerated, independent=alone)
@@ -280,7 +280,7 @@ def _result(growth: Growth, problem: Problem, settings: Settings) -> Spectrum:
 def _is_chaotic(growth: Growth) -> bool:
     """Whether sequences on the same inputs may still differ from each other."""
     largest = float((growth.log_growth.sum((0, 1)) / growth.steps.sum()).max())
-    return largest > 0 and (growth.distance is None or growth.distance > TOGETHER)
+    return largest > 0 and (growth.distance is None or growth.distance > SETTLED_RATIO)
 
 
 def _layers(labels: tuple[Label, ...], sizes: tuple[int, ...]) -> torch.Tensor:

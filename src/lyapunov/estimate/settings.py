@@ -9,7 +9,7 @@ from lyapunov import _checks
 from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.intake import Problem, Request, digest
 from lyapunov.systems import total_size
-from lyapunov.tangent import FIXED, STRETCHES, Growth, RolloutOptions
+from lyapunov.tangent import DEFAULT_BURN_IN, STRETCHES, Growth, RolloutOptions
 
 LEAST_SAMPLES = 4
 """Steps at which a costly ln |det J| is taken, at the least."""
@@ -130,7 +130,7 @@ def _rollout_options(problem: Problem, wishes: Wishes, k: int, size: int) -> Rol
     autonomous = inputs.values is None
     longest = inputs.steps if inputs.lengths is None else int(inputs.lengths.max())
     if autonomous:
-        limit = max(FIXED, inputs.steps // 10)
+        limit = max(DEFAULT_BURN_IN, inputs.steps // 10)
     elif given >= longest:
         raise InvalidInput(
             f"Expected `inputs` longer than settle + align = {settle or 0} + {align or 0}, got {longest} steps: none is left "
@@ -146,7 +146,7 @@ def _rollout_options(problem: Problem, wishes: Wishes, k: int, size: int) -> Rol
         align=align,
         qr_every=qr_every,
         longest_settle=limit,
-        longest_align=min(limit, FIXED),
+        longest_align=min(limit, DEFAULT_BURN_IN),
         autonomous=autonomous,
         volume_every=_volume_every(problem, k, size, longest),
         stretches=COARSE if wishes.coarse and inputs.batch >= SEVERAL else STRETCHES,

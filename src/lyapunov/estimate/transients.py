@@ -12,7 +12,7 @@ from lyapunov.estimate.finding import Finding
 from lyapunov.estimate.settings import Settings
 from lyapunov.estimate.standard_errors import errors
 from lyapunov.estimate.statistics import Estimates
-from lyapunov.tangent import SHORTEST, TOGETHER, Growth
+from lyapunov.tangent import SETTLED_RATIO, SHORTEST, Growth
 
 _LARGE_PART = 0.5
 """Of the sampling error, from which on another part of the error budget is a finding."""
@@ -39,7 +39,7 @@ _COLLAPSED = 1e-3
 def unsettled(estimates: Estimates, settings: Settings, growth: Growth) -> Finding | None:
     """What the start of the state left, by copies of it from other starts."""
     distance = growth.distance
-    if distance is None or distance <= TOGETHER:
+    if distance is None or distance <= SETTLED_RATIO:
         return _burn_in(estimates, settings)
     collapsed = 0 if growth.parted is None else int((growth.parted < _COLLAPSED).sum())
     if is_positive(estimates, settings):
@@ -71,10 +71,10 @@ def _together_after(distance: float, after: int, estimates: Estimates, settings:
     rate, error = (float(part[0]) * settings.dt for part in (-estimates.exponents, estimates.standard_errors))
     comes, found = after > 0 and distance <= _STAYS, []
     if comes:
-        found.append(after * math.log(TOGETHER) / math.log(distance))
+        found.append(after * math.log(SETTLED_RATIO) / math.log(distance))
     rate = rate if rate > 2 * error else max(rate, error) if comes else math.nan
     if 0 < rate < math.inf:
-        found.append(after + _steps_to_fall(math.log(distance / TOGETHER), rate, estimates, settings))
+        found.append(after + _steps_to_fall(math.log(distance / SETTLED_RATIO), rate, estimates, settings))
     wanted = math.ceil(_MARGIN * max(found)) if found else None
     made = settings.settle + settings.align + settings.count
     return None if wanted is None or wanted > _LONGER**2 * made else wanted

@@ -1,7 +1,7 @@
 """A frame through time: the loop, how a frame is orthonormalised and how often, what is lost, sweeps back in time."""
 
 from lyapunov.tangent.alignment import SHADOWED
-from lyapunov.tangent.burn_in import FOR_GOOD, TOGETHER, remaining_distance
+from lyapunov.tangent.burn_in import NOT_CONVERGING_RATIO, SETTLED_RATIO, remaining_distance
 from lyapunov.tangent.chunks import split
 from lyapunov.tangent.collapsed_directions import Window
 from lyapunov.tangent.growth import Growth, RolloutOptions
@@ -10,26 +10,26 @@ from lyapunov.tangent.interval import STRETCHES, TOLERANCE
 from lyapunov.tangent.orthonormal import orthonormalise, random_frame, triangularise
 from lyapunov.tangent.propagation import TangentPropagator
 from lyapunov.tangent.rank import LARGEST
-from lyapunov.tangent.rollout import ADAPTED, FORCED, rollout
+from lyapunov.tangent.rollout import NOISE_LIMIT_ADAPTIVE, NOISE_LIMIT_FIXED, rollout
 from lyapunov.tangent.rollout_diagonal import rollout_diagonal
 from lyapunov.tangent.segments import CheckpointedTrajectory, Segment, settled_state
 from lyapunov.tangent.stationarity import Stretches
 from lyapunov.tangent.time_bins import MAX_BINS
-from lyapunov.tangent.transients import AGREED, FIXED, SHORTEST
+from lyapunov.tangent.transients import ALIGNED_DIFFERENCE, DEFAULT_BURN_IN, SHORTEST
 from lyapunov.tangent.workers import Workers
 
 __all__ = [
-    "ADAPTED",
-    "AGREED",
-    "FIXED",
-    "FORCED",
-    "FOR_GOOD",
+    "ALIGNED_DIFFERENCE",
+    "DEFAULT_BURN_IN",
     "LARGEST",
     "MAX_BINS",
+    "NOISE_LIMIT_ADAPTIVE",
+    "NOISE_LIMIT_FIXED",
+    "NOT_CONVERGING_RATIO",
+    "SETTLED_RATIO",
     "SHADOWED",
     "SHORTEST",
     "STRETCHES",
-    "TOGETHER",
     "TOLERANCE",
     "CheckpointedTrajectory",
     "Growth",

@@ -12,12 +12,12 @@ from lyapunov._shapes import State, blocks
 from lyapunov.systems import System
 from lyapunov.tangent.growth import RolloutOptions
 from lyapunov.tangent.input_sequences import InputSequences
-from lyapunov.tangent.transients import FIXED
+from lyapunov.tangent.transients import DEFAULT_BURN_IN
 
-TOGETHER = 1e-2
+SETTLED_RATIO = 1e-2
 """Copies have come together when their distance is this fraction of what it was."""
-FOR_GOOD = 0.3
-"""Copies that far apart are taken to stay so (chaos, or several attractors): they settle for a FIXED number of steps."""
+NOT_CONVERGING_RATIO = 0.3
+"""Copies that far apart are taken to stay so (chaos, or several attractors): they settle for DEFAULT_BURN_IN steps."""
 KEPT = 2**24
 """Numbers in states that are kept rather than found again."""
 AT_LEAST, LONGEST = 2000, 5000
@@ -47,10 +47,10 @@ def burn_in(
     else:
         steps = options.settle
         until = steps + (options.longest_align if options.align is None else options.align)
-        usual = min(FIXED, options.most)
+        usual = min(DEFAULT_BURN_IN, options.most)
         horizon = max(until, usual) if system.carried(state) else steps or usual  # what is carried may be slow
         copies = Copies(system, inputs, step, state, horizon)
-        while copies.t < until and TOGETHER < copies.distance < math.inf:
+        while copies.t < until and SETTLED_RATIO < copies.distance < math.inf:
             copies.advance()
         distance = copies.distance if math.isfinite(copies.distance) else None
     return BurnIn(steps, copies.after(steps), distance)
@@ -64,7 +64,7 @@ def remaining_distance(
     Chaos keeps them apart, a long transient does not.
     """
     around = max(most, 1)
-    copies = Copies(system, inputs, lambda at, t: step(at, t % around), state, min(FIXED, around))
+    copies = Copies(system, inputs, lambda at, t: step(at, t % around), state, min(DEFAULT_BURN_IN, around))
     longest = min(most, LONGEST)
     while copies.t < (max(AT_LEAST, longest) if system.endless else longest) and copies.distance < math.inf:
         copies.advance()
@@ -76,19 +76,19 @@ def settled_after(
 ) -> tuple[int, float | None]:
     """The steps after which copies from different starts have come together, at most `limit`, and how far apart they still are.
 
-    Copies that stay apart settle for a FIXED number of steps; a state that does not stay finite does not settle: 0 and None.
+    Copies that stay apart settle for DEFAULT_BURN_IN steps; a state that does not stay finite does not settle: 0 and None.
     """
     return _settled(Copies(system, inputs, step, state, limit), limit)
 
 
 def _settled(copies: "Copies", limit: int) -> tuple[int, float | None]:
-    while copies.t < limit and TOGETHER < copies.distance < math.inf:
+    while copies.t < limit and SETTLED_RATIO < copies.distance < math.inf:
         copies.advance()
     if not math.isfinite(copies.distance):
         return 0, None
-    if copies.distance <= TOGETHER:
+    if copies.distance <= SETTLED_RATIO:
         return copies.t, copies.distance
-    return (min(limit, FIXED) if copies.distance > FOR_GOOD else limit), copies.distance
+    return (min(limit, DEFAULT_BURN_IN) if copies.distance > NOT_CONVERGING_RATIO else limit), copies.distance
 
 
 class Copies:

@@ -9,7 +9,7 @@ from lyapunov._shapes import Frames, State
 from lyapunov.tangent.collapsed_directions import Window
 from lyapunov.tangent.interval import STRETCHES
 from lyapunov.tangent.orthonormal import QRMethod
-from lyapunov.tangent.transients import AGREED, FIXED
+from lyapunov.tangent.transients import ALIGNED_DIFFERENCE, DEFAULT_BURN_IN
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,8 @@ class RolloutOptions:
     settle: int | None
     align: int | None
     qr_every: int | None = None
-    longest_settle: int = FIXED
-    longest_align: int = FIXED
+    longest_settle: int = DEFAULT_BURN_IN
+    longest_align: int = DEFAULT_BURN_IN
     autonomous: bool = False
     volume_every: int = 0
     whole_intervals: bool = False
@@ -79,7 +79,7 @@ class Growth:
     qr_every: int
     distance: float | None
     disagreement: float | None
-    tolerated: float = AGREED
+    tolerated: float = ALIGNED_DIFFERENCE
     state: State = None
     frames: Frames | None = None
     lacked: tuple[Tensor, Tensor] | None = None

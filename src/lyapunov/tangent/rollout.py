@@ -28,7 +28,7 @@ from lyapunov.tangent.transients import SHORTEST, Agreement
 from lyapunov.tangent.volume_accumulator import Factorization, VolumeAccumulator
 from lyapunov.tangent.workers import Workers
 
-ADAPTED, FORCED = 2e-5, 2e-2
+NOISE_LIMIT_ADAPTIVE, NOISE_LIMIT_FIXED = 2e-5, 2e-2
 """The root mean square of rounding, relative to what remains of a column, up to which its exponent is reliable: with the
 interval left open, to 1e-3; at an interval that was asked for, to 1e-2."""
 _SUSPICIOUS = 1e-2
@@ -89,7 +89,7 @@ class _Run:
         squared = "cholesky" in [self._method(part) for part in parts]
         resolved = {"stretches": options.stretches, "first": options.first, "squared": squared}
         self.interval = Interval(options.qr_every, parts[0].dtype, options.steps, **resolved)
-        self.tolerated = FORCED if self.interval.fixed else ADAPTED
+        self.tolerated = NOISE_LIMIT_FIXED if self.interval.fixed else NOISE_LIMIT_ADAPTIVE
         self.judged = 0
         lengths = None if inputs.lengths is None else inputs.lengths.to(parts[0].device)
         self.propagator = TangentPropagator(system, inputs, workers)
@@ -273,7 +273,9 @@ class _Run:
         if self.interval.too_long(taken, factorization.log_dynamic_range[:, steering], factorization.diagonal[:, steering]):
             return False
         estimated = factorization.log_volume_correction is None
-        if estimated and bool((factorization.log_dynamic_range[:, steering] + self.log_unit > math.log(ADAPTED)).any()):
+        if estimated and bool(
+            (factorization.log_dynamic_range[:, steering] + self.log_unit > math.log(NOISE_LIMIT_ADAPTIVE)).any()
+        ):
             # A step that loses much is never estimated.
             factorization = self.accumulator.factorize(self.frames, self.workers, measured=True)
         self._weigh(factorization.log_dynamic_range - factorization.range_uncertainty, counted=counted)

@@ -3,10 +3,11 @@
 import torch
 from torch import Tensor
 
-AGREED, SLOW, FINEST = 1e-2, 0.5, 1e-5
-"""Frames agree when their exponents differ by less than AGREED (nats per step, root mean square over columns); where rates are
-SLOW, less than so much in proportion, down to FINEST: what is a fiftieth of an ordinary rate is several times a slow one."""
-FIXED = 100
+ALIGNED_DIFFERENCE, SLOW_RATE, FINEST_DIFFERENCE = 1e-2, 0.5, 1e-5
+"""Frames agree when their exponents differ by less than ALIGNED_DIFFERENCE (nats per step, root mean square over columns).
+Where rates are below SLOW_RATE, the limit is smaller in proportion, down to FINEST_DIFFERENCE: a fiftieth of an ordinary rate
+is several times a slow one."""
+DEFAULT_BURN_IN = 100
 """Steps that transients take at most, or where what they leave does not fall."""
 LEADING = 0.1
 """Nats by which the columns of the largest exponents may still differ when counting begins."""
@@ -40,7 +41,7 @@ class Agreement:
     @property
     def tolerated(self) -> float:
         """What `distance` may be: in proportion to the exponents, where they are slow."""
-        return max(FINEST, AGREED * min(1.0, self._size(self._grown) / SLOW))
+        return max(FINEST_DIFFERENCE, ALIGNED_DIFFERENCE * min(1.0, self._size(self._grown) / SLOW_RATE))
 
     @property
     def reached(self) -> bool:

@@ -11,11 +11,11 @@ from torch.utils._pytree import tree_flatten, tree_map
 from lyapunov._shapes import Frames, blocks
 from lyapunov.estimate import Spectrum, WarmStart, Wishes, estimated, memory_time
 from lyapunov.intake import Request
-from lyapunov.tangent import TOGETHER, orthonormalise, random_frame
+from lyapunov.tangent import SETTLED_RATIO, orthonormalise, random_frame
 from lyapunov.training.reading import distance
 
-_FORGOTTEN = -math.log(TOGETHER)
-"""Memory times in which a difference of states shrinks to TOGETHER of what it was."""
+_FORGOTTEN = -math.log(SETTLED_RATIO)
+"""Memory times in which a difference of states shrinks to SETTLED_RATIO of what it was."""
 _OUTGROWN = 1.5
 """Times as long as the settling that was found: then it is looked for again."""
 
@@ -116,7 +116,9 @@ class WarmStartedSpectra:
     def _is_cold_start_due(self) -> bool:
         """Whether transients are to be found again, from random frames."""
         settled = (
-            self._warm_start is not None and self._warm_start.distance is not None and self._warm_start.distance <= TOGETHER
+            self._warm_start is not None
+            and self._warm_start.distance is not None
+            and self._warm_start.distance <= SETTLED_RATIO
         )
         outgrown = settled and _FORGOTTEN * self._memory > _OUTGROWN * max(self._settle, 1)
         return _is_power_of_three(self._count) or outgrown
