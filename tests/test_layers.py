@@ -134,7 +134,7 @@ ORDER = {
         "demo",
         "objectives",
     ),
-    "tuning": ("interrupts", "engines", "forecast", "rule", "order", "study", "trials", "worker", "search"),
+    "tuning": ("interrupts", "engines", "forecast", "rule", "search_spec", "study", "trials", "worker", "search"),
     "integrations": ("loggers", "lightning", "transformers", "optuna"),
     "cli": ("__init__", "demo", "spectrum", "report", "watch", "data", "tune"),
 }

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from lyapunov.tuning.forecast import RIDGE, forecast, held_out, standings
+from lyapunov.tuning.forecast import RIDGE, forecast, held_out, ranks
 
 SOURCE = np.random.default_rng(0)
 
 
-def test_standings_are_shares_below() -> None:
-    assert standings(np.array([1.0, 5.0, 3.0, 9.0]), np.array([1.0, 3.0, 3.0, 5.0])) == pytest.approx([-0.375, 0.375, 0.0, 0.5])
+def test_ranks_are_fractions_below() -> None:
+    assert ranks(np.array([1.0, 5.0, 3.0, 9.0]), np.array([1.0, 3.0, 3.0, 5.0])) == pytest.approx([-0.375, 0.375, 0.0, 0.5])
 
 
 def test_what_is_held_out_is_foretold_by_the_others() -> None:
@@ -34,8 +34,8 @@ def test_spectra_are_used_where_they_foretell_what_losses_do_not() -> None:
     bad = forecast(loss, spectrum, finals, loss=0.0, spectrum=np.array([-2.5, 0.0]))
     assert good.with_spectra
     assert good.gained > 2 * good.error
-    assert good.standing < -0.2
-    assert bad.standing > 0.2
+    assert good.rank < -0.2
+    assert bad.rank > 0.2
 
 
 def test_spectra_that_say_nothing_are_seldom_used_and_losses_are() -> None:
@@ -45,7 +45,7 @@ def test_spectra_that_say_nothing_are_seldom_used_and_losses_are() -> None:
         finals = loss + 0.3 * SOURCE.normal(size=20)
         found = forecast(loss, spectrum, finals, loss=3.0, spectrum=np.zeros(2))
         used.append(found.with_spectra)
-        assert found.standing > 0.2
+        assert found.rank > 0.2
     assert sum(used) <= 10
 
 
@@ -53,4 +53,4 @@ def test_no_spectra_are_no_spectra() -> None:
     loss = np.arange(8.0)
     found = forecast(loss, np.empty((8, 0)), loss, loss=0.5, spectrum=np.empty(0))
     assert not found.with_spectra
-    assert found.standing < 0
+    assert found.rank < 0

@@ -19,7 +19,7 @@ import pytest
 import searched
 from lyapunov import InvalidInput
 from lyapunov._rows import write_rows
-from lyapunov.tuning import Engine, Order, mapped, rows, search, standing, trial_folder
+from lyapunov.tuning import Engine, SearchSpec, mapped, rows, search, status, trial_folder
 from lyapunov.tuning.study import joined
 from lyapunov.tuning.trials import counted, repeat
 
@@ -32,8 +32,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def order(function: str, storage: Any, trials: int, **kwargs: Any) -> Order:
-    return Order(
+def spec(function: str, storage: Any, trials: int, **kwargs: Any) -> SearchSpec:
+    return SearchSpec(
         f"searched:{function}", str(storage), "test", trials, optuna.pruners.NopPruner, folder=str(HERE), seed=0, **kwargs
     )
 
@@ -46,7 +46,7 @@ def waited_for(file: Path, seconds: float = 60.0) -> str:
     return file.read_text()
 
 
-def searched_with_a_kill(asked: Order, folder: Path, engine: Engine = "processes") -> optuna.Study:
+def searched_with_a_kill(asked: SearchSpec, folder: Path, engine: Engine = "processes") -> optuna.Study:
     """Two workers; the one at the third trial is killed with -9."""
 
     def kill() -> None:
@@ -74,7 +74,7 @@ def require_every_trial_accounted_for(study: optuna.Study, folder: Path, trials:
 
 
 def test_two_processes_on_a_journal_file_one_killed(folder: Path) -> None:
-    study = searched_with_a_kill(order("bowl", folder / "journal.log", 8), folder)
+    study = searched_with_a_kill(spec("bowl", folder / "journal.log", 8), folder)
     require_every_trial_accounted_for(study, folder, 8)
     table = rows(study)
     assert [row["trial"] for row in table] == list(range(9))
@@ -83,9 +83,9 @@ def test_two_processes_on_a_journal_file_one_killed(folder: Path) -> None:
 
 
 def test_a_search_goes_on_where_it_was(folder: Path) -> None:
-    first = [trial.params for trial in search(order("quick", folder / "journal.log", 3), workers=1).trials]
+    first = [trial.params for trial in search(spec("quick", folder / "journal.log", 3), workers=1).trials]
     seen: list[int] = []
-    more = search(order("quick", folder / "journal.log", 5), workers=2, say=lambda now: seen.append(now.ended))
+    more = search(spec("quick", folder / "journal.log", 5), workers=2, say=lambda now: seen.append(now.ended))
     assert [trial.params for trial in more.trials[:3]] == first
     assert len({trial.params["x"] for trial in more.trials}) == 5  # none is drawn again
     assert seen[0] >= 3
@@ -96,10 +96,9 @@ def test_a_search_goes_on_where_it_was(folder: Path) -> None:
 def test_a_search_that_was_killed_repeats_what_was_running(kill: Callable[[int, int], None], folder: Path) -> None:
     """With -9: the next start finds that its owner is gone; workers that are left end by themselves."""
     storage = folder / "journal.log"
-    code = "import sys, optuna; from lyapunov.tuning import Order, search\n"
-    code += (
-        "if __name__ == '__main__': search(Order('searched:slow', sys.argv[1], 'test', 2, optuna.pruners.NopPruner), workers=2)"
-    )
+    code = "import sys, optuna; from lyapunov.tuning import SearchSpec, search\n"
+    code += "spec = SearchSpec('searched:slow', sys.argv[1], 'test', 2, optuna.pruners.NopPruner)\n"
+    code += "if __name__ == '__main__': search(spec, workers=2)"
     script = folder / "killed.py"
     script.write_text(code)
     started = subprocess.Popen(
@@ -115,11 +114,11 @@ def test_a_search_that_was_killed_repeats_what_was_running(kill: Callable[[int, 
     assert study is not None
     kill(started.pid, signal.SIGKILL)
     started.wait()
-    found = search(order("quick", storage, 2), workers=1)
+    found = search(spec("quick", storage, 2), workers=1)
     time.sleep(1.0)  # whoever is left has had the time to say something
     assert Counter(trial.state.name for trial in found.trials) == {"FAIL": 2, "COMPLETE": 2}
     assert {trial.user_attrs["again"] for trial in found.trials[2:]} == {0, 1}
-    assert standing(found).ended == 2
+    assert status(found).ended == 2
 
 
 @pytest.mark.parametrize("end", [lambda pid: os.killpg(pid, signal.SIGINT), lambda pid: os.kill(pid, signal.SIGTERM)])
@@ -163,7 +162,7 @@ def test_runs_that_trials_leave_are_in_the_report(folder: Path) -> None:
 @pytest.mark.parametrize("trials", [2, 30])
 def test_functions_that_only_fail_end_the_search_with_their_words(trials: int, folder: Path) -> None:
     with pytest.raises(InvalidInput, match=r"failures and nothing else.*ValueError: no data"):
-        search(order("broken", folder / "journal.log", trials), workers=1)
+        search(spec("broken", folder / "journal.log", trials), workers=1)
 
 
 def test_values_that_were_given_are_tried_again_where_none_was_asked_for_yet() -> None:
@@ -191,13 +190,13 @@ def test_a_hyperparameter_does_not_take_the_place_of_a_result() -> None:
 
 def test_workers_join_a_study_and_do_not_make_one(folder: Path) -> None:
     with pytest.raises(InvalidInput, match="a folder that all of them see, or a database"):
-        joined(order("quick", folder / "elsewhere.log", 1))
+        joined(spec("quick", folder / "elsewhere.log", 1))
 
 
 def test_trials_draw_by_their_numbers(folder: Path) -> None:
     """Two searches of one seed that start together, as on two machines, do not draw the same."""
-    drawn = [trial.params["x"] for trial in search(order("quick", folder / "a.log", 4), workers=2).trials]
-    again = [trial.params["x"] for trial in search(order("quick", folder / "b.log", 4), workers=1).trials]
+    drawn = [trial.params["x"] for trial in search(spec("quick", folder / "a.log", 4), workers=2).trials]
+    again = [trial.params["x"] for trial in search(spec("quick", folder / "b.log", 4), workers=1).trials]
     assert len(set(drawn)) == 4
     assert sorted(drawn) == sorted(again)
 
@@ -208,19 +207,19 @@ def test_trials_draw_by_their_numbers(folder: Path) -> None:
 )
 def test_functions_that_are_not_there_are_named(function: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=message):
-        search(Order(function, str(tmp_path / "j.log"), "test", 1, optuna.pruners.NopPruner, folder=str(HERE)))
+        search(SearchSpec(function, str(tmp_path / "j.log"), "test", 1, optuna.pruners.NopPruner, folder=str(HERE)))
 
 
 def test_a_study_of_the_other_direction_is_refused(folder: Path) -> None:
-    search(order("quick", folder / "journal.log", 1), workers=1)
+    search(spec("quick", folder / "journal.log", 1), workers=1)
     with pytest.raises(InvalidInput, match="a study that is to maximize, got 'test', which was begun the other way"):
-        search(order("quick", folder / "journal.log", 2, maximize=True), workers=1)
+        search(spec("quick", folder / "journal.log", 2, maximize=True), workers=1)
 
 
 @pytest.mark.parametrize("address", ["postgresql://me:secret@127.0.0.1:1/none", "nonsense://x"])
 def test_a_database_that_is_not_there_is_one_sentence(address: str, folder: Path) -> None:
     with pytest.raises(InvalidInput, match="Expected a database at") as raised:
-        search(order("quick", address, 1), workers=1)
+        search(spec("quick", address, 1), workers=1)
     assert "secret" not in str(raised.value)
 
 
@@ -268,7 +267,7 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def test_two_workers_on_postgresql_one_killed(postgresql: str, folder: Path) -> None:
-    study = searched_with_a_kill(order("bowl", postgresql, 8), folder)
+    study = searched_with_a_kill(spec("bowl", postgresql, 8), folder)
     complete = sum(trial.state.name == "COMPLETE" for trial in study.trials)
     assert complete in (8, 9)  # a database may give out a trial too many
     require_every_trial_accounted_for(study, folder, complete)
@@ -284,7 +283,7 @@ def test_two_nodes_of_ray_one_worker_killed(folder: Path, monkeypatch: pytest.Mo
     try:
         ray.init(address=cluster.address, log_to_driver=False)
         assert len(ray.nodes()) == 2
-        study = searched_with_a_kill(order("bowl", folder / "journal.log", 8), folder, "ray")
+        study = searched_with_a_kill(spec("bowl", folder / "journal.log", 8), folder, "ray")
         require_every_trial_accounted_for(study, folder, 8)
         assert mapped(abs, [-3, 1, -2], workers=2, engine="ray") == [3, 1, 2]
     finally:

@@ -20,7 +20,7 @@ from lyapunov.errors import Unsupported
 from lyapunov.integrations import spectrum_pruner
 from lyapunov.report import write_report
 from lyapunov.training import NAME, Run
-from lyapunov.tuning import Engine, Order, SpectrumRule, Standing, rows, search
+from lyapunov.tuning import Engine, SearchSpec, SearchStatus, SpectrumRule, rows, search
 
 Pruner = Literal["median", "halving", "none"]
 BEST = 10
@@ -80,7 +80,7 @@ def tune(
         Folder of the journal, of trials.csv, and of report.html where trials have left their runs there.
     """
     output.mkdir(parents=True, exist_ok=True)
-    order = Order(
+    spec = SearchSpec(
         function=function,
         storage=_place(storage, output),
         study=study or function,
@@ -91,15 +91,15 @@ def tune(
         output=str(output.absolute()),
     )
     try:
-        with _Bar(order) as bar:
-            found = rows(search(order, workers=_cores() if workers is None else workers, engine=engine, say=bar.show))
+        with _Bar(spec) as bar:
+            found = rows(search(spec, workers=_cores() if workers is None else workers, engine=engine, say=bar.show))
     except KeyboardInterrupt:
         print("Stopped; what was running will be tried again. The same command goes on.", file=sys.stderr)
         raise
     write_rows(found, output / "trials.csv")
     _show(found, maximize=maximize)
     print(f"{output / 'trials.csv'}: {len(found)} trials")
-    runs = list(_runs(found, order, maximize=maximize))
+    runs = list(_runs(found, spec, maximize=maximize))
     if runs:
         try:
             write_report(runs, output / "report.html")
@@ -119,10 +119,10 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _runs(found: list[dict[str, Any]], order: Order, *, maximize: bool) -> Iterator[Run]:
+def _runs(found: list[dict[str, Any]], spec: SearchSpec, *, maximize: bool) -> Iterator[Run]:
     """Of the best trials, those that have left readings."""
     for row in _ranked(found, maximize=maximize)[:BEST]:
-        folder = order.run_folder(row["trial"])
+        folder = spec.run_folder(row["trial"])
         if folder is not None and (folder / NAME).exists() and (run := Run.read(folder)).readings:
             yield run
 
@@ -142,10 +142,10 @@ def _pruner(name: Pruner, rule: SpectrumRule) -> object:
 class _Bar:
     """How far the search has come."""
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, spec: SearchSpec) -> None:
         text = TextColumn("{task.description}")
         self._progress = Progress(text, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=Console(stderr=True))
-        self._task = self._progress.add_task(order.study, total=order.trials)
+        self._task = self._progress.add_task(spec.study, total=spec.trials)
 
     def __enter__(self) -> "_Bar":
         self._progress.start()
@@ -154,7 +154,7 @@ class _Bar:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def show(self, now: Standing) -> None:
+    def show(self, now: SearchStatus) -> None:
         """One line."""
         best = "no value yet" if now.best is None else f"best {now.best:.5g} (trial {now.best_number})"
         about = f"{best}, {now.running} running, {now.pruned} pruned, {now.failed} failed"

@@ -2,9 +2,9 @@
 
 from lyapunov.tuning.engines import ENGINES, Engine, mapped
 from lyapunov.tuning.forecast import Forecast, forecast
-from lyapunov.tuning.order import Order
 from lyapunov.tuning.rule import Decision, Record, SpectrumRule, numbers_of
-from lyapunov.tuning.search import Standing, rows, search, standing
+from lyapunov.tuning.search import SearchStatus, rows, search, status
+from lyapunov.tuning.search_spec import SearchSpec
 from lyapunov.tuning.trials import PRUNED, trial_folder
 
 __all__ = [
@@ -13,15 +13,15 @@ __all__ = [
     "Decision",
     "Engine",
     "Forecast",
-    "Order",
     "Record",
+    "SearchSpec",
+    "SearchStatus",
     "SpectrumRule",
-    "Standing",
     "forecast",
     "mapped",
     "numbers_of",
     "rows",
     "search",
-    "standing",
+    "status",
     "trial_folder",
 ]

@@ -7,20 +7,20 @@ from numpy.typing import NDArray
 
 Numbers = NDArray[np.float64]
 RIDGE = 2.0 / 12
-"""In units of the variance of standings, 1/12: a signal alone counts for n / (n + 2) of what it says on n trials."""
+"""In units of the variance of ranks, 1/12: a signal alone counts for n / (n + 2) of what it says on n trials."""
 SURE = 2.0
 """Standard errors by which spectra must lower the squared error on held-out trials before they are believed."""
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """`standing`: the share of finished trials that end better than this one will, less a half.
+    """`rank`: the share of finished trials that end better than this one will, less a half.
 
     `with_spectra`: whether they were used. `gained`: by how much they lower the mean squared error on held-out trials, and
     `error`, one standard error of that.
     """
 
-    standing: float
+    rank: float
     with_spectra: bool
     gained: float
     error: float
@@ -29,20 +29,20 @@ class Forecast:
 def forecast(losses: Numbers, spectra: Numbers, finals: Numbers, *, loss: float, spectrum: Numbers) -> Forecast:
     """From `losses` (n,) and `spectra` (n, p) of finished trials at a step, and their `finals` (n,), for one more trial.
 
-    Ridge regression of standings at the end on standings at the step. Each finished trial is foretold by the others, with and
+    Ridge regression of ranks at the end on ranks at the step. Each finished trial is foretold by the others, with and
     without spectra; these are used where that was clearly better.
     """
-    wanted, alone = standings(finals, finals), standings(losses, losses)[:, None]
-    beside = np.column_stack([alone, *(standings(column, column) for column in spectra.T)])
+    wanted, alone = ranks(finals, finals), ranks(losses, losses)[:, None]
+    beside = np.column_stack([alone, *(ranks(column, column) for column in spectra.T)])
     gains = held_out(alone, wanted) ** 2 - held_out(beside, wanted) ** 2
     gained, error = float(gains.mean()), float(gains.std(ddof=1) / np.sqrt(len(gains)))
     use = spectra.shape[1] > 0 and gained > SURE * error
     columns = [losses, *(spectra.T if use else ())]
-    here = [standings(np.array([value]), column)[0] for value, column in zip((loss, *spectrum), columns, strict=False)]
+    here = [ranks(np.array([value]), column)[0] for value, column in zip((loss, *spectrum), columns, strict=False)]
     return Forecast(float(np.array(here) @ _weights(beside if use else alone, wanted)), use, gained, error)
 
 
-def standings(values: Numbers, among: Numbers) -> Numbers:
+def ranks(values: Numbers, among: Numbers) -> Numbers:
     """The share of `among` below each value, equals counting half, less a half."""
     below = np.less.outer(among, values).sum(axis=0) + np.equal.outer(among, values).sum(axis=0) / 2
     return below / len(among) - 0.5

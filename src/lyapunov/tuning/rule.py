@@ -110,7 +110,7 @@ class SpectrumRule:
         )
         if not found.with_spectra:
             return None
-        worse = min(max(found.standing + 0.5, 0.0), 1.0)
+        worse = min(max(found.rank + 0.5, 0.0), 1.0)
         helped = f"spectra lower the error on held-out ones by {found.gained:.3f} ± {found.error:.3f}"
         why = f"loss and spectrum foretell an end worse than {worse:.0%} of {len(known)} trials; {helped}"
         return Decision(worse > self.keep, why)

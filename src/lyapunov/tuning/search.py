@@ -10,7 +10,7 @@ from lyapunov import _checks
 from lyapunov.errors import InvalidInput
 from lyapunov.tuning.engines import Engine, Worker, connect, start
 from lyapunov.tuning.interrupts import between_checks
-from lyapunov.tuning.order import Order, objective
+from lyapunov.tuning.search_spec import SearchSpec, objective
 from lyapunov.tuning.study import opened
 from lyapunov.tuning.trials import FAILURE, PRUNED, abandon, counted, gone, here
 from lyapunov.tuning.worker import work
@@ -22,7 +22,7 @@ RESTARTS = 10
 
 
 @dataclass(frozen=True)
-class Standing:
+class SearchStatus:
     """How far a search has come: trials that have ended (and how), those that run, and the best one so far."""
 
     ended: int
@@ -34,7 +34,7 @@ class Standing:
 
 
 def search(
-    order: Order, *, workers: int = 1, engine: Engine = "processes", say: Callable[[Standing], None] = lambda _: None
+    spec: SearchSpec, *, workers: int = 1, engine: Engine = "processes", say: Callable[[SearchStatus], None] = lambda _: None
 ) -> Any:
     """Runs a search to its end, or on from where it was; the Optuna study.
 
@@ -45,33 +45,33 @@ def search(
     Raises InvalidInput where the function cannot be had, or where every trial fails.
     """
     _checks.whole_number(workers, "workers", least=1)
-    _checks.whole_number(order.trials, "trials", least=1)
-    objective(order)
+    _checks.whole_number(spec.trials, "trials", least=1)
+    objective(spec)
     connect(engine)
-    study = opened(order)
-    abandon(order, study, gone, "its search was ended")
+    study = opened(spec)
+    abandon(spec, study, gone, "its search was ended")
     with between_checks() as require_going_on:
-        crew = _Crew(order, study, engine)
+        pool = _WorkerPool(spec, study, engine)
         try:
-            crew.begin(workers)
-            while not crew.done():
-                say(standing(study))
+            pool.begin(workers)
+            while not pool.done():
+                say(status(study))
                 _require_some_success(study)
                 time.sleep(POLL)
                 require_going_on()
         except BaseException:
-            crew.stop()
+            pool.stop()
             raise
-    say(standing(study))
+    say(status(study))
     _require_some_success(study, least=1)
     return study
 
 
-class _Crew:
+class _WorkerPool:
     """The workers of this process: those that are lost are replaced, and their trials repeated."""
 
-    def __init__(self, order: Order, study: Any, engine: Engine) -> None:
-        self._order, self._study, self._engine, self._lost = order, study, engine, 0
+    def __init__(self, spec: SearchSpec, study: Any, engine: Engine) -> None:
+        self._spec, self._study, self._engine, self._lost = spec, study, engine, 0
         self._workers: dict[int, Worker] = {}
 
     def begin(self, size: int) -> None:
@@ -88,7 +88,7 @@ class _Crew:
                 self._replace(slot)
             else:
                 del self._workers[slot]
-        if not self._workers and counted(self._study) < self._order.trials:  # queued again after the last one had looked
+        if not self._workers and counted(self._study) < self._spec.trials:  # queued again after the last one had looked
             self._workers[0] = self._started(0)
         return not self._workers
 
@@ -99,29 +99,29 @@ class _Crew:
         for worker in self._workers.values():
             worker.stop()
         names = {here(slot) for slot in self._workers}
-        abandon(self._order, self._study, lambda name: name in names, "the search was stopped", counts=False)
+        abandon(self._spec, self._study, lambda name: name in names, "the search was stopped", counts=False)
 
     def _replace(self, slot: int) -> None:
         self._lost += 1
-        abandon(self._order, self._study, lambda name: name == here(slot), "its worker was lost")
+        abandon(self._spec, self._study, lambda name: name == here(slot), "its worker was lost")
         if self._lost > RESTARTS:
             self._workers.pop(slot)
             raise InvalidInput(
                 f"Expected workers that go on, got {self._lost} that were killed or could not start. Look at memory, and "
-                f"try {self._order.function} by itself; the trials that have ended are kept."
+                f"try {self._spec.function} by itself; the trials that have ended are kept."
             )
         self._workers[slot] = self._started(slot)
 
     def _started(self, slot: int) -> Worker:
-        return start(partial(work, self._order, here(slot)), self._engine)
+        return start(partial(work, self._spec, here(slot)), self._engine)
 
 
-def standing(study: Any) -> Standing:
+def status(study: Any) -> SearchStatus:
     """Of all workers, on whatever machine."""
     states = [trial.state.name for trial in study.get_trials(deepcopy=False)]
     running = states.count("RUNNING")
     best = study.best_trial if "COMPLETE" in states else None
-    return Standing(
+    return SearchStatus(
         ended=counted(study) - running,
         running=running,
         pruned=states.count("PRUNED"),

@@ -11,60 +11,60 @@ from filelock import FileLock
 
 from lyapunov._optional import import_optional
 from lyapunov.errors import InvalidInput
-from lyapunov.tuning.order import Order
+from lyapunov.tuning.search_spec import SearchSpec
 
 TRIES = 5
 """At a database, while others make its tables."""
 
 
-def opened(order: Order) -> Any:
+def opened(spec: SearchSpec) -> Any:
     """The study, made if it is not there yet."""
     optuna = import_optional("optuna", "tune")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(
-        storage=_storage(order),
-        study_name=order.study,
-        direction="maximize" if order.maximize else "minimize",
-        pruner=order.pruner(),
+        storage=_storage(spec),
+        study_name=spec.study,
+        direction="maximize" if spec.maximize else "minimize",
+        pruner=spec.pruner(),
         load_if_exists=True,
     )
-    if (study.direction.name == "MAXIMIZE") != order.maximize:
+    if (study.direction.name == "MAXIMIZE") != spec.maximize:
         raise InvalidInput(
-            f"Expected a study that is to {'maximize' if order.maximize else 'minimize'}, got {order.study!r}, which was begun "
+            f"Expected a study that is to {'maximize' if spec.maximize else 'minimize'}, got {spec.study!r}, which was begun "
             "the other way. Name another study, or go on with that."
         )
     return study
 
 
-def joined(order: Order) -> Any:
+def joined(spec: SearchSpec) -> Any:
     """The study, for a worker: whoever asked for it has made it."""
     optuna = import_optional("optuna", "tune")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        return optuna.load_study(study_name=order.study, storage=_storage(order), pruner=order.pruner())
+        return optuna.load_study(study_name=spec.study, storage=_storage(spec), pruner=spec.pruner())
     except KeyError as error:
         raise InvalidInput(
-            f"Expected the study {order.study!r} in {order.storage.rpartition('@')[2]}, got none from {socket.gethostname()}. "
+            f"Expected the study {spec.study!r} in {spec.storage.rpartition('@')[2]}, got none from {socket.gethostname()}. "
             "Machines that work together need a folder that all of them see, or a database."
         ) from error
 
 
 @contextmanager
-def exclusive(order: Order) -> Generator[None, None, None]:
+def exclusive(spec: SearchSpec) -> Generator[None, None, None]:
     """Within it no other worker asks for a trial, where the storage is a file. Databases may give out a trial too many."""
-    if not order.is_file:
+    if not spec.is_file:
         yield
         return
-    with FileLock(f"{order.storage}.turn"):  # ".lock" is the journal's own
+    with FileLock(f"{spec.storage}.turn"):  # ".lock" is the journal's own
         yield
 
 
-def _storage(order: Order) -> Any:
+def _storage(spec: SearchSpec) -> Any:
     storages = import_optional("optuna", "tune").storages
-    if order.is_file:
-        Path(order.storage).parent.mkdir(parents=True, exist_ok=True)
-        return storages.JournalStorage(storages.journal.JournalFileBackend(order.storage))
-    address = order.storage
+    if spec.is_file:
+        Path(spec.storage).parent.mkdir(parents=True, exist_ok=True)
+        return storages.JournalStorage(storages.journal.JournalFileBackend(spec.storage))
+    address = spec.storage
     if address.startswith("postgresql://"):
         import_optional("psycopg", "postgres")
         address = address.replace("postgresql://", "postgresql+psycopg://", 1)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lyapunov._optional import import_optional
-from lyapunov.tuning.order import Order
+from lyapunov.tuning.search_spec import SearchSpec
 from lyapunov.tuning.study import exclusive
 
 WORKER, AGAIN, FAILURE, FOLDER = "worker", "again", "failure", "folder"
@@ -53,21 +53,21 @@ def counted(study: Any) -> int:
     return sum(trial.state.name != "WAITING" and trial.number not in repeated for trial in trials)
 
 
-def abandon(order: Order, study: Any, belongs: Callable[[str], bool], why: str, *, counts: bool = True) -> None:
+def abandon(spec: SearchSpec, study: Any, belongs: Callable[[str], bool], why: str, *, counts: bool = True) -> None:
     """Repeats running trials of workers that are gone.
 
     Among them those that no worker had the time to mark: at once where nobody else can be about to, else after a while.
     """
-    with exclusive(order):
-        found = [trial for trial in study.trials if trial.state.name == "RUNNING" and _gone_with(trial, order, belongs)]
+    with exclusive(spec):
+        found = [trial for trial in study.trials if trial.state.name == "RUNNING" and _gone_with(trial, spec, belongs)]
         for trial in found:
             repeat(study, trial, why, counts=counts)
 
 
-def _gone_with(trial: Any, order: Order, belongs: Callable[[str], bool]) -> bool:
+def _gone_with(trial: Any, spec: SearchSpec, belongs: Callable[[str], bool]) -> bool:
     if WORKER in trial.user_attrs:
         return belongs(trial.user_attrs[WORKER])
-    return order.is_file or (datetime.now() - trial.datetime_start).total_seconds() > UNMARKED
+    return spec.is_file or (datetime.now() - trial.datetime_start).total_seconds() > UNMARKED
 
 
 def here(slot: int) -> str:

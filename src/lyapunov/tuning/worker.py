@@ -10,7 +10,7 @@ import torch
 
 from lyapunov._optional import import_optional
 from lyapunov.tuning.interrupts import end_politely, end_with_the_parent
-from lyapunov.tuning.order import Order, objective
+from lyapunov.tuning.search_spec import SearchSpec, objective
 from lyapunov.tuning.study import exclusive, joined
 from lyapunov.tuning.trials import FAILURE, FOLDER, WORKER, counted, repeat
 
@@ -18,31 +18,31 @@ INTERRUPTED = 130
 """The exit code of a worker that was asked to end."""
 
 
-def work(order: Order, name: str) -> None:
+def work(spec: SearchSpec, name: str) -> None:
     """Until enough trials have ended. `name`: what its trials are marked with."""
     torch.set_num_threads(1)
     asked = end_politely()
     end_with_the_parent()
     try:
-        _work(order, name)
+        _work(spec, name)
     except BaseException as error:
         if asked or isinstance(error, KeyboardInterrupt):  # who asked for it knows, and repeats what is left running
             sys.exit(INTERRUPTED)
         raise
 
 
-def _work(order: Order, name: str) -> None:
-    function, study = objective(order), joined(order)
+def _work(spec: SearchSpec, name: str) -> None:
+    function, study = objective(spec), joined(spec)
     while True:
-        with exclusive(order):
-            if counted(study) >= order.trials:
+        with exclusive(spec):
+            if counted(study) >= spec.trials:
                 return
             trial = study.ask()
             trial.set_user_attr(WORKER, name)
-        if order.seed is not None:  # by its number, so that no two draw the same, on whatever machine
-            study.sampler = import_optional("optuna", "tune").samplers.TPESampler(seed=order.seed + trial.number)
-        if order.output is not None:
-            trial.set_user_attr(FOLDER, str(order.run_folder(trial.number)))
+        if spec.seed is not None:  # by its number, so that no two draw the same, on whatever machine
+            study.sampler = import_optional("optuna", "tune").samplers.TPESampler(seed=spec.seed + trial.number)
+        if spec.output is not None:
+            trial.set_user_attr(FOLDER, str(spec.run_folder(trial.number)))
         _run(study, trial, function)
 
 

@@ -12,7 +12,7 @@ from lyapunov.errors import InvalidInput
 
 
 @dataclass(frozen=True)
-class Order:
+class SearchSpec:
     """What is searched: `function` ("module:name", of one Optuna trial), until `trials` have ended.
 
     storage: the path of a journal file, or the address of a database ("postgresql://..."). seed: of the sampler; each trial
@@ -41,13 +41,13 @@ class Order:
         return None if self.output is None else Path(self.output) / "trials" / name / f"{number:04d}"
 
 
-def objective(order: Order) -> Callable[[Any], float]:
+def objective(spec: SearchSpec) -> Callable[[Any], float]:
     """The user's function."""
-    function, (module, _, name) = order.function, order.function.partition(":")
+    function, (module, _, name) = spec.function, spec.function.partition(":")
     if not name:
         raise InvalidInput(f"Expected `function` as module:name, got {function!r}. Name it like train:objective.")
-    if order.folder not in sys.path:
-        sys.path.insert(0, order.folder)
+    if spec.folder not in sys.path:
+        sys.path.insert(0, spec.folder)
     try:
         found = getattr(importlib.import_module(module), name, None)
     except ModuleNotFoundError as error:
