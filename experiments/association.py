@@ -92,8 +92,8 @@ def predicted(features: Sequence[Numbers], target: Numbers, groups: Numbers) -> 
 
 def gain(early: Sequence[Numbers], more: Sequence[Numbers], target: Numbers, groups: Numbers) -> tuple[float, Estimate]:
     """The rank correlation of a cross-validated prediction from what is known early, and by how much `more` raises it."""
-    foretold = [predicted(features, target, groups) for features in (early, [*early, *more])]
-    found = _rank_correlations([*foretold, target], _resamples(groups))
+    predictions = [predicted(features, target, groups) for features in (early, [*early, *more])]
+    found = _rank_correlations([*predictions, target], _resamples(groups))
     return float(found[0, 0, 2]), _estimate(found[:, 1, 2] - found[:, 0, 2])
 
 

@@ -1,9 +1,9 @@
 """The claims, tested: what each readout says about how a network will end, beside what the early loss and the settings say.
 
 For every task and epoch: rank correlation of each readout, of the early validation loss and of the hyperparameters with what
-is foretold, with intervals (bootstrap over points of the sweep); partial ones given the learning rate and given the early loss;
-what readouts add to the early loss in a cross-validated prediction; the chain from the exponent by the reach of gradients to
-the loss; and what pruning by each signal would have lost at equal cost. `experiments.findings` writes them down.
+is predicted, with intervals (bootstrap over points of the sweep); partial ones given the learning rate and given the early
+loss; what readouts add to the early loss in a cross-validated prediction; the chain from the exponent by the reach of gradients
+to the loss; and what pruning by each signal would have lost at equal cost. `experiments.findings` writes them down.
 """
 
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ SOLVED = 1 / 12
 
 @dataclass(frozen=True)
 class Line:
-    """One signal at one epoch. Correlations are with what is foretold: negative, the larger the better it ends."""
+    """One signal at one epoch. Correlations are with what is predicted: negative, the larger the better it ends."""
 
     epoch: int
     signal: str
@@ -88,11 +88,11 @@ def chain(table: Table, epoch: int) -> dict[str, Estimate]:
     largest, reach = table.at("full_max", epoch), table.at("measured_slope", epoch)
     pairs = {
         "exponent and reach": (largest, reach),
-        "reach and what is foretold": (reach, table.final),
-        "exponent and what is foretold": (largest, table.final),
+        "reach and what is predicted": (reach, table.final),
+        "exponent and what is predicted": (largest, table.final),
     }
     found = {name: correlation(one, other, table.groups) for name, (one, other) in pairs.items()}
-    found["exponent and what is foretold, given reach"] = _given(table, largest, reach)
+    found["exponent and what is predicted, given reach"] = _given(table, largest, reach)
     return found
 
 

@@ -36,7 +36,7 @@ class Tested:
 
     @property
     def heading(self) -> str:
-        """Which networks, and what is foretold."""
+        """Which networks, and what is predicted."""
         points = len(set(self.table.groups.tolist()))
         return f"{self.table.name}: {self.table.target}; {len(self.table.final)} networks at {points} points"
 

@@ -34,7 +34,7 @@ WORDS = ("kind", "bias", "failure")
 class Table:
     """A sweep's numbers: `values[name]` is (networks, epochs), NaN where a broken network has none.
 
-    `final` (networks,): what is to be foretold, lower being better; at first the least held-out loss after training began,
+    `final` (networks,): what is to be predicted, lower being better; at first the least held-out loss after training began,
     infinite for a network that never had one. `groups`: seeds of one point share a number. `target`: `final` in words.
     """
 
@@ -96,7 +96,7 @@ class Table:
         return self.values[name][np.arange(len(self.best)), self.best]
 
     def until(self, level: float) -> "Table":
-        """The same, foretelling when the held-out loss falls below `level`, in epochs, on straight lines between them.
+        """The same, predicting when the held-out loss falls below `level`, in epochs, on straight lines between them.
 
         One more than there are: never.
         """

@@ -76,7 +76,7 @@ def test_regret_is_how_much_worse_the_best_of_the_kept_is() -> None:
     assert a.random_regret(final, 1) == pytest.approx(final.mean() - 1.0, abs=0.15)
 
 
-def test_a_table_foretells_the_least_loss_or_when_it_is_low(tmp_path) -> None:
+def test_a_table_predicts_the_least_loss_or_when_it_is_low(tmp_path) -> None:
     """A network whose loss is lost ends worst, and never gets there."""
     file = tmp_path / "some.csv"
     losses = {0: (1.0, 0.9, 0.5, 0.6), 1: (1.0, 0.2, 0.3, 0.25), 2: (1.0, "nan", "nan", "nan")}
@@ -176,8 +176,8 @@ def test_what_the_page_says_does_not_hold(tested: dict[str, findings.Tested]) ->
         assert not one.alone.is_clear
         assert not one.given_all.is_clear  # type: ignore[union-attr]
     for one in (text, adding, solved):
-        assert not claims.chain(one.table, claims.CHAIN_AT)["reach and what is foretold"].is_clear
-    assert claims.chain(motion.table, claims.CHAIN_AT)["reach and what is foretold"].low > 0.4
+        assert not claims.chain(one.table, claims.CHAIN_AT)["reach and what is predicted"].is_clear
+    assert claims.chain(motion.table, claims.CHAIN_AT)["reach and what is predicted"].low > 0.4
     for one in tested.values():
         for epoch in (4, 8):
             loss = abs(line(one, epoch, "held_out_loss").alone.value)

@@ -36,7 +36,7 @@ def test_spectra_prune_what_losses_cannot_tell(direction: str, sign: float) -> N
     kept = [trial for trial in study.trials[20:] if trial.state.name == "COMPLETE"]
     assert len(pruned) > 5
     assert max(trial.params["x"] for trial in kept) < min(trial.params["x"] for trial in pruned) + 0.1
-    assert "loss and spectrum foretell" in study.user_attrs[f"lyapunov/pruned/{pruned[0].number}"]
+    assert "loss and spectrum predict" in study.user_attrs[f"lyapunov/pruned/{pruned[0].number}"]
 
 
 def test_without_spectra_it_is_the_wrapped_pruner() -> None:

@@ -1,4 +1,4 @@
-"""Ends foretold from the ends of others, against explicit leave-one-out fits and relations that are known."""
+"""Ends predicted from the ends of others, against explicit leave-one-out fits and relations that are known."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ def test_ranks_are_fractions_below() -> None:
     assert ranks(np.array([1.0, 5.0, 3.0, 9.0]), np.array([1.0, 3.0, 3.0, 5.0])) == pytest.approx([-0.375, 0.375, 0.0, 0.5])
 
 
-def test_what_is_held_out_is_foretold_by_the_others() -> None:
+def test_what_is_held_out_is_predicted_by_the_others() -> None:
     known, wanted = SOURCE.normal(size=(11, 3)), SOURCE.normal(size=11)
     expected = []
     for at in range(11):
@@ -27,7 +27,7 @@ def trials(count: int) -> tuple[np.ndarray, np.ndarray]:
     return loss, spectrum
 
 
-def test_spectra_are_used_where_they_foretell_what_losses_do_not() -> None:
+def test_spectra_are_used_where_they_predict_what_losses_do_not() -> None:
     loss, spectrum = trials(30)
     finals = loss - 3 * spectrum[:, 0]
     good = forecast(loss, spectrum, finals, loss=0.0, spectrum=np.array([2.5, 0.0]))

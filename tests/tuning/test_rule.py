@@ -25,12 +25,12 @@ def now(largest: float, **spectrum: float) -> Record:
 
 
 @pytest.mark.parametrize("wrapped", [True, False])
-def test_spectra_decide_where_they_foretell(wrapped: bool) -> None:
+def test_spectra_decide_where_they_predict(wrapped: bool) -> None:
     """Whatever the other pruner says."""
     assert RULE.decide(now(-18.5), 1, finished(), wrapped=wrapped).prune
     kept = RULE.decide(now(0.5), 1, finished(), wrapped=wrapped)
     assert not kept.prune
-    assert "foretell" in kept.why
+    assert "predict" in kept.why
 
 
 @pytest.mark.parametrize("wrapped", [True, False])
@@ -56,7 +56,7 @@ def test_a_share_of_trials_runs_on_and_is_the_same_for_everyone() -> None:
     assert 150 < len(chosen) < 250
     assert chosen == [number for number in range(1000) if SpectrumRule(share=0.2, seed=3).runs_on(number)]
     trial = Record(chosen[0], {1: 5.0}, {1: {"max": -18.5}})
-    assert rule.decide(trial, 1, finished(), wrapped=True) == (False, "runs on whatever is foretold")
+    assert rule.decide(trial, 1, finished(), wrapped=True) == (False, "runs on whatever is predicted")
 
 
 def test_what_cannot_train_is_given_up_at_once() -> None:

@@ -65,9 +65,9 @@ def tune(
     pruner
         Which trials are given up early.
     spectra
-        Ask reported spectra, too, where they have been seen to foretell more than losses.
+        Ask reported spectra, too, where they have been seen to predict more than losses.
     share
-        Of trials that are not given up early, whatever is foretold: slow starters among them.
+        Of trials that are not given up early, whatever is predicted: slow starters among them.
     lag
         How many steps back the task needs the network to remember: what cannot is given up at once.
     maximize

@@ -27,7 +27,7 @@ def spectrum_pruner(wrapped: Any = None, rule: SpectrumRule | None = None) -> An
 
     wrapped: None is optuna.pruners.MedianPruner(n_warmup_steps=1): a loss at step 0, before training, is no reason to give up.
 
-    It prunes at once what cannot train, and asks spectra once they have been seen to foretell the ends of trials better than
+    It prunes at once what cannot train, and asks spectra once they have been seen to predict the ends of trials better than
     losses alone; until then, and where they do not, it does what the wrapped one does. See `lyapunov.tuning.SpectrumRule`.
     """
     optuna = import_optional("optuna", "tune")

@@ -1,4 +1,4 @@
-"""How a trial will end, foretold from the ends of others: by where it stands among them, in its loss and in its spectrum."""
+"""How a trial will end, predicted from the ends of others: by where it stands among them, in its loss and in its spectrum."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ SURE = 2.0
 
 @dataclass(frozen=True)
 class Forecast:
-    """`rank`: the share of finished trials that end better than this one will, less a half.
+    """`rank`: the fraction of finished trials that end better than this one will, less a half.
 
     `with_spectra`: whether they were used. `gained`: by how much they lower the mean squared error on held-out trials, and
     `error`, one standard error of that.
@@ -29,7 +29,7 @@ class Forecast:
 def forecast(losses: Numbers, spectra: Numbers, finals: Numbers, *, loss: float, spectrum: Numbers) -> Forecast:
     """From `losses` (n,) and `spectra` (n, p) of finished trials at a step, and their `finals` (n,), for one more trial.
 
-    Ridge regression of ranks at the end on ranks at the step. Each finished trial is foretold by the others, with and
+    Ridge regression of ranks at the end on ranks at the step. Each finished trial is predicted by the others, with and
     without spectra; these are used where that was clearly better.
     """
     wanted, alone = ranks(finals, finals), ranks(losses, losses)[:, None]
@@ -43,13 +43,13 @@ def forecast(losses: Numbers, spectra: Numbers, finals: Numbers, *, loss: float,
 
 
 def ranks(values: Numbers, among: Numbers) -> Numbers:
-    """The share of `among` below each value, equals counting half, less a half."""
+    """The fraction of `among` below each value, equals counting half, less a half."""
     below = np.less.outer(among, values).sum(axis=0) + np.equal.outer(among, values).sum(axis=0) / 2
     return below / len(among) - 0.5
 
 
 def held_out(known: Numbers, wanted: Numbers) -> Numbers:
-    """What is left of each `wanted` (n,) when it is foretold by the others from `known` (n, p): r_i / (1 - H_ii)."""
+    """What is left of each `wanted` (n,) when it is predicted by the others from `known` (n, p): r_i / (1 - H_ii)."""
     hat = known @ np.linalg.solve(_gram(known), known.T)
     return (wanted - hat @ wanted) / (1 - np.diag(hat))
 

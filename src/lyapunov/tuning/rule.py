@@ -1,4 +1,4 @@
-"""When a trial is given up: where it cannot train, by what spectra foretell if that helps, else by what another pruner says."""
+"""When a trial is pruned: where it cannot train, by what spectra predict if that helps, else by what another pruner says."""
 
 import math
 import random
@@ -13,7 +13,7 @@ from lyapunov.training import Reading
 from lyapunov.tuning.forecast import forecast
 
 FEATURES = ("max", "mean", "leading", "saturated")
-"""What spectra foretell by, of those that all trials have."""
+"""What spectra predict by, of those that all trials have."""
 SIGMAS = 2.0
 """Standard errors that count as clear."""
 OVERFLOW, UNDERFLOW = 88.0, -103.0
@@ -21,7 +21,7 @@ OVERFLOW, UNDERFLOW = 88.0, -103.0
 
 
 class Decision(NamedTuple):
-    """Whether to give up, and a sentence that says why, or by what it was judged."""
+    """Whether to prune, and a sentence that says why, or by what it was judged."""
 
     prune: bool
     why: str
@@ -43,12 +43,12 @@ class Record:
 
 @dataclass(frozen=True)
 class SpectrumRule:
-    """What is asked before a trial is given up.
+    """What is asked before a trial is pruned.
 
-    lag: how many steps back the task needs the network to remember; None: not known, nothing is given up for that.
-    saturated: the share of units beyond which nothing trains. spectra: whether they are asked how a trial will end, and
-    enough: finished trials from which on they are. keep: the share of trials, by how they are foretold to end, that go on.
-    share: of trials that run on whatever is foretold, so that what is learned is not learned from survivors alone. seed: of
+    lag: how many steps back the task needs the network to remember; None: not known, nothing is pruned for that.
+    saturated: the fraction of units beyond which nothing trains. spectra: whether they are asked how a trial will end, and
+    enough: finished trials from which on they are. keep: the fraction of trials, by how they are predicted to end, that go on.
+    share: of trials that run on whatever is predicted, so that what is learned is not learned from survivors alone. seed: of
     which ones these are.
     """
 
@@ -74,12 +74,12 @@ class SpectrumRule:
         if hopeless is not None:
             return Decision(True, hopeless)
         if self.runs_on(now.number):
-            return Decision(False, "runs on whatever is foretold")
-        foretold = self._foretold(now, step, finished) if self.spectra else None
-        return foretold or Decision(wrapped, "by the other pruner")
+            return Decision(False, "runs on whatever is predicted")
+        predicted = self._predicted(now, step, finished) if self.spectra else None
+        return predicted or Decision(wrapped, "by the other pruner")
 
     def runs_on(self, number: int) -> bool:
-        """Whether a trial is of the share that is never given up for how it is foretold to end; the same for every process."""
+        """Whether a trial is of those that no prediction prunes; the same for every process."""
         return random.Random(f"{self.seed} {number}").random() < self.share
 
     def hopeless(self, spectrum: Mapping[str, float]) -> str | None:
@@ -94,7 +94,7 @@ class SpectrumRule:
             return f"saturated: {spectrum['saturated']:.0%} of the units sit where nothing moves them."
         return None
 
-    def _foretold(self, now: Record, step: int, finished: Sequence[Record]) -> Decision | None:
+    def _predicted(self, now: Record, step: int, finished: Sequence[Record]) -> Decision | None:
         """By losses and spectra of finished trials; None where these are too few, or where spectra add nothing."""
         known = [one for one in finished if one.final is not None and math.isfinite(one.best(step)) and step in one.spectra]
         here = now.spectra.get(step, {})
@@ -112,7 +112,7 @@ class SpectrumRule:
             return None
         worse = min(max(found.rank + 0.5, 0.0), 1.0)
         helped = f"spectra lower the error on held-out ones by {found.gained:.3f} ± {found.error:.3f}"
-        why = f"loss and spectrum foretell an end worse than {worse:.0%} of {len(known)} trials; {helped}"
+        why = f"loss and spectrum predict an end worse than {worse:.0%} of {len(known)} trials; {helped}"
         return Decision(worse > self.keep, why)
 
 
