@@ -162,7 +162,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def searches() -> str:
     """A row per search, from what its trials left."""
-    lines = ["| search | to their end | given up | epochs | seconds of both workers | best loss |", "|---" * 6 + "|"]
+    lines = ["| search | completed | pruned | epochs | seconds of both workers | best loss |", "|---" * 6 + "|"]
     for arm in ("alone", "share", "spectra"):
         rows = read(SEARCHES / f"motion-{arm}.csv")
         states = [row["state"] for row in rows]

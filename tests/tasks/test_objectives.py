@@ -41,7 +41,7 @@ def test_a_task_is_a_function_of_a_trial(name: str) -> None:
     assert len(trial.params) == 2
 
 
-def test_a_task_is_given_up_when_the_pruner_says_so() -> None:
+def test_a_task_is_pruned_when_the_pruner_says_so() -> None:
     study = optuna.create_study(pruner=optuna.pruners.ThresholdPruner(upper=0.0))
     study.optimize(objectives.adding, n_trials=1)
     assert study.trials[0].state.name == "PRUNED"

@@ -1,4 +1,4 @@
-"""When a trial is given up, and by whose word."""
+"""When a trial is pruned, and by whose word."""
 
 import math
 
@@ -59,7 +59,7 @@ def test_a_share_of_trials_runs_on_and_is_the_same_for_everyone() -> None:
     assert rule.decide(trial, 1, finished(), wrapped=True) == (False, "runs on whatever is predicted")
 
 
-def test_what_cannot_train_is_given_up_at_once() -> None:
+def test_what_cannot_train_is_pruned_at_once() -> None:
     rule = SpectrumRule(lag=100, share=1.0)
     chaotic = rule.decide(now(1.0, max_error=0.05), 1, [], wrapped=False)
     assert chaotic.prune
@@ -72,7 +72,7 @@ def test_what_cannot_train_is_given_up_at_once() -> None:
 
 
 @pytest.mark.parametrize("spectrum", [{"max": 1.0, "max_error": 0.1}, {"max": 1.0}, {"max": -1.1, "max_error": 0.1}, {}])
-def test_what_is_not_clear_beyond_its_error_is_not_given_up_for_it(spectrum: dict[str, float]) -> None:
+def test_what_is_not_clear_beyond_its_error_is_not_pruned_for_it(spectrum: dict[str, float]) -> None:
     assert SpectrumRule(lag=100).hopeless(spectrum) is None
     assert SpectrumRule().hopeless({"max": 5.0, "max_error": 0.0}) is None  # nothing is known of the task
 

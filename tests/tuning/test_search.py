@@ -144,7 +144,7 @@ def test_ctrl_c_ends_the_workers_and_the_same_command_goes_on(end: Callable[[int
     done = subprocess.run(
         [*command, "searched:quick", *asked], cwd=HERE, capture_output=True, text=True, timeout=60, check=True
     )
-    assert "The best of 2 trials that ran to their end" in done.stdout
+    assert "The best of 2 completed trials" in done.stdout
     lines = (folder / "out" / "trials.csv").read_text().splitlines()
     assert [line.split(",")[1] for line in lines[1:]] == ["fail", "fail", "complete", "complete"]
 

@@ -63,13 +63,13 @@ def tune(
     study
         The name of the search in the storage (default: the function's).
     pruner
-        Which trials are given up early.
+        Which trials are pruned.
     spectra
         Ask reported spectra, too, where they have been seen to predict more than losses.
     share
-        Of trials that are not given up early, whatever is predicted: slow starters among them.
+        Fraction of trials that are not pruned, whatever is predicted: slow starters among them.
     lag
-        How many steps back the task needs the network to remember: what cannot is given up at once.
+        How many steps back the task needs the network to remember: what cannot is pruned at once.
     maximize
         The function returns what is to be greatest.
     seed
@@ -128,7 +128,7 @@ def _runs(found: list[dict[str, Any]], spec: SearchSpec, *, maximize: bool) -> I
 
 
 def _ranked(found: list[dict[str, Any]], *, maximize: bool) -> list[dict[str, Any]]:
-    """Trials that ran to their end, the best first."""
+    """Completed trials, the best first."""
     return sorted((row for row in found if row["state"] == "complete"), key=lambda row: row["value"], reverse=maximize)
 
 
@@ -164,7 +164,7 @@ class _Bar:
 def _show(found: list[dict[str, Any]], *, maximize: bool) -> None:
     ended = _ranked(found, maximize=maximize)
     names = [name for name in ended[0] if name not in ("state", "why")] if ended else []
-    table = Table(title=f"The best of {len(ended)} trials that ran to their end")
+    table = Table(title=f"The best of {len(ended)} completed trials")
     for name in names:
         table.add_column(name.replace("_", " "), justify="right")
     for row in ended[:BEST]:

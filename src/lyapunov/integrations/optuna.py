@@ -25,7 +25,7 @@ def optuna_report(trial: Any, step: int, loss: float, reading: Reading | None = 
 def spectrum_pruner(wrapped: Any = None, rule: SpectrumRule | None = None) -> Any:
     """A pruner for `optuna.create_study(pruner=...)`, around another one.
 
-    wrapped: None is optuna.pruners.MedianPruner(n_warmup_steps=1): a loss at step 0, before training, is no reason to give up.
+    wrapped: None is optuna.pruners.MedianPruner(n_warmup_steps=1): a loss at step 0, before training, is no reason to prune.
 
     It prunes at once what cannot train, and asks spectra once they have been seen to predict the ends of trials better than
     losses alone; until then, and where they do not, it does what the wrapped one does. See `lyapunov.tuning.SpectrumRule`.

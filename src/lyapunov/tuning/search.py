@@ -18,7 +18,7 @@ from lyapunov.tuning.worker import work
 POLL = 0.3
 """Seconds between two checks of the workers."""
 RESTARTS = 10
-"""Workers that may be lost in a search before it is given up."""
+"""Workers that may be lost in a search before it stops."""
 
 
 @dataclass(frozen=True)
@@ -133,10 +133,10 @@ def status(study: Any) -> SearchStatus:
 
 def rows(study: Any) -> list[dict[str, Any]]:
     """A row per trial, with its values, how it ended and how long it took."""
-    found, given_up = [], study.user_attrs
+    found, pruned = [], study.user_attrs
     for trial in study.get_trials(deepcopy=False):
         took = trial.duration.total_seconds() if trial.duration is not None else None
-        why = trial.user_attrs.get(FAILURE) or given_up.get(f"{PRUNED}{trial.number}") or ""
+        why = trial.user_attrs.get(FAILURE) or pruned.get(f"{PRUNED}{trial.number}") or ""
         shown = {"trial": trial.number, "state": trial.state.name.lower(), "value": trial.value, "steps": trial.last_step}
         shown |= {"seconds": took}
         drawn = {f"params_{name}" if name in (*shown, "why") else name: value for name, value in trial.params.items()}

@@ -17,7 +17,7 @@ from lyapunov.tuning.study import exclusive
 WORKER, AGAIN, FAILURE, FOLDER = "worker", "again", "failure", "folder"
 """User attributes of trials: who runs it, which trial it repeats, why it failed, where it may leave its run."""
 PRUNED = "lyapunov/pruned/"
-"""User attributes of studies, with a trial's number: why it was given up."""
+"""User attributes of studies, with a trial's number: why it was pruned."""
 REPEATS = 3
 """How often a trial whose worker died is tried again."""
 UNMARKED = 60.0
