@@ -16,12 +16,12 @@ fixed before, after 100 to 300 replays with a copy of the rule.
 
 Real searches, one each, of 24 trials with two workers (benchmarks/searches, a row per trial):
 
-    lyapunov tune lyapunov.tasks.objectives:motion --trials 24 --workers 2 --seed 0 --share 0      # alone
-    ... --share 0.1                                                                                # share
-    ... --share 0.1 --spectra                                                                      # spectra
+    lyapunov tune lyapunov.tasks.objectives:motion --trials 24 --workers 2 --seed 0 --unpruned-fraction 0   # alone
+    ... --unpruned-fraction 0.1                                                                        # share
+    ... --unpruned-fraction 0.1 --spectra                                                              # spectra
 
 Intervals are over replays, so they speak of the order in which trials come, not of other networks. "Networks that end better":
-the share of them, than the best found for a quarter of what all cost.
+the fraction of them, than the best found for a quarter of what all cost.
 Results: benchmarks/tuning.json; table in docs/tuning.md, between its markers; figure docs/figures/tuning.png.
 """
 
@@ -119,7 +119,7 @@ def replay(pool: Pool, name: str, seed: int) -> Iterator[tuple[float, float]]:
 
 
 def outcome(task: str, name: str, seed: int) -> tuple[float, float]:
-    """Cost to target as a share of what all networks cost (1: not reached), and the share of networks that end better."""
+    """Cost to target as a fraction of what all networks cost (1: not reached), and the fraction of networks that end better."""
     pool = Pool(task)
     curve = np.array(list(replay(pool, name, seed)))
     target = np.sort(pool.final)[max(1, round(BEST * len(pool.final))) - 1]
@@ -176,7 +176,7 @@ def searches() -> str:
 
 
 def draw(rows: list[dict[str, Any]]) -> None:
-    """The share of replays that have reached the target, by cost."""
+    """The fraction of replays that have reached the target, by cost."""
     figure = Figure(figsize=(12, 3.6), layout="constrained")
     tasks = list(dict.fromkeys(row["task"] for row in rows))
     for ax, task in zip(figure.subplots(1, len(tasks)), tasks, strict=True):
@@ -186,7 +186,7 @@ def draw(rows: list[dict[str, Any]]) -> None:
             ax.step(cost, np.arange(1, len(cost) + 1) / len(cost), style, where="post", label=row["pruner"])
         ax.set_title(task)
         ax.set_xlim(0, 0.6)
-        ax.set_xlabel("cost, as a share of training all networks")
+        ax.set_xlabel("cost, as a fraction of training all networks")
         ax.set_ylabel("replays with a network of the best tenth")
     figure.axes[0].legend(frameon=False, fontsize="small")
     figure.savefig(FIGURE, dpi=120)

@@ -121,11 +121,11 @@ def test_shares_say_which_path_carries_a_vector() -> None:
     with torch.no_grad():
         module.bias_ih_l0[2:4] = torch.tensor([2.0, 4.0])
     found = lyapunov.covariant_vectors(module, X, k=2)
-    share = dict(zip(found.paths, found.shares, strict=True))
-    assert set(share) == {"cell", "input gate", "forget gate", "candidate", "output gate"}
-    assert share["cell"].tolist() == pytest.approx([1.0, 1.0], abs=0.02)
+    fraction = dict(zip(found.paths, found.path_fractions, strict=True))
+    assert set(fraction) == {"cell", "input gate", "forget gate", "candidate", "output gate"}
+    assert fraction["cell"].tolist() == pytest.approx([1.0, 1.0], abs=0.02)
     whole = lyapunov.covariant_vectors(STACK, X, k=4)
-    torch.testing.assert_close(whole.shares.sum(0), torch.ones(4).double(), rtol=0, atol=1e-9)
+    torch.testing.assert_close(whole.path_fractions.sum(0), torch.ones(4).double(), rtol=0, atol=1e-9)
     assert "layer 1: from below" in whole.paths
     assert f"{float(whole.exponents[0]):.5f}" in repr(whole)
 
@@ -144,7 +144,7 @@ def test_what_is_kept_does_not_depend_on_segments(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("lyapunov.tangent.segments.SHORTEST", 7)
     other = lyapunov.covariant_vectors(LSTM, X, k=3, keep=150)
     assert one.vectors.shape == other.vectors.shape == (151, 2, 8, 3)
-    for name in ("vectors", "growth", "participation", "angles", "shares", "growth_rates", "exponents"):
+    for name in ("vectors", "growth", "participation", "angles", "path_fractions", "growth_rates", "exponents"):
         torch.testing.assert_close(getattr(one, name), getattr(other, name), rtol=0, atol=1e-9)
 
 

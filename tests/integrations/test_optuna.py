@@ -31,7 +31,7 @@ def study_of(pruner, direction: str = "minimize", sign: float = 1.0) -> optuna.S
 
 @pytest.mark.parametrize(("direction", "sign"), [("minimize", 1.0), ("maximize", -1.0)])
 def test_spectra_prune_what_losses_cannot_tell(direction: str, sign: float) -> None:
-    study = study_of(spectrum_pruner(rule=SpectrumRule(share=0.0)), direction, sign)
+    study = study_of(spectrum_pruner(rule=SpectrumRule(unpruned_fraction=0.0)), direction, sign)
     pruned = [trial for trial in study.trials if trial.state.name == "PRUNED"]
     kept = [trial for trial in study.trials[20:] if trial.state.name == "COMPLETE"]
     assert len(pruned) > 5
@@ -41,7 +41,9 @@ def test_spectra_prune_what_losses_cannot_tell(direction: str, sign: float) -> N
 
 def test_without_spectra_it_is_the_wrapped_pruner() -> None:
     """Which sees the same losses."""
-    study = optuna.create_study(pruner=spectrum_pruner(optuna.pruners.ThresholdPruner(upper=0.5), SpectrumRule(share=0.0)))
+    study = optuna.create_study(
+        pruner=spectrum_pruner(optuna.pruners.ThresholdPruner(upper=0.5), SpectrumRule(unpruned_fraction=0.0))
+    )
 
     def objective(trial: optuna.Trial) -> float:
         assert not trial.should_prune()  # nothing reported

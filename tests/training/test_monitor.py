@@ -258,7 +258,7 @@ def test_what_is_due_may_be_put_off(tmp_path) -> None:
     assert watching.observe(0) is not None
     assert all(watching.observe(step) is None for step in range(1, 5))
     assert monitor(core(), directory=tmp_path / "b", at_most=1.0).observe(1) is not None
-    assert watching.share > 1e-9
+    assert watching.time_fraction > 1e-9
 
 
 def test_a_run_goes_on_after_a_checkpoint_as_if_nothing_had_happened(tmp_path) -> None:

@@ -140,10 +140,10 @@ def test_other_inputs_have_frames_and_transients_of_their_own() -> None:
 
 
 def test_an_interval_that_was_found_is_tried_first() -> None:
-    ending = estimated(network(), asked(), wishes())[1]
-    assert ending.qr_every > 1
-    steps = estimated(network(), asked(), wishes(settle=20, align=20), after=ending)[0].history_steps[:, 0]
-    assert float(steps[0]) == ending.qr_every
+    warm_start = estimated(network(), asked(), wishes())[1]
+    assert warm_start.qr_every > 1
+    steps = estimated(network(), asked(), wishes(settle=20, align=20), warm_start=warm_start)[0].history_steps[:, 0]
+    assert float(steps[0]) == warm_start.qr_every
 
 
 def test_powers_of_three() -> None:

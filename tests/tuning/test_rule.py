@@ -8,7 +8,7 @@ from lyapunov import InvalidInput
 from lyapunov.training import Reading
 from lyapunov.tuning import Record, SpectrumRule, numbers_of
 
-RULE = SpectrumRule(share=0.0)
+RULE = SpectrumRule(unpruned_fraction=0.0)
 
 
 def finished(count: int = 21, *, telling: bool = True) -> list[Record]:
@@ -41,7 +41,7 @@ def test_else_the_other_pruner_decides(known: list[Record], wrapped: bool) -> No
 
 
 def test_spectra_that_are_not_asked_have_no_word() -> None:
-    rule = SpectrumRule(share=0.0, spectra=False)
+    rule = SpectrumRule(unpruned_fraction=0.0, spectra=False)
     assert rule.decide(now(-18.5), 1, finished(), wrapped=False) == (False, "by the other pruner")
 
 
@@ -51,16 +51,16 @@ def test_a_step_without_a_spectrum_is_left_to_the_other_pruner() -> None:
 
 
 def test_a_share_of_trials_runs_on_and_is_the_same_for_everyone() -> None:
-    rule = SpectrumRule(share=0.2, seed=3)
+    rule = SpectrumRule(unpruned_fraction=0.2, seed=3)
     chosen = [number for number in range(1000) if rule.runs_on(number)]
     assert 150 < len(chosen) < 250
-    assert chosen == [number for number in range(1000) if SpectrumRule(share=0.2, seed=3).runs_on(number)]
+    assert chosen == [number for number in range(1000) if SpectrumRule(unpruned_fraction=0.2, seed=3).runs_on(number)]
     trial = Record(chosen[0], {1: 5.0}, {1: {"max": -18.5}})
     assert rule.decide(trial, 1, finished(), wrapped=True) == (False, "runs on whatever is predicted")
 
 
 def test_what_cannot_train_is_pruned_at_once() -> None:
-    rule = SpectrumRule(lag=100, share=1.0)
+    rule = SpectrumRule(lag=100, unpruned_fraction=1.0)
     chaotic = rule.decide(now(1.0, max_error=0.05), 1, [], wrapped=False)
     assert chaotic.prune
     assert chaotic.why.startswith("chaos: gradients over 100 steps grow by e^100")
@@ -95,7 +95,9 @@ def test_numbers_of_a_reading_are_few_and_finite() -> None:
     assert numbers_of(Reading(3, None, {}, failure="broke")) == {}
 
 
-@pytest.mark.parametrize(("name", "value"), [("lag", -1.0), ("enough", 2), ("keep", 1.5), ("share", -0.1), ("saturated", 2.0)])
+@pytest.mark.parametrize(
+    ("name", "value"), [("lag", -1.0), ("enough", 2), ("keep", 1.5), ("unpruned_fraction", -0.1), ("saturated", 2.0)]
+)
 def test_settings_out_of_range_are_refused(name: str, value: float) -> None:
     with pytest.raises(InvalidInput, match=name):
         SpectrumRule(**{name: value})

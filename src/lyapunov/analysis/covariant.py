@@ -31,14 +31,13 @@ class CovariantVectors:
     exponents, standard_errors (k,): as the frames grow, nats per step, in their order. growth_rates (k,): as the vectors grow.
     participation (n, k): mean squared component of each vector by row (`labels`), each column adding up to 1.
     angles, smallest_angles (k, k): between pairs of vectors, radians from 0 to pi / 2: the mean, and the smallest met.
-    shares (paths, k): what goes through each gate or term of the step (`paths`), as a share of the vector's growth factor: mean
-        of v(t+1)^T J_path v(t) e^-growth, adding up to 1; a negative share works against the others.
-    disagreement (k,): sine of the angle by which other random starts, of the frame or of the way back, would have turned a
-        vector at the edges of what is counted, at the most. Where exponents are equal, single vectors stay undetermined.
-    vectors (kept + 1, batch, n, k), growth (kept, batch, k): those of the first counted steps, from the state after `first`
-        steps on; as many as were to be kept.
-    verdict: what speaks against them as a whole: a state that has not settled, vectors that are not `converged`, too few steps
-        for an error.
+    path_fractions (paths, k): what goes through each gate or term of the step (`paths`), as a fraction of the vector's growth
+    factor: mean of v(t+1)^T J_path v(t) e^-growth, adding up to 1; a negative fraction works against the others. disagreement
+    (k,): sine of the angle by which other random starts, of the frame or of the way back, would have turned a vector at the
+    edges of what is counted, at the most. Where exponents are equal, single vectors stay undetermined. vectors (kept + 1,
+    batch, n, k), growth (kept, batch, k): those of the first counted steps, from the state after `first` steps on; as many as
+    were to be kept. verdict: what speaks against them as a whole: a state that has not settled, vectors that are not
+    `converged`, too few steps for an error.
     """
 
     exponents: Exponents
@@ -48,7 +47,7 @@ class CovariantVectors:
     angles: Tensor
     smallest_angles: Tensor
     paths: tuple[str, ...]
-    shares: Tensor
+    path_fractions: Tensor
     disagreement: Exponents
     vectors: Tensor
     growth: Tensor
@@ -83,15 +82,15 @@ class CovariantVectors:
         parts = self.by_part()
         rows = [("i", "exponent", "± error", "rows", *parts, "carried by", "")]
         for at in range(min(len(self.exponents), _SHOWN)):
-            strongest = int(self.shares[:, at].argmax())
+            strongest = int(self.path_fractions[:, at].argmax())
             rows.append(
                 (
                     str(at + 1),
                     number(float(self.exponents[at])),
                     number(float(self.standard_errors[at])),
                     number(float(self.effective_rows[at]), 1),
-                    *(f"{float(share[at]):.0%}" for share in parts.values()),
-                    f"{self.paths[strongest]} {float(self.shares[strongest, at]):.0%}",
+                    *(f"{float(fraction[at]):.0%}" for fraction in parts.values()),
+                    f"{self.paths[strongest]} {float(self.path_fractions[strongest, at]):.0%}",
                     "" if bool(self.converged[at]) else "not converged",
                 )
             )
@@ -196,7 +195,7 @@ class _Sums:
         self._ready, self._counted, self._kept = ready, counted, kept
         self._growth, self._participation, self._angles = (ready.like.new_zeros(()) for _ in range(3))
         self._smallest = ready.like.new_tensor(torch.pi / 2)
-        self._shares: dict[str, Tensor] = {}
+        self._path_fractions: dict[str, Tensor] = {}
         self._vectors: list[Tensor] = []
         self._kept_growth: list[Tensor] = []
 
@@ -208,8 +207,8 @@ class _Sums:
             self._participation = self._participation + before.square().sum(0)
             self._angles = self._angles + angles.sum(0)
             self._smallest = torch.minimum(self._smallest, angles.amin(0))
-            for name, share in self._shared(stretch.segment, at, before, after, growth).items():
-                self._shares[name] = self._shares[name] + share if name in self._shares else share
+            for name, fraction in self._shared(stretch.segment, at, before, after, growth).items():
+                self._path_fractions[name] = self._path_fractions[name] + fraction if name in self._path_fractions else fraction
         self._keep(stretch, stretch.segment.first + steps.start)
 
     def _shared(self, segment: Segment, at: int, before: Frame, after: Frame, growth: Tensor) -> dict[str, Tensor]:
@@ -240,8 +239,8 @@ class _Sums:
             participation=_plain(self._participation / total),
             angles=_plain(self._angles / total),
             smallest_angles=_plain(self._smallest),
-            paths=tuple(self._shares),
-            shares=_plain(torch.stack(list(self._shares.values())) / total),
+            paths=tuple(self._path_fractions),
+            path_fractions=_plain(torch.stack(list(self._path_fractions.values())) / total),
             disagreement=_plain(disagreement),
             vectors=_plain(torch.cat(self._vectors)),
             growth=_plain(torch.cat(self._kept_growth)),

@@ -37,7 +37,7 @@ def tune(
     study: str | None = None,
     pruner: Pruner = "median",
     spectra: Annotated[bool, Parameter(negative=())] = False,
-    share: Annotated[float, Parameter(validator=Number(gte=0, lte=1))] = 0.1,
+    unpruned_fraction: Annotated[float, Parameter(validator=Number(gte=0, lte=1))] = 0.1,
     lag: float | None = None,
     maximize: Annotated[bool, Parameter(negative=())] = False,
     seed: int | None = None,
@@ -66,7 +66,7 @@ def tune(
         Which trials are pruned.
     spectra
         Ask reported spectra, too, where they have been seen to predict more than losses.
-    share
+    unpruned_fraction
         Fraction of trials that are not pruned, whatever is predicted: slow starters among them.
     lag
         How many steps back the task needs the network to remember: what cannot is pruned at once.
@@ -85,7 +85,7 @@ def tune(
         storage=_place(storage, output),
         study=study or function,
         trials=_checks.whole_number(trials, "trials", least=1),
-        pruner=partial(_pruner, pruner, SpectrumRule(lag=lag, spectra=spectra, share=share)),
+        pruner=partial(_pruner, pruner, SpectrumRule(lag=lag, spectra=spectra, unpruned_fraction=unpruned_fraction)),
         maximize=maximize,
         seed=seed,
         output=str(output.absolute()),

@@ -14,9 +14,9 @@ class Limits:
 
     lag: how many steps back the task needs the network to remember; None: not known, no alarm.
     contracting: the largest exponent below which nothing lasts (-ln 2: every small change is at least halved by each step).
-    saturated: the share of units that may sit where nothing moves them.
-    settled, still: the spectrum has settled when the last so many readings all lie within so small a share of the way that it
-        has come since the first one.
+    saturated: the fraction of units that may sit where nothing moves them.
+    settled, still: the spectrum has settled when the last so many readings all lie within so small a fraction of the way that
+    it has come since the first one.
     """
 
     lag: float | None = None
@@ -88,11 +88,11 @@ def _short_memory(now: Reading, limits: Limits) -> Alarm | None:
 def _contracting(now: Reading, limits: Limits) -> Alarm | None:
     if not now.max_interval[1] < limits.contracting:
         return None
-    share = 1 - math.exp(now.max)
+    fraction = 1 - math.exp(now.max)
     alarm = Alarm(
         "contracting",
-        f"the largest exponent is {now.max:.3f}: every small change loses {share:.0%} in each step, so hardly anything of the "
-        "past, and no gradient, gets through.",
+        f"the largest exponent is {now.max:.3f}: every small change loses {fraction:.0%} in each step, so hardly anything of "
+        "the past, and no gradient, gets through.",
     )
     return _claimed(now, alarm)
 

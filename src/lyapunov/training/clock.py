@@ -27,12 +27,12 @@ class Clock:
         return time.perf_counter() - self._started
 
     @property
-    def share(self) -> float:
+    def fraction(self) -> float:
         """Of all time."""
         return self.spent / max(self._elapsed, 1e-9)
 
-    def share_after(self, seconds: float) -> float:
-        """What the share would be after a measurement of so many seconds."""
+    def fraction_after(self, seconds: float) -> float:
+        """What the fraction would be after a measurement of so many seconds."""
         return (self.spent + seconds) / max(self._elapsed + seconds, 1e-9)
 
     def state_dict(self) -> dict[str, float]:

@@ -44,8 +44,8 @@ class Monitor:
     as it takes them; for a model the arguments it is called with (a tuple, a dictionary of keywords, or one value). None: what
     the core receives in the next training batch, its first `sequences` of them. Inputs that stay the same show changes of the
     network alone. every: a number of steps, or `lyapunov.every.Steps`, `.Epochs`, `.Logarithmic` (the default). at_most: the
-    share of all time that measuring may take; what is due is then put off. k: how many leading exponents (of a smaller system,
-    all). core: which core, where a model has several. lag: how many steps back the task needs the network to remember.
+    fraction of all time that measuring may take; what is due is then put off. k: how many leading exponents (of a smaller
+    system, all). core: which core, where a model has several. lag: how many steps back the task needs the network to remember.
     directory: where the history is kept; None: a new folder in `runs`. A run that is started again goes on there. sinks: one or
     several, called as sink(step, numbers) at every reading (as sink(step, numbers, texts), with the verdict, where
     `sink.takes_texts` is true); one that fails warns once, and training goes on. limits: when alarms are raised. stop_on: the
@@ -124,9 +124,9 @@ class Monitor:
         return self._clock.spent
 
     @property
-    def share(self) -> float:
+    def time_fraction(self) -> float:
         """`seconds` over all the time since the monitor was made; of a run that is continued, over both parts."""
-        return self._clock.share
+        return self._clock.fraction
 
     def observe(self, step: int, *, epoch: int | None = None, **losses: Any) -> Reading | None:
         """To be called after every training step (or as often as a reading may be due): a reading where one is, else None.
@@ -181,7 +181,7 @@ class Monitor:
         last = self._readings[-1]
         if not self._every.due(now, Moment(last.step, last.epoch)):
             return False
-        return self._at_most is None or self._clock.share_after(last.seconds) <= self._at_most
+        return self._at_most is None or self._clock.fraction_after(last.seconds) <= self._at_most
 
     def _measure(self, now: Moment, k: int | None) -> Reading:
         trained = self._clock.start()
@@ -304,7 +304,7 @@ class Monitor:
 
     def __repr__(self) -> str:
         latest = f"; {self._readings[-1]}" if self._readings else ""
-        return f"Monitor: {len(self._readings)} readings, {self.share:.1%} of the time{latest}"
+        return f"Monitor: {len(self._readings)} readings, {self.time_fraction:.1%} of the time{latest}"
 
 
 def _require_same(run: Run, about: Mapping[str, Any]) -> None:

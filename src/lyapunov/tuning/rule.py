@@ -48,8 +48,8 @@ class SpectrumRule:
     lag: how many steps back the task needs the network to remember; None: not known, nothing is pruned for that.
     saturated: the fraction of units beyond which nothing trains. spectra: whether they are asked how a trial will end, and
     enough: finished trials from which on they are. keep: the fraction of trials, by how they are predicted to end, that go on.
-    share: of trials that run on whatever is predicted, so that what is learned is not learned from survivors alone. seed: of
-    which ones these are.
+    unpruned_fraction: of trials that run on whatever is predicted, so that what is learned is not learned from survivors alone.
+    seed: of which ones these are.
     """
 
     lag: float | None = None
@@ -57,7 +57,7 @@ class SpectrumRule:
     spectra: bool = True
     enough: int = 8
     keep: float = 0.5
-    share: float = 0.1
+    unpruned_fraction: float = 0.1
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -65,7 +65,7 @@ class SpectrumRule:
             _checks.positive(self.lag, "lag")
         _checks.whole_number(self.enough, "enough", least=4)
         _checks.fraction(self.keep, "keep")
-        _checks.fraction(self.share, "share")
+        _checks.fraction(self.unpruned_fraction, "unpruned_fraction")
         _checks.fraction(self.saturated, "saturated")
 
     def decide(self, now: Record, step: int, finished: Sequence[Record], *, wrapped: bool) -> Decision:
@@ -80,7 +80,7 @@ class SpectrumRule:
 
     def runs_on(self, number: int) -> bool:
         """Whether a trial is of those that no prediction prunes; the same for every process."""
-        return random.Random(f"{self.seed} {number}").random() < self.share
+        return random.Random(f"{self.seed} {number}").random() < self.unpruned_fraction
 
     def hopeless(self, spectrum: Mapping[str, float]) -> str | None:
         """Why a network with these numbers cannot train, if it cannot."""
