@@ -121,7 +121,7 @@ ORDER = {
         "probe",
         "monitor",
     ),
-    "report": ("series", "words", "figures", "plots", "page", "terminal"),
+    "report": ("series", "summary", "figures", "plots", "page", "terminal"),
     "tasks": (
         "data_files",
         "task",

@@ -12,7 +12,7 @@ from typing import Any
 from lyapunov._optional import import_optional
 from lyapunov.errors import InvalidInput
 from lyapunov.estimate import Spectrum
-from lyapunov.report import figures, series, words
+from lyapunov.report import figures, series, summary
 from lyapunov.training import Reading, Run
 
 _FEWEST = 2
@@ -29,8 +29,8 @@ def write_report(runs: Sequence[Run], path: Path) -> None:
 
 def page(runs: Sequence[Run]) -> str:
     """HTML. Raises InvalidInput where no run has a reading, and Unsupported without plotly."""
-    empty = [run.name for run in runs if not series.sound(run)]
-    runs = distinct([run for run in runs if series.sound(run)])
+    empty = [run.name for run in runs if not series.valid_readings(run)]
+    runs = distinct([run for run in runs if series.valid_readings(run)])
     if not runs:
         raise InvalidInput("Expected at least one run with a reading, got none. Let the training go on, and try again.")
     jinja2 = import_optional("jinja2", "plot")
@@ -42,7 +42,7 @@ def page(runs: Sequence[Run]) -> str:
         runs=shown,
         empty=empty,
         sections=[section for section in _SECTIONS if any(name.startswith(section.name) for name in drawn)],
-        settings=words.settings(runs),
+        settings=summary.settings(runs),
         colours=figures.COLOURS,
         associations=_associations(runs),
         common_loss=series.common_loss(runs),
@@ -108,7 +108,7 @@ class _Shown:
 
     def __init__(self, run: Run) -> None:
         self.run, self.name = run, run.name
-        self.summary, self.raised, self.verdicts = words.summary(run), words.raised(run), words.verdicts(run)
+        self.summary, self.alarm_spans, self.verdicts = summary.summary(run), summary.alarm_spans(run), summary.verdicts(run)
 
     @cached_property
     def spectra(self) -> dict[int, Spectrum]:
@@ -127,7 +127,7 @@ class _Shown:
     @cached_property
     def data(self) -> dict[str, Any]:
         """For the slider: frames and a heat map of each kind; epochs by step."""
-        leading = {reading.step: reading.standard_errors for reading in series.sound(self.run)}
+        leading = {reading.step: reading.standard_errors for reading in series.valid_readings(self.run)}
         whole = {step: found.standard_errors.tolist() for step, found in self.spectra.items()}
         errors, sure = {"leading": leading, "whole": whole}, series.converged(self.run)
         return {
@@ -162,7 +162,7 @@ class _Shown:
         return {"name": self.name, "file": self.run.slug, "columns": columns, "rows": rows}
 
     @property
-    def look(self) -> list[dict[str, str]]:
+    def readings(self) -> list[dict[str, str]]:
         """The columns of the table that fit a page, as text."""
         return [
             {

@@ -26,14 +26,14 @@ class Band:
     converged: tuple[bool | None, ...]
 
 
-def sound(run: Run) -> list[Reading]:
+def valid_readings(run: Run) -> list[Reading]:
     """The readings that have numbers."""
     return [reading for reading in run.readings if reading.failure is None]
 
 
 def largest(run: Run) -> Band:
     """The largest exponent."""
-    found = sound(run)
+    found = valid_readings(run)
     return Band(
         tuple(reading.step for reading in found),
         tuple(reading.max for reading in found),
@@ -45,7 +45,7 @@ def largest(run: Run) -> Band:
 
 def mean(run: Run) -> Band:
     """The mean over all exponents, where it is known; the band is two standard errors wide on each side."""
-    found = [reading for reading in sound(run) if reading.mean is not None]
+    found = [reading for reading in valid_readings(run) if reading.mean is not None]
     values = [reading.mean or 0.0 for reading in found]
     errors = [2 * (math.nan if reading.mean_error is None else reading.mean_error) for reading in found]
     return Band(
@@ -101,12 +101,12 @@ def distances(by_step: Mapping[int, Sequence[float]]) -> Distances | None:
 
 def converged(run: Run) -> dict[int, bool | None]:
     """Whether each reading is, by step; None where an older history does not say."""
-    return {reading.step: reading.converged for reading in sound(run)}
+    return {reading.step: reading.converged for reading in valid_readings(run)}
 
 
 def leading(run: Run) -> dict[int, Sequence[float]]:
     """The leading exponents of every reading, by step."""
-    return {reading.step: reading.exponents for reading in sound(run)}
+    return {reading.step: reading.exponents for reading in valid_readings(run)}
 
 
 def whole(spectra: Mapping[int, Spectrum]) -> dict[int, Sequence[float]]:
@@ -172,9 +172,9 @@ def association(runs: Sequence[Run], value: Callable[[Reading], float | None]) -
     loss = common_loss(runs)
     points = []
     for run in runs if loss is not None else ():
-        found = value(sound(run)[-1]) if sound(run) else None
+        found = value(valid_readings(run)[-1]) if valid_readings(run) else None
         if found is not None and math.isfinite(found):
-            points.append((run.name, found, min(losses(run)[str(loss)][1]), sound(run)[-1].converged))
+            points.append((run.name, found, min(losses(run)[str(loss)][1]), valid_readings(run)[-1].converged))
     if len(points) < 2:
         return None
     names, values, least, sure = zip(*points, strict=True)

@@ -3,7 +3,7 @@
 import math
 from dataclasses import replace
 
-from lyapunov.report import words
+from lyapunov.report import summary
 from lyapunov.training import Alarm, History, Reading, Run
 
 
@@ -26,7 +26,7 @@ def test_a_summary_has_the_ends_and_the_losses(tmp_path) -> None:
     readings = [reading(at, -0.5 + 0.2 * at, losses=loss, seconds=1.0, training_seconds=9.0) for at, loss in enumerate(losses)]
     readings[2] = replace(readings[2], verdict="too short: about 40 would do.", kinds=("too short",))
     readings[0] = replace(readings[0], verdict="converged", kinds=())
-    said = words.summary(run_of(tmp_path, readings))
+    said = summary.summary(run_of(tmp_path, readings))
     meaning = "a small change of the state fades e-fold in 10 (8.33 to 12.5) steps"
     assert said[0] == f"At step 2 the largest exponent is -0.1000 ± 0.0100 nats per step (not converged: too short): {meaning}."
     assert "At step 0 it was -0.5000 ± 0.0100 (converged)" in said[1]
@@ -35,29 +35,29 @@ def test_a_summary_has_the_ends_and_the_losses(tmp_path) -> None:
 
 
 def test_fates() -> None:
-    assert words.fate(reading(0, 0.5)) == "a small change of the state grows e-fold in 2 (1.92 to 2.08) steps"
-    assert words.fate(reading(0, -0.01)).startswith("whether small changes grow or fade is not determined")
-    assert words.fate(reading(0, math.nan)) == "not a number"
-    assert words.fate(reading(0, -math.inf)) == "a small change of the state fades e-fold in 0 (0 to 0) steps"
+    assert summary.interpretation(reading(0, 0.5)) == "a small change of the state grows e-fold in 2 (1.92 to 2.08) steps"
+    assert summary.interpretation(reading(0, -0.01)).startswith("whether small changes grow or fade is not determined")
+    assert summary.interpretation(reading(0, math.nan)) == "not a number"
+    assert summary.interpretation(reading(0, -math.inf)) == "a small change of the state fades e-fold in 0 (0 to 0) steps"
 
 
 def test_alarms_have_their_times(tmp_path) -> None:
     chaos, short = Alarm("chaos", "first"), Alarm("short memory", "it is")
     readings = [reading(0, 0.1, alarms=(short,)), reading(1, 0.1, alarms=(chaos, short)), reading(2, 0.1, alarms=(short,))]
-    one, two = words.raised(run_of(tmp_path, readings))
+    one, two = summary.alarm_spans(run_of(tmp_path, readings))
     assert (one.kind, one.first, one.last, one.still) == ("short memory", 0, 2, True)
     assert (two.kind, two.first, two.last, two.still, two.message) == ("chaos", 1, 1, False, "first")
 
 
 def test_a_run_that_always_failed_says_so(tmp_path) -> None:
     run = run_of(tmp_path, [Reading(0, None, {}, failure="Diverged: so it is")])
-    assert words.summary(run) == ["1 readings, none of them with numbers."]
-    assert words.verdicts(run) == []
+    assert summary.summary(run) == ["1 readings, none of them with numbers."]
+    assert summary.verdicts(run) == []
 
 
 def test_settings_that_differ_come_first(tmp_path) -> None:
     runs = [run_of(tmp_path / str(lr), [reading(0, 0.1)], k=8, about={"lr": lr, "depth": 2}) for lr in (0.1, 0.2)]
-    rows = words.settings(runs)
+    rows = summary.settings(runs)
     assert rows[0] == ("lr", ["0.1", "0.2"])
     assert ("depth", ["2", "2"]) in rows
     assert ("monitor: k", ["8", "8"]) in rows

@@ -9,7 +9,7 @@ from lyapunov.training import Reading, Run
 
 
 @dataclass(frozen=True)
-class Raised:
+class AlarmSpan:
     """A kind of alarm: the first and the last step at which it was raised, whether it still is, and its latest sentence."""
 
     kind: str
@@ -21,15 +21,15 @@ class Raised:
 
 def summary(run: Run) -> list[str]:
     """A few sentences: where the largest exponent began and ended, what that means, and the losses."""
-    found = series.sound(run)
+    found = series.valid_readings(run)
     if not found:
         return [f"{len(run.readings)} readings, none of them with numbers."]
     first, last = found[0], found[-1]
     largest = f"the largest exponent is {last.max:.4f} ± {last.max_error:.4f} {run.unit} ({last.standing})"
-    sentences = [f"At step {last.step} {largest}: {fate(last)}."]
+    sentences = [f"At step {last.step} {largest}: {interpretation(last)}."]
     if len(found) > 1:
         sentences.append(
-            f"At step {first.step} it was {first.max:.4f} ± {first.max_error:.4f} ({first.standing}): {fate(first)}."
+            f"At step {first.step} it was {first.max:.4f} ± {first.max_error:.4f} ({first.standing}): {interpretation(first)}."
         )
     for name, (steps, values) in series.losses(run).items():
         least = min(values)
@@ -41,7 +41,7 @@ def summary(run: Run) -> list[str]:
     return sentences
 
 
-def fate(reading: Reading) -> str:
+def interpretation(reading: Reading) -> str:
     """What becomes of a small change."""
     if math.isnan(reading.max):
         return "not a number"
@@ -52,20 +52,20 @@ def fate(reading: Reading) -> str:
     return f"a small change of the state {word} e-fold in {scale.numbers} steps"
 
 
-def raised(run: Run) -> list[Raised]:
+def alarm_spans(run: Run) -> list[AlarmSpan]:
     """The alarms of a run, each kind once, in the order of their first time."""
-    found: dict[str, Raised] = {}
+    found: dict[str, AlarmSpan] = {}
     for reading in run.readings:
         for alarm in reading.alarms:
             first = found[alarm.kind].first if alarm.kind in found else reading.step
             still = reading is run.readings[-1]
-            found[alarm.kind] = Raised(alarm.kind, first, reading.step, still, alarm.message)
+            found[alarm.kind] = AlarmSpan(alarm.kind, first, reading.step, still, alarm.message)
     return sorted(found.values(), key=lambda one: one.first)
 
 
 def verdicts(run: Run) -> list[str]:
     """What the last reading's verdict says; and how many of all had something against them."""
-    found = series.sound(run)
+    found = series.valid_readings(run)
     if not found:
         return []
     count = sum(reading.converged is True for reading in found)
