@@ -43,10 +43,10 @@ def main() -> None:
     rows: dict[str, Callable[[], Any]] = {
         f"spectrum, k = {K}": lambda: lyapunov.spectrum(module, inputs, k=K, align=0, **quiet),
         f"spectrum, k = {K}, QR at every step": lambda: lyapunov.spectrum(module, inputs, k=K, align=0, qr_every=1, **quiet),
-        "growth, the value": lambda: lyapunov.growth(module, inputs, K).detach(),
-        "growth and its gradient": lambda: differentiated(lyapunov.growth(module, inputs, K)),
+        "exponent_sum, the value": lambda: lyapunov.exponent_sum(module, inputs, K).detach(),
+        "exponent_sum and its gradient": lambda: differentiated(lyapunov.exponent_sum(module, inputs, K)),
         "the same by autograd through the QR": lambda: differentiated(through_qr(module, inputs)),
-        "all exponents' sum and its gradient": lambda: differentiated(lyapunov.growth(module, inputs)),
+        "all exponents' sum and its gradient": lambda: differentiated(lyapunov.exponent_sum(module, inputs)),
         "gradient exponents, 20 starts, 80 lags, 32 outputs": lambda: lyapunov.gradient_exponents(
             module, inputs, readout=readout, **quiet
         ),

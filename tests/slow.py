@@ -2,7 +2,7 @@
 
 EVERY_CASE = frozenset(
     {
-        "analysis/test_growth.py::test_memory_of_a_long_backward_is_less_than_a_third_of_that_through_the_qr",
+        "analysis/test_exponent_sum.py::test_memory_of_a_long_backward_is_less_than_a_third_of_that_through_the_qr",
         "analysis/test_lag_decay_on_text.py::test_the_measured_slope_is_the_predicted_one",
         "cli/test_cli.py::test_ctrl_c_ends_the_demo_cleanly_and_keeps_what_there_is",
         "estimate/test_budget.py::test_a_long_chaotic_transient_is_not_taken_for_chaos",

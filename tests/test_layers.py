@@ -101,7 +101,7 @@ ORDER = {
         "gradients",
         "decay",
         "adjoint",
-        "growth",
+        "exponent_sum",
         "flossing",
         "ginelli",
         "covariant",

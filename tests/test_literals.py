@@ -54,8 +54,8 @@ CALLS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
         lyapunov.gradient_decay,
         lambda **to: lyapunov.gradient_decay(READER, lambda model, x: model(x), INPUTS, **({"lags": 5} | to)),
     ),
-    "growth": (lyapunov.growth, lambda **to: lyapunov.growth(LAYER, INPUTS, **({"k": 2} | to))),
-    "flossing": (lyapunov.flossing, lambda **to: lyapunov.flossing(LAYER, INPUTS, **({"k": 2} | to))),
+    "exponent_sum": (lyapunov.exponent_sum, lambda **to: lyapunov.exponent_sum(LAYER, INPUTS, **({"k": 2} | to))),
+    "flossing_loss": (lyapunov.flossing_loss, lambda **to: lyapunov.flossing_loss(LAYER, INPUTS, **({"k": 2} | to))),
     "floss_": (lyapunov.floss_, lambda **to: lyapunov.floss_(LAYER, INPUTS, **({"k": 2, "steps": 1} | to))),
     "to_exponent_": (lyapunov.init.to_exponent_, lambda **to: lyapunov.init.to_exponent_(LAYER, INPUTS, **to)),
     "plan": (lyapunov.plan, lambda **to: lyapunov.plan(PILOT, **({"standard_error": 0.01} | to))),
@@ -70,7 +70,7 @@ LATER = {("Monitor", name) for name in ("settle", "align", "qr_every", "seed", "
 ANY_INT = {("RNN", "layer"), ("LSTM", "layer")}
 """Numbers that are only passed on."""
 
-FOUND = {("growth", "settle"), ("growth", "align")}
+FOUND = {("exponent_sum", "settle"), ("exponent_sum", "align")}
 """None is taken, as it is in the other analyses."""
 
 

@@ -14,9 +14,9 @@ X = drawn(4, 40, 3, seed=1)
 
 def test_the_regulariser_is_the_mean_square_of_mean_exponents() -> None:
     module = seeded(nn.GRU, 3, 8, batch_first=True, scale=1.0)
-    sums = lyapunov.growth(module, X, (1, 2, 4, 6))
+    sums = lyapunov.exponent_sum(module, X, (1, 2, 4, 6))
     expected = (sums / torch.tensor([1.0, 2.0, 4.0, 6.0]) + 0.1).square().mean()
-    found = lyapunov.flossing(module, X, 6, target=-0.1)
+    found = lyapunov.flossing_loss(module, X, 6, target=-0.1)
     torch.testing.assert_close(found, expected)
     (grad,) = torch.autograd.grad(found, [module.weight_hh_l0])
     assert float(grad.abs().max()) > 0

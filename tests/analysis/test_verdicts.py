@@ -98,11 +98,11 @@ def test_gradients_without_an_error_and_below_the_arithmetic_say_so() -> None:
 
 
 def test_the_spectrum_beside_a_growth_agrees_and_has_a_verdict() -> None:
-    """What the documentation of `growth` says to ask, once, beside a training."""
+    """What the documentation of `exponent_sum` says to ask, once, beside a training."""
     found = lyapunov.spectrum(GRU, LONG, k=3, coupled=True)
     assert found.verdict.converged
     settings = {"settle": found.settings.settle, "align": found.settings.align}
     with torch.no_grad():
-        value = lyapunov.growth(GRU, LONG, 3, **settings)
+        value = lyapunov.exponent_sum(GRU, LONG, 3, **settings)
     assert float(value) == pytest.approx(float(found.exponents.sum()), abs=float(found.standard_errors.sum()))
     assert lyapunov.spectrum(GRU, SHORT, k=3, coupled=True, from_reset=True).verdict.kinds[0] == "finite-time"

@@ -64,7 +64,7 @@ def test_a_step_named_the_wrong_way_round_is_refused(name: str, check: bool) -> 
 
 
 def test_every_analysis_refuses_it() -> None:
-    for analysis in (lyapunov.local_exponents, lyapunov.gradient_exponents, lyapunov.covariant_vectors, lyapunov.growth):
+    for analysis in (lyapunov.local_exponents, lyapunov.gradient_exponents, lyapunov.covariant_vectors, lyapunov.exponent_sum):
         with pytest.raises(lyapunov.BadSystem, match="Wrap it"):
             analysis(named, INPUTS, state=STATE)
 

@@ -134,7 +134,7 @@ def test_every_analysis_hands_a_step_containers_of_its_own(name: str, check: boo
         "local": lambda f, s: lyapunov.local_exponents(f, INPUTS, k=2, state=s, check=check).exponents,
         "gradient": lambda f, s: lyapunov.gradient_exponents(f, INPUTS, horizon=5, starts=2, state=s, check=check).exponents,
         "covariant": lambda f, s: lyapunov.covariant_vectors(f, INPUTS, k=2, state=s, check=check).exponents,
-        "growth": lambda f, s: lyapunov.growth(f, INPUTS, 2, state=s, check=check),
+        "exponent_sum": lambda f, s: lyapunov.exponent_sum(f, INPUTS, 2, state=s, check=check),
     }
     for analysis, of in analyses.items():
         given = start()

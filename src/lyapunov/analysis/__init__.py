@@ -2,9 +2,9 @@
 
 from lyapunov.analysis.covariant import CovariantVectors, covariant_vectors
 from lyapunov.analysis.decay import GradientDecay, gradient_decay
-from lyapunov.analysis.flossing import floss_, flossing
+from lyapunov.analysis.exponent_sum import exponent_sum
+from lyapunov.analysis.flossing import floss_, flossing_loss
 from lyapunov.analysis.gradients import GradientExponents, gradient_exponents
-from lyapunov.analysis.growth import growth
 from lyapunov.analysis.local import LocalExponents, local_exponents
 from lyapunov.analysis.plan import Plan, plan
 
@@ -15,11 +15,11 @@ __all__ = [
     "LocalExponents",
     "Plan",
     "covariant_vectors",
+    "exponent_sum",
     "floss_",
-    "flossing",
+    "flossing_loss",
     "gradient_decay",
     "gradient_exponents",
-    "growth",
     "local_exponents",
     "plan",
 ]

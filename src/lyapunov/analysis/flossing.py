@@ -8,22 +8,22 @@ from torch import Tensor, nn
 
 from lyapunov import _checks
 from lyapunov._progress import progress_bar
-from lyapunov.analysis.growth import growth
+from lyapunov.analysis.exponent_sum import exponent_sum
 from lyapunov.errors import InvalidInput
 
 USUAL = 8
 """Leading exponents that are flossed where the caller does not say."""
 
 
-def flossing(system: Any, inputs: Any = None, k: int = USUAL, *, target: float = 0.0, **along: Any) -> Tensor:
+def flossing_loss(system: Any, inputs: Any = None, k: int = USUAL, *, target: float = 0.0, **along: Any) -> Tensor:
     """How far the k leading exponents are from `target`, as a regulariser: a scalar that one can differentiate.
 
-    The mean over j = 1, 2, 4, ..., k of (S_j / j - target)^2, S_j the sum of the j leading exponents (`lyapunov.growth`, which
-    takes the rest of the arguments). Sums, because single exponents have no well-conditioned derivative where two are close.
-    Source: Engelken 2023 (arXiv 2312.17306), who takes the squares of single exponents.
+    The mean over j = 1, 2, 4, ..., k of (S_j / j - target)^2, S_j the sum of the j leading exponents (`lyapunov.exponent_sum`,
+    which takes the rest of the arguments). Sums, because single exponents have no well-conditioned derivative where two are
+    close. Source: Engelken 2023 (arXiv 2312.17306), who takes the squares of single exponents.
     """
     counts, target = _counts(_checks.whole_number(k, "k", least=1)), _checks.finite_number(target, "target")
-    sums = growth(system, inputs, counts, **along)
+    sums = exponent_sum(system, inputs, counts, **along)
     return (sums / torch.tensor(counts, dtype=sums.dtype, device=sums.device) - target).square().mean()
 
 
@@ -40,8 +40,8 @@ def floss_(
 ) -> Tensor:
     """Moves a module's weights, before training or between epochs, until its k leading exponents are near `target`.
 
-    Adam on `flossing`, for so many `steps`, in place; (steps,) with what it was before each of them. inputs: as the module
-    takes them, or a function that returns new ones each time. The rest goes to `lyapunov.growth`.
+    Adam on `flossing_loss`, for so many `steps`, in place; (steps,) with what it was before each of them. inputs: as the module
+    takes them, or a function that returns new ones each time. The rest goes to `lyapunov.exponent_sum`.
     Raises InvalidInput where nothing can be moved, and where an exponent is lost; the weights are then those before that step.
     Gradients that the module holds are left as they were.
     """
@@ -60,7 +60,7 @@ def floss_(
         with bar as advance, torch.inference_mode(False), torch.enable_grad():
             for at in range(count):
                 current = inputs() if callable(inputs) else inputs
-                penalty = flossing(module, current, k, target=target, check=check and at == 0, **along)
+                penalty = flossing_loss(module, current, k, target=target, check=check and at == 0, **along)
                 grads = torch.autograd.grad(penalty, weights, allow_unused=True)
                 _require_finite((penalty, *grads), at)
                 for weight, grad in zip(weights, grads, strict=True):

@@ -67,7 +67,7 @@ def assert_same_gradient(one: Tensor, other: Tensor) -> None:
 @pytest.mark.parametrize(("align", "fixed"), [(0, False), (6, False), (0, True)], ids=["plain", "aligned", "fixed"])
 def test_value_and_gradient_are_those_through_the_qr(name: str, align: int, fixed: bool) -> None:
     module = SYSTEMS[name]
-    mine = lyapunov.growth(module, X, 2, align=align, fixed_trajectory=fixed)
+    mine = lyapunov.exponent_sum(module, X, 2, align=align, fixed_trajectory=fixed)
     plain = through_qr(module, X, 2, align=align, fixed=fixed)
     torch.testing.assert_close(mine, plain, rtol=GRADIENTS, atol=0)
     assert_same_gradient(gradient(mine, module), gradient(plain, module))
@@ -75,7 +75,7 @@ def test_value_and_gradient_are_those_through_the_qr(name: str, align: int, fixe
 
 def test_a_long_course_of_many_segments_has_the_same_gradient() -> None:
     module, long = SYSTEMS["GRU"], drawn(2, 300, INPUTS, seed=3)
-    mine, plain = lyapunov.growth(module, long, 3, align=70), through_qr(module, long, 3, align=70)
+    mine, plain = lyapunov.exponent_sum(module, long, 3, align=70), through_qr(module, long, 3, align=70)
     assert_same_gradient(gradient(mine, module), gradient(plain, module))
 
 
@@ -88,14 +88,14 @@ def test_gradient_is_a_finite_difference(name: str) -> None:
         with torch.no_grad():
             for weight, along in zip(module.parameters(), direction, strict=True):
                 weight.add_(by * along)
-            value = float(lyapunov.growth(module, X, 2))
+            value = float(lyapunov.exponent_sum(module, X, 2))
             for weight, along in zip(module.parameters(), direction, strict=True):
                 weight.sub_(by * along)
         return value
 
     slope = (moved(step) - moved(-step)) / (2 * step)
     along = torch.cat([part.flatten() for part in direction])
-    exact = float(gradient(lyapunov.growth(module, X, 2), module) @ along)
+    exact = float(gradient(lyapunov.exponent_sum(module, X, 2), module) @ along)
     assert slope == pytest.approx(exact, rel=DIFFERENCES)
 
 
@@ -104,25 +104,25 @@ def test_all_exponents_are_the_volume_and_so_is_their_gradient(name: str) -> Non
     """Without a frame, against one of all columns."""
     module = SYSTEMS[name]
     size = lyapunov.spectrum(module, X, k=1).settings.size
-    mine, plain = lyapunov.growth(module, X), through_qr(module, X, size)
+    mine, plain = lyapunov.exponent_sum(module, X), through_qr(module, X, size)
     torch.testing.assert_close(mine, plain, rtol=GRADIENTS, atol=0)
     assert_same_gradient(gradient(mine, module), gradient(plain, module))
 
 
 def test_several_sums_come_from_the_same_sweeps() -> None:
     module = SYSTEMS["LSTM"]
-    together = lyapunov.growth(module, X, (1, 2, 4), align=5)
+    together = lyapunov.exponent_sum(module, X, (1, 2, 4), align=5)
     for at, k in enumerate((1, 2, 4)):
-        alone = lyapunov.growth(module, X, k, align=5)
+        alone = lyapunov.exponent_sum(module, X, k, align=5)
         torch.testing.assert_close(together[at], alone, rtol=GRADIENTS, atol=0)
     weighted = gradient((together * torch.tensor([1.0, -2.0, 0.5])).sum(), module)
-    parts = [gradient(lyapunov.growth(module, X, k, align=5), module) for k in (1, 2, 4)]
+    parts = [gradient(lyapunov.exponent_sum(module, X, k, align=5), module) for k in (1, 2, 4)]
     assert_same_gradient(weighted, parts[0] - 2 * parts[1] + 0.5 * parts[2])
 
 
 def test_sequences_of_different_length_are_pooled() -> None:
     module, lengths = SYSTEMS["RNN"], [STEPS, 17]
-    mine = lyapunov.growth(module, X, 2, align=4, lengths=lengths)
+    mine = lyapunov.exponent_sum(module, X, 2, align=4, lengths=lengths)
     plain = through_qr(module, X, 2, align=4, lengths=lengths)
     torch.testing.assert_close(mine, plain, rtol=GRADIENTS, atol=0)
     assert_same_gradient(gradient(mine, module), gradient(plain, module))
@@ -131,7 +131,7 @@ def test_sequences_of_different_length_are_pooled() -> None:
 def test_the_value_is_the_spectrums_sum() -> None:
     module = SYSTEMS["LSTM-stack"]
     spectrum = lyapunov.spectrum(module, X, k=3, settle=0, align=0, qr_every=1, coupled=True)
-    torch.testing.assert_close(lyapunov.growth(module, X, 3).detach(), spectrum.exponents.sum(), rtol=1e-10, atol=0)
+    torch.testing.assert_close(lyapunov.exponent_sum(module, X, 3).detach(), spectrum.exponents.sum(), rtol=1e-10, atol=0)
 
 
 class Cell(nn.Module):
@@ -167,7 +167,7 @@ def _turning(state: Tensor, x: Tensor) -> Tensor:
     ids=["module", "carried", "complex"],
 )
 def test_any_step_has_a_gradient(step: Callable[..., Any], given: dict[str, Any]) -> None:
-    mine, plain = lyapunov.growth(step, X, 2, **given), through_qr(step, X, 2, **given)
+    mine, plain = lyapunov.exponent_sum(step, X, 2, **given), through_qr(step, X, 2, **given)
     torch.testing.assert_close(mine, plain, rtol=GRADIENTS, atol=0)
     assert_same_gradient(gradient(mine, CELL), gradient(plain, CELL))
 
@@ -186,9 +186,9 @@ class Alternating(nn.Module):
 
 def test_weights_that_the_first_step_leaves_out_have_their_gradient() -> None:
     module, given = seeded(Alternating), {"state": drawn(2, UNITS, seed=4), "carried": torch.zeros(2, dtype=torch.long)}
-    mine, plain = lyapunov.growth(module, X, 2, **given), through_qr(module, X, 2, **given)
+    mine, plain = lyapunov.exponent_sum(module, X, 2, **given), through_qr(module, X, 2, **given)
     assert_same_gradient(gradient(mine, module), gradient(plain, module))
-    assert float(torch.autograd.grad(lyapunov.growth(module, X, 2, **given), module.slow.weight)[0].norm()) > 1e-3
+    assert float(torch.autograd.grad(lyapunov.exponent_sum(module, X, 2, **given), module.slow.weight)[0].norm()) > 1e-3
 
 
 class Volumed(lyapunov.System):
@@ -218,7 +218,7 @@ class Volumed(lyapunov.System):
 
 def test_all_exponents_of_a_users_system_have_a_gradient() -> None:
     system = Volumed()
-    mine, plain = lyapunov.growth(system, X), through_qr(system, X, UNITS)
+    mine, plain = lyapunov.exponent_sum(system, X), through_qr(system, X, UNITS)
     torch.testing.assert_close(mine, plain, rtol=GRADIENTS, atol=0)
     found, expected = (torch.autograd.grad(value, system.weight)[0] for value in (mine, plain))
     assert_same_gradient(found, expected)
@@ -232,14 +232,14 @@ def test_language_models_have_a_value_and_no_gradient() -> None:
         model = MambaForCausalLM(config).double().eval()
     tokens = torch.randint(9, (2, 12), generator=torch.Generator().manual_seed(0))
     with pytest.raises(lyapunov.Unsupported, match="reverse mode can follow"):
-        lyapunov.growth(model, tokens, 2)
+        lyapunov.exponent_sum(model, tokens, 2)
     with torch.no_grad():
-        assert bool(lyapunov.growth(model, tokens, 2).isfinite())
+        assert bool(lyapunov.exponent_sum(model, tokens, 2).isfinite())
 
 
 def test_autocast_around_backward_changes_nothing() -> None:
     module = seeded(nn.GRU, INPUTS, UNITS, batch_first=True).float()
-    value = lyapunov.growth(module, X.float(), 2, dtype=torch.float32)
+    value = lyapunov.exponent_sum(module, X.float(), 2, dtype=torch.float32)
     plain = torch.autograd.grad(value, module.weight_hh_l0, retain_graph=True)[0]
     with torch.autocast("cpu", torch.bfloat16):
         found = torch.autograd.grad(value, module.weight_hh_l0)[0]
@@ -248,27 +248,27 @@ def test_autocast_around_backward_changes_nothing() -> None:
 
 def test_gradients_reach_what_the_weights_are_made_from() -> None:
     module = parametrizations.orthogonal(seeded(nn.RNN, INPUTS, UNITS, batch_first=True, scale=1.0), "weight_hh_l0")
-    mine, plain = lyapunov.growth(module, X, 2), through_qr(module, X, 2)
+    mine, plain = lyapunov.exponent_sum(module, X, 2), through_qr(module, X, 2)
     assert_same_gradient(gradient(mine, module), gradient(plain, module))
 
 
 def test_float32_modules_get_their_gradient_in_float32() -> None:
     module = seeded(nn.GRU, INPUTS, UNITS, batch_first=True).float()
-    (value := lyapunov.growth(module, X.float(), 2)).backward()
+    (value := lyapunov.exponent_sum(module, X.float(), 2)).backward()
     assert value.dtype == torch.float64
     assert all(weight.grad is not None and weight.grad.dtype == torch.float32 for weight in module.parameters())
 
 
 def test_without_gradients_there_is_no_graph() -> None:
     with torch.no_grad():
-        assert not lyapunov.growth(SYSTEMS["RNN"], X, 2).requires_grad
+        assert not lyapunov.exponent_sum(SYSTEMS["RNN"], X, 2).requires_grad
     frozen = seeded(nn.RNN, INPUTS, UNITS, batch_first=True).requires_grad_(False)
-    assert not lyapunov.growth(frozen, X, 2).requires_grad
+    assert not lyapunov.exponent_sum(frozen, X, 2).requires_grad
 
 
 def test_weights_that_moved_before_backward_are_refused() -> None:
     module = seeded(nn.RNN, INPUTS, UNITS, batch_first=True)
-    value = lyapunov.growth(module, X, 2)
+    value = lyapunov.exponent_sum(module, X, 2)
     with torch.no_grad():
         module.weight_hh_l0.mul_(0.5)
     with pytest.raises(RuntimeError, match="Call backward"):
@@ -279,9 +279,9 @@ def test_a_lost_direction_has_no_derivative() -> None:
     module = seeded(nn.RNN, INPUTS, UNITS, batch_first=True, nonlinearity="relu")
     with torch.no_grad():
         module.weight_hh_l0[:, 1:] = 0.0
-        assert float(lyapunov.growth(module, X, 2)) == -torch.inf
+        assert float(lyapunov.exponent_sum(module, X, 2)) == -torch.inf
     with pytest.raises(lyapunov.InvalidInput, match=r"a direction is lost.* Pass a smaller k"):
-        lyapunov.growth(module, X, 2)
+        lyapunov.exponent_sum(module, X, 2)
 
 
 def test_a_direction_that_only_rounding_keeps_is_lost() -> None:
@@ -292,13 +292,13 @@ def test_a_direction_that_only_rounding_keeps_is_lost() -> None:
     def step(h: Tensor, x: Tensor) -> Tensor:
         return torch.tanh(h @ low + mix(x))
 
-    assert lyapunov.growth(step, X, 2, state=start).requires_grad
+    assert lyapunov.exponent_sum(step, X, 2, state=start).requires_grad
     with torch.no_grad():
-        two, three = lyapunov.growth(step, X, (2, 3), state=start)
+        two, three = lyapunov.exponent_sum(step, X, (2, 3), state=start)
     assert bool(two.isfinite())
     assert float(three) == -torch.inf
     with pytest.raises(lyapunov.InvalidInput, match="Pass a smaller k"):
-        lyapunov.growth(step, X, 3, state=start)
+        lyapunov.exponent_sum(step, X, 3, state=start)
 
 
 def test_settling_moves_the_start_and_is_not_differentiated() -> None:
@@ -307,8 +307,8 @@ def test_settling_moves_the_start_and_is_not_differentiated() -> None:
     problem = recognize(module, request(X, state.unsqueeze(0), torch.float64))
     for t in range(5):
         state = problem.system.step(state, problem.sequences.at(t)).detach()
-    one = lyapunov.growth(module, X, 2, settle=5)
-    other = lyapunov.growth(module, X[:, 5:], 2, state=state.unsqueeze(0))
+    one = lyapunov.exponent_sum(module, X, 2, settle=5)
+    other = lyapunov.exponent_sum(module, X[:, 5:], 2, state=state.unsqueeze(0))
     assert_same_gradient(gradient(one, module), gradient(other, module))
 
 
@@ -324,7 +324,7 @@ def test_settling_moves_the_start_and_is_not_differentiated() -> None:
 )
 def test_what_cannot_be_used_is_said(given: dict[str, Any], words: str) -> None:
     with pytest.raises(lyapunov.InvalidInput, match=words):
-        lyapunov.growth(SYSTEMS["RNN"], X, **given)
+        lyapunov.exponent_sum(SYSTEMS["RNN"], X, **given)
 
 
 MEASURE = """
@@ -333,7 +333,7 @@ from pathlib import Path
 sys.path[:0] = ["tests", "tests/analysis"]
 torch.set_num_threads(1)
 import lyapunov
-from test_growth import drawn, seeded, through_qr
+from test_exponent_sum import drawn, seeded, through_qr
 from torch import nn
 module, inputs = seeded(nn.LSTM, 4, 32, batch_first=True, scale=1.0), drawn(4, 2000, 4, seed=1)
 
@@ -351,7 +351,7 @@ print(kilobytes("VmHWM") - before)
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="peaks are read from Linux's /proc")
 def test_memory_of_a_long_backward_is_less_than_a_third_of_that_through_the_qr() -> None:
     """At T = 2000: what the process grows by at the most, in kilobytes."""
-    mine, plain = (_grown(run) for run in ("lyapunov.growth", "through_qr"))
+    mine, plain = (_grown(run) for run in ("lyapunov.exponent_sum", "through_qr"))
     assert mine <= plain / 3
     assert plain > 50_000  # so that the comparison is of something
 

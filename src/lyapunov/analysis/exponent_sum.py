@@ -18,7 +18,7 @@ from lyapunov.systems import ClosedForm, System
 from lyapunov.tangent import CheckpointedTrajectory, Segment, Workers
 
 
-def growth(
+def exponent_sum(
     system: Any,
     inputs: Any = None,
     k: int | Sequence[int] | None = None,
@@ -106,7 +106,7 @@ class _Grown(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: Any) -> Any:  # pyrefly: ignore[bad-override]
         if [weight._version for weight in ctx.weights] != ctx.versions:
             raise RuntimeError(
-                "Expected weights as they were when `growth` was computed, got changed ones. Call backward() before the "
+                "Expected weights as they were when `exponent_sum` was computed, got changed ones. Call backward() before the "
                 "optimizer's step."
             )
         return None, None, *ctx.run.gradient(grad_outputs[0], ctx.weights)
