@@ -75,7 +75,7 @@ def tanh(
     inputs = case.inputs(1 if same else sequences, steps, seed=seed).expand(sequences, -1, -1)
     state = torch.zeros(sequences, 32).double() if reset else case.start(sequences, seed=seed + 1)
     transients = {} if settle is None else {"settle": settle, "align": settle}
-    return lyapunov.spectrum(case.system, inputs, state=state, seed=seed, check=False, from_reset=reset, **transients)
+    return lyapunov.spectrum(case.system, inputs, state=state, seed=seed, check=False, from_initial_state=reset, **transients)
 
 
 def long_truth(run: Callable[..., lyapunov.Spectrum], pool: ProcessPoolExecutor, **kwargs: int) -> Tensor:

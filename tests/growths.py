@@ -53,7 +53,7 @@ def settings_of(growth: Growth) -> Settings:
     """Those of a run that counted this."""
     columns = growth.log_growth.shape[-1]
     texts = {"system": "made", "dtype": "float64", "source_dtype": "float64", "device": "cpu", "inputs": "0"}
-    open_or_not = {"linearization": "full", "coupled": False, "from_reset": False, "chosen": ()}
+    open_or_not = {"linearization": "full", "coupled": False, "from_initial_state": False, "chosen": ()}
     numbers = {"size": columns, "k": columns, "batch": 0, "settle": 0, "align": 0, "count": 0, "qr_every": 0, "seed": 0}
     return Settings(**texts, **open_or_not, **numbers, dt=1.0).done(growth)
 

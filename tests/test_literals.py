@@ -65,7 +65,9 @@ CALLS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
     "LSTM": (LSTM.__init__, lambda **to: LSTM(*WEIGHTS[1], **to)),
 }
 READER = Reader()
-LATER = {("Monitor", name) for name in ("settle", "align", "qr_every", "seed", "steps", "from_reset", "sequences", "every")}
+LATER = {
+    ("Monitor", name) for name in ("settle", "align", "qr_every", "seed", "steps", "from_initial_state", "sequences", "every")
+}
 """What a monitor asks of its first reading, which is asked as `spectrum` is."""
 ANY_INT = {("RNN", "layer"), ("LSTM", "layer")}
 """Numbers that are only passed on."""

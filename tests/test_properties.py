@@ -102,7 +102,7 @@ def test_forget_gates_of_an_lstm_without_recurrent_weights(size, batch, steps, g
     logs = nn.functional.logsigmoid(forget).detach()
     assume(float(logs.min()) > UNDERFLOW[dtype])
     exact = logs.mean((0, 1))
-    found = spectrum(module, inputs, dtype=dtype, from_reset=True)
+    found = spectrum(module, inputs, dtype=dtype, from_initial_state=True)
     assert_sound(found)
     assert int(found.exponents.isneginf().sum()) == size
     if bool(found.reliable.all()):

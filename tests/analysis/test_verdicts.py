@@ -105,4 +105,4 @@ def test_the_spectrum_beside_a_growth_agrees_and_has_a_verdict() -> None:
     with torch.no_grad():
         value = lyapunov.exponent_sum(GRU, LONG, 3, **settings)
     assert float(value) == pytest.approx(float(found.exponents.sum()), abs=float(found.standard_errors.sum()))
-    assert lyapunov.spectrum(GRU, SHORT, k=3, coupled=True, from_reset=True).verdict.kinds[0] == "finite-time"
+    assert lyapunov.spectrum(GRU, SHORT, k=3, coupled=True, from_initial_state=True).verdict.kinds[0] == "finite-time"

@@ -145,7 +145,7 @@ def test_a_long_chaotic_transient_is_not_taken_for_chaos() -> None:
 def test_each_sequence_starts_from_a_frame_of_its_own_and_two_runs_from_the_same_ones() -> None:
     inputs = drawn(1, 60, 3, seed=6).expand(4, -1, -1)
     module = seeded(nn.GRU, 3, 12, batch_first=True)
-    one, two = (lyapunov.spectrum(module, inputs, k=1, from_reset=True) for _ in range(2))
+    one, two = (lyapunov.spectrum(module, inputs, k=1, from_initial_state=True) for _ in range(2))
     assert float(one.per_sequence.std()) > 1e-4
     torch.testing.assert_close(one.per_sequence, two.per_sequence, rtol=0, atol=1e-9)
 

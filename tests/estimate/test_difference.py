@@ -105,7 +105,7 @@ def test_a_difference_carries_the_verdicts_of_both_sides(first, second, expected
 
 
 def test_a_finite_time_side_makes_a_difference_finite_time() -> None:
-    one, other = (lyapunov.spectrum(module, INPUTS, k=3, from_reset=True) for module in (changed(), GRU))
+    one, other = (lyapunov.spectrum(module, INPUTS, k=3, from_initial_state=True) for module in (changed(), GRU))
     assert (one - other).verdict.kinds == ("finite-time",)
 
 

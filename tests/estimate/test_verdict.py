@@ -82,17 +82,17 @@ def test_inputs_spent_on_transients_are_not_counted_again() -> None:
     torch.testing.assert_close(again.exponents, found.exponents, rtol=0, atol=1e-9)
 
 
-def test_from_reset_nothing_is_discarded_and_the_result_says_so() -> None:
+def test_from_the_initial_state_nothing_is_discarded_and_the_result_says_so() -> None:
     inputs = drawn(4, 25, 4, seed=356)
-    found = lyapunov.spectrum(LSTM, inputs, from_reset=True)
+    found = lyapunov.spectrum(LSTM, inputs, from_initial_state=True)
     assert (found.settings.settle, found.settings.align, found.settings.count) == (0, 0, 25)
     assert "finite-time" in found.verdict.kinds
     assert "finite-time" in repr(found)
     given = lyapunov.spectrum(LSTM, inputs, settle=0, align=0)
     assert same(given.exponents, found.exponents)
     assert "finite-time" not in given.verdict.kinds
-    with pytest.raises(lyapunov.InvalidInput, match="left out with from_reset=True, got 5"):
-        lyapunov.spectrum(LSTM, inputs, from_reset=True, settle=5)
+    with pytest.raises(lyapunov.InvalidInput, match="left out with from_initial_state=True, got 5"):
+        lyapunov.spectrum(LSTM, inputs, from_initial_state=True, settle=5)
 
 
 def test_cells_that_count_are_named_as_drifting() -> None:

@@ -22,7 +22,7 @@ INPUTS = drawn(BATCH, STEPS, UNITS, seed=3)
 RUNS = {
     "found": {},
     "given": {"settle": 10, "align": 10},
-    "from reset": {"from_reset": True},
+    "from reset": {"from_initial_state": True},
     "chunks": {"chunks": 2, "settle": 10},
 }
 
@@ -158,7 +158,7 @@ def test_what_is_carried_may_be_refilled(check: bool) -> None:
     def start() -> dict[str, Tensor]:
         return {"mean": zeros(), "count": torch.zeros(BATCH, dtype=torch.long)}
 
-    given, options = start(), {"from_reset": True, "k": 2, "check": check}
+    given, options = start(), {"from_initial_state": True, "k": 2, "check": check}
     expected = lyapunov.spectrum(plain, INPUTS, state=zeros(), carried=start(), **options)
     found = lyapunov.spectrum(refilling, INPUTS, state=[zeros()], carried=given, **options)
     torch.testing.assert_close(found.exponents, expected.exponents, rtol=0, atol=SAME)
@@ -170,9 +170,9 @@ def test_what_is_carried_may_be_refilled(check: bool) -> None:
 def test_inputs_may_be_taken_out_of_their_dictionary(check: bool) -> None:
     given = {"x": INPUTS, "mask": torch.ones(BATCH, STEPS, 1, dtype=torch.float64)}
     found = lyapunov.spectrum(
-        lambda h, x: layer(0, h, x.pop("x") * x.pop("mask")), given, state=zeros(), k=2, from_reset=True, check=check
+        lambda h, x: layer(0, h, x.pop("x") * x.pop("mask")), given, state=zeros(), k=2, from_initial_state=True, check=check
     )
-    expected = lyapunov.spectrum(lambda h, x: layer(0, h, x), INPUTS, state=zeros(), k=2, from_reset=True)
+    expected = lyapunov.spectrum(lambda h, x: layer(0, h, x), INPUTS, state=zeros(), k=2, from_initial_state=True)
     torch.testing.assert_close(found.exponents, expected.exponents, rtol=0, atol=SAME)
     assert set(given) == {"x", "mask"}
 
@@ -278,12 +278,12 @@ def test_capturing_leaves_a_cache_as_it_was_given(form: Any) -> None:
     held = cache if isinstance(cache, list) else cache["h"] if isinstance(cache, dict) else cache.h
     assert all(one is two for one, two in zip(held, start, strict=True))
     assert torch.equal(captured.core("below").state, start[0])
-    found = lyapunov.spectrum(captured, k=4, from_reset=True)
+    found = lyapunov.spectrum(captured, k=4, from_initial_state=True)
 
     def step(state: Any, x: Tensor) -> Any:
         low = model.below(x, state[0])
         return low, model.above(low, state[1])
 
-    expected = lyapunov.spectrum(step, INPUTS, state=tuple(start), k=4, from_reset=True)
+    expected = lyapunov.spectrum(step, INPUTS, state=tuple(start), k=4, from_initial_state=True)
     torch.testing.assert_close(found.exponents[0], expected.exponents[0], rtol=0, atol=0.05)
     assert tree_map(lambda leaf: leaf.shape, held) == tree_map(lambda leaf: leaf.shape, start)

@@ -81,7 +81,7 @@ def assert_form(error: BaseException) -> None:
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_is_said_with_its_remedy(name: str, check: bool, later: bool) -> None:
     step, pattern = FAULTS[name]
-    for options in ({}, {"from_reset": True}):
+    for options in ({}, {"from_initial_state": True}):
         run = from_later_on(step) if later else step
         with torch.random.fork_rng():
             found = raised(

@@ -68,8 +68,8 @@ def test_chunks_too_many_for_the_steps_are_refused() -> None:
     module, inputs = seeded(nn.RNN, 2, 3, batch_first=True), drawn(1, 100, 2, seed=9)
     with pytest.raises(InvalidInput, match=r"chunks.*at least 8 counted steps, got 20 of 4.*Pass fewer chunks"):
         lyapunov.spectrum(module, inputs, chunks=20, settle=10, align=10)
-    with pytest.raises(InvalidInput, match="from_reset"):
-        lyapunov.spectrum(module, inputs, chunks=2, from_reset=True)
+    with pytest.raises(InvalidInput, match="from_initial_state"):
+        lyapunov.spectrum(module, inputs, chunks=2, from_initial_state=True)
     with pytest.raises(InvalidInput, match="`chunks`"):
         lyapunov.spectrum(module, inputs, chunks=0)
 

@@ -25,7 +25,7 @@ def spectrum(
     nonlinearity: Literal["tanh", "relu"] | None = None,
     settle: int | None = None,
     align: int | None = None,
-    from_reset: Annotated[bool, Parameter(negative=())] = False,
+    from_initial_state: Annotated[bool, Parameter(negative=())] = False,
     qr_every: int | None = None,
     sequences: Annotated[int, Parameter(validator=Number(gte=1))] = 10,
     steps: Annotated[int, Parameter(validator=Number(gte=2))] = 300,
@@ -57,7 +57,7 @@ def spectrum(
         Steps for the state to settle, not counted (default: until copies from different starts have come together).
     align
         Steps for the frame to align, not counted (default: until two random frames grow alike).
-    from_reset
+    from_initial_state
         Count from the initial state on, nothing discarded: finite-time exponents.
     qr_every
         Steps between orthonormalisations (default: as many as the arithmetic bears).
@@ -88,7 +88,7 @@ def spectrum(
         coupled=coupled,
         settle=settle,
         align=align,
-        from_reset=from_reset,
+        from_initial_state=from_initial_state,
         qr_every=qr_every,
         seed=seed,
     )

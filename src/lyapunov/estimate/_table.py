@@ -61,7 +61,7 @@ def _method(spectrum: "Spectrum") -> str:
     batch = len(spectrum.per_sequence)
     sequences = "1 sequence" if batch == 1 else f"{batch} sequences"
     before = f"after {settings.settle} to settle and {settings.align} to align"
-    if settings.from_reset:
+    if settings.from_initial_state:
         before = "finite-time: from the initial state, nothing discarded"
     way = "closed form" if settings.method == "closed" else f"QR every {settings.qr_every}"
     return f"{sequences} x {_counted(spectrum)} counted, {before}; {way}; {settings.dtype}"

@@ -54,7 +54,7 @@ def spectrum(
     coupled: bool = False,
     settle: int | None = None,
     align: int | None = None,
-    from_reset: bool = False,
+    from_initial_state: bool = False,
     qr_every: int | None = None,
     chunks: int = 1,
     method: Method | None = None,
@@ -81,7 +81,7 @@ def spectrum(
     settle, align: steps of burn-in for the state, then for the frame; not counted. None: found in the data, when copies of the
         state from different starts have come together and when two random frames grow alike. What they leave is looked for
         also where they are given: it is in the error budget and in the verdict.
-    from_reset: the network as trained, from its initial state, nothing discarded: finite-time exponents.
+    from_initial_state: the network as trained, from its initial state, nothing discarded: finite-time exponents.
     qr_every: steps between orthonormalisations. None: as many as the arithmetic bears, tried and taken back where too many.
     chunks: pieces of each sequence that run side by side, each aligned anew over steps that the one before still counts: for
         few long sequences. The exponents agree within their errors; the error budget has no part of alignment then.
@@ -97,7 +97,7 @@ def spectrum(
     Source: Benettin et al. 1980; Vogt, Puelma Touzel, Shlizerman, Lajoie 2020 for recurrent networks.
     """
     request = Request(inputs, state, steps, lengths, linearization, coupled, dtype, carried)
-    wishes = Wishes(k, settle, align, from_reset, qr_every, dt, seed, chunks, method)
+    wishes = Wishes(k, settle, align, from_initial_state, qr_every, dt, seed, chunks, method)
     result = estimated(system, request, wishes, check=check, progress=progress)[0]
     _warn_of_tail(result)
     return result
@@ -189,7 +189,9 @@ def _grow(
     frames = _frames(problem, settings, settings.seed, most=settings.k if options.align == 0 else max(settings.k, HELPED))
     if aligned is not None:
         frames = _joined(aligned, frames)
-    shadow = None if settings.from_reset else _frames(problem, settings, settings.seed + 2, most=min(settings.k, SHADOWED))
+    shadow = (
+        None if settings.from_initial_state else _frames(problem, settings, settings.seed + 2, most=min(settings.k, SHADOWED))
+    )
     if settings.chunks > 1:
         pieces = split(problem.system, sequences, state, options, settings.chunks, workers)
         with progress_bar(title, pieces.options.most, enabled=progress, faster=faster) as advance:

@@ -31,6 +31,8 @@ from lyapunov.estimate.verdict import Finding, Verdict
 from lyapunov.tangent import Window
 
 _FORMAT = "lyapunov-spectrum-3"
+_ON_DISK = "from_reset"
+"""The key of `Settings.from_initial_state` in files of this format."""
 _QUANTITIES = ("max", "min", "mean", "variance", "sum", "kaplan_yorke_dimension", "entropy_rate")
 
 
@@ -332,7 +334,9 @@ class Spectrum(Estimates):
                 tensors[name] = value.contiguous()
             else:
                 header[name] = value
-        parts = {"estimates": header, "settings": dataclasses.asdict(self.settings), "verdict": self.verdict.findings}
+        settings = dataclasses.asdict(self.settings)
+        settings[_ON_DISK] = settings.pop("from_initial_state")
+        parts = {"estimates": header, "settings": settings, "verdict": self.verdict.findings}
         path = Path(path)
         _checks.writable(path, "path", (".safetensors",))
         partial = path.with_name(path.name + ".partial")
@@ -357,6 +361,7 @@ class Spectrum(Estimates):
         document = json.loads(metadata["spectrum"])
         settings, header = document["settings"], document["estimates"]
         settings["chosen"] = tuple(settings["chosen"])
+        settings["from_initial_state"] = settings.pop(_ON_DISK)
         numbers = {name: _number(value) for name, value in header.items()}
         numbers["rank_window"] = None if header["rank_window"] is None else Window(*header["rank_window"])
         verdict = Verdict(tuple(Finding(*finding) for finding in document["verdict"]))

@@ -45,7 +45,7 @@ class Settings:
     seed: int
     linearization: str
     coupled: bool
-    from_reset: bool
+    from_initial_state: bool
     inputs: str
     chosen: tuple[str, ...]
     chunks: int = 1
@@ -74,7 +74,7 @@ class Wishes:
     k: int | None
     settle: int | None
     align: int | None
-    from_reset: bool
+    from_initial_state: bool
     qr_every: int | None
     dt: float
     seed: int
@@ -90,10 +90,10 @@ def choose(problem: Problem, request: Request, wishes: Wishes) -> tuple[Settings
     Left None: `k` is all; `settle`, `align` and `qr_every` are found, the first two within a quarter of the inputs each (of
     the median sequence), without inputs within a tenth of `steps`, at least 100; `align` takes at most 100.
     """
-    _checks.flag(wishes.from_reset, "from_reset")
+    _checks.flag(wishes.from_initial_state, "from_initial_state")
     size = total_size(problem.system)
     named = {"k": wishes.k, "settle": wishes.settle, "align": wishes.align, "qr_every": wishes.qr_every}
-    open_names = ("k", "qr_every") if wishes.from_reset else tuple(named)
+    open_names = ("k", "qr_every") if wishes.from_initial_state else tuple(named)
     why = f" (the system has {size} exponents)"
     wanted = size if wishes.k is None else min(wishes.k, size) if wishes.fewer else wishes.k
     k = _checks.whole_number(wanted, "k", least=1, most=size, why=why)
@@ -114,7 +114,7 @@ def choose(problem: Problem, request: Request, wishes: Wishes) -> tuple[Settings
         seed=_checks.whole_number(wishes.seed, "seed", least=0),
         linearization=request.linearization,
         coupled=request.coupled,
-        from_reset=wishes.from_reset,
+        from_initial_state=wishes.from_initial_state,
         inputs=digest(problem.sequences.values, problem.state, problem.sequences.lengths),
         chosen=tuple(name for name in open_names if named[name] is None),
         chunks=_chunks(problem, wishes),
@@ -151,15 +151,17 @@ def _rollout_options(problem: Problem, wishes: Wishes, k: int, size: int) -> Rol
         volume_every=_volume_every(problem, k, size, longest),
         stretches=COARSE if wishes.coarse and inputs.batch >= SEVERAL else STRETCHES,
         whole_intervals=problem.system.volume_cost == "cubic" and k == size and size >= SMALL,
-        follow_copies=not wishes.from_reset,
+        follow_copies=not wishes.from_initial_state,
     )
 
 
 def _transient(value: int | None, name: str, wishes: Wishes) -> int | None:
-    if not wishes.from_reset:
+    if not wishes.from_initial_state:
         return None if value is None else _checks.whole_number(value, name, least=0)
     if value:
-        raise InvalidInput(f"Expected `{name}` left out with from_reset=True, got {value}. From reset, nothing is discarded.")
+        raise InvalidInput(
+            f"Expected `{name}` left out with from_initial_state=True, got {value}. From there, nothing is discarded."
+        )
     return 0
 
 
@@ -205,9 +207,9 @@ def _chunks(problem: Problem, wishes: Wishes) -> int:
             f"Expected `chunks` left out with {problem.system.name}, whose cache grows with the sequence, got {chunks}. "
             "Chunks start at different steps, with caches of different length."
         )
-    if chunks > 1 and wishes.from_reset:
+    if chunks > 1 and wishes.from_initial_state:
         raise InvalidInput(
-            f"Expected `chunks` left out with from_reset=True, got {chunks}. From reset, there is one start and one whole run."
+            f"Expected `chunks` left out with from_initial_state=True, got {chunks}. There is one start and one whole run."
         )
     return chunks
 

@@ -56,7 +56,7 @@ class Verdict:
 def judge(estimates: Estimates, settings: Settings, growth: Growth, labels: tuple[Label, ...]) -> Verdict:
     """Findings in the order of what to look at first."""
     findings: list[Finding | None] = []
-    if settings.from_reset:
+    if settings.from_initial_state:
         message = f"from the initial state over {settings.count} steps, nothing discarded; another length gives other numbers."
         findings.append(Finding("finite-time", message))
     else:

@@ -83,7 +83,7 @@ class Monitor:
         lengths: Any = None,
         settle: int | None = None,
         align: int | None = None,
-        from_reset: bool = False,
+        from_initial_state: bool = False,
         qr_every: int | None = None,
         sequences: int = 10,
         dt: float = 1.0,
@@ -105,7 +105,7 @@ class Monitor:
         self._at_most = None if at_most is None else _checks.positive(at_most, "at_most")
         self._stop_on, self._name, self._about = stopping, name, dict(about or {})
         self._probe = Probe(system, probe, request, core=core, sequences=sequences)
-        self._wishes = Wishes(k, settle, align, from_reset, qr_every, dt, seed, fewer=True, coarse=True)
+        self._wishes = Wishes(k, settle, align, from_initial_state, qr_every, dt, seed, fewer=True, coarse=True)
         self._spectra, self._losses = WarmStartedSpectra(), Losses()
         self._readings: list[Reading] = []
         self._clock, self._complained = Clock(), set()

@@ -105,7 +105,7 @@ class WarmStartedSpectra:
         if (
             warm_start is None
             or warm_start.frames is None
-            or wishes.from_reset
+            or wishes.from_initial_state
             or not (self._trusted or self._is_cold_start_due())
         ):
             return False
