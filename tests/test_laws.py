@@ -76,7 +76,7 @@ def test_exponents_are_rates_per_unit_of_time() -> None:
     per_step, per_time = (lyapunov.spectrum(case.system, inputs, dt=dt) for dt in (1.0, 0.1))
     torch.testing.assert_close(per_time.exponents, 10 * per_step.exponents, rtol=EXACT_RUN, atol=0)
     assert per_time.mean == pytest.approx(10 * per_step.mean)
-    torch.testing.assert_close(per_time.running(), 10 * per_step.running(), rtol=EXACT_RUN, atol=0)
+    torch.testing.assert_close(per_time.running_estimates(), 10 * per_step.running_estimates(), rtol=EXACT_RUN, atol=0)
 
 
 @pytest.mark.parametrize("interval", [2, 3, 7])

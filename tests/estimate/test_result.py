@@ -132,8 +132,8 @@ def test_one_sequence_too_short_for_blocks_has_no_error_and_says_how_long_it_wou
 
 
 def test_running_estimates_end_at_the_exponents(spectrum) -> None:
-    torch.testing.assert_close(spectrum.running()[-1], spectrum.exponents)
-    assert len(spectrum.running()) == 60
+    torch.testing.assert_close(spectrum.running_estimates()[-1], spectrum.exponents)
+    assert len(spectrum.running_estimates()) == 60
 
 
 def test_history_is_kept_in_a_bounded_number_of_bins(monkeypatch) -> None:
@@ -143,7 +143,7 @@ def test_history_is_kept_in_a_bounded_number_of_bins(monkeypatch) -> None:
     result = lyapunov.spectrum(case.system, case.inputs(2, 280), settle=0, align=9, qr_every=2, k=1, check=False)
     assert 25 <= len(result.history) <= 50
     assert float(result.history_steps.sum()) == 2 * 271
-    torch.testing.assert_close(result.running()[-1], result.exponents)
+    torch.testing.assert_close(result.running_estimates()[-1], result.exponents)
 
 
 def test_intervals_widen_with_their_level(spectrum) -> None:

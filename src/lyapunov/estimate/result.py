@@ -65,7 +65,7 @@ class Spectrum(Estimates):
         """Standard errors (k,) by where they come from: sampling, burn_in, alignment, rounding."""
         return ErrorBudget(self.sampling_errors, self.burn_in_errors, self.alignment_errors, self.rounding_errors)
 
-    def running(self) -> Tensor:
+    def running_estimates(self) -> Tensor:
         """(bins, k): the estimates as they stood after each time bin, pooled over sequences."""
         grown, steps = self.history.sum(1).cumsum(0), self.history_steps.sum(1).cumsum(0)
         return grown / (steps * self.settings.dt).unsqueeze(-1)

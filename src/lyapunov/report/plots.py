@@ -58,7 +58,7 @@ def running_estimates(result: Spectrum, ax: "Axes", *, lines: int = 8) -> "Axes"
     from matplotlib import colormaps
 
     steps = result.history_steps.double().mean(dim=1).cumsum(0)
-    running = result.running()
+    running = result.running_estimates()
     chosen = torch.linspace(0, len(result.exponents) - 1, min(lines, len(result.exponents))).round().long().tolist()
     shades = colormaps["plasma"](torch.linspace(0.0, 0.85, len(chosen)).tolist())
     for i, shade in zip(chosen, shades, strict=True):

@@ -18,11 +18,11 @@ class Clock:
 
     def stop(self) -> None:
         """It ends."""
-        self.spent += self.running
+        self.spent += self.seconds
         self._stopped = time.perf_counter()
 
     @property
-    def running(self) -> float:
+    def seconds(self) -> float:
         """Seconds since the measurement began."""
         return time.perf_counter() - self._started
 

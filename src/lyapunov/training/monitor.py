@@ -195,7 +195,7 @@ class Monitor:
                 raise
             self._spectra.forget()
             reading = _failure(now, error)
-        reading = replace(reading, losses=self._losses.take(), training_seconds=trained, seconds=self._clock.running)
+        reading = replace(reading, losses=self._losses.take(), training_seconds=trained, seconds=self._clock.seconds)
         self._raise_alarms(reading)
         reading = self._keep(reading)
         self._readings.append(replace(reading, spectrum=None))
