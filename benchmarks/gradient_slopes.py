@@ -97,8 +97,8 @@ def measure(model: Model, text: Tensor, when: str) -> Measurement:
     core: Any = model.core
     inputs = model.encoded(text[:, :-1])
     measured = lyapunov.gradient_decay(model, loss, text, lags=LAGS[1], starts=STARTS)
-    horizons = tuple(range(10, LAGS[1] + 1, 10))
-    predicted = lyapunov.gradient_exponents(core, inputs, readout=model.readout, horizon=horizons, k=1, starts=STARTS, settle=0)
+    lags = tuple(range(10, LAGS[1] + 1, 10))
+    predicted = lyapunov.gradient_exponents(core, inputs, readout=model.readout, lags=lags, k=1, starts=STARTS, settle=0)
     full = lyapunov.spectrum(core, inputs, k=1).max
     hidden = lyapunov.spectrum(core, inputs, k=1, linearization="hidden").max if isinstance(core, nn.LSTM) else math.nan
     with torch.no_grad():

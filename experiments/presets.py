@@ -27,7 +27,7 @@ SPREADS = (0.04, 0.08, 0.16, 0.32)
 class Sweep:
     """Networks at one task, each for so many epochs; whole spectra after those in `whole`.
 
-    `settle`, `align`: of every spectrum's probe. `horizons`: of gradients seen from the readout; the longest is that of the
+    `settle`, `align`: of every spectrum's probe. `lags`: of gradients seen from the readout; the longest is that of the
     measured ones, too.
     """
 
@@ -39,7 +39,7 @@ class Sweep:
     whole: tuple[int, ...]
     settle: int
     align: int
-    horizons: tuple[int, ...]
+    lags: tuple[int, ...]
 
     @property
     def dtype(self) -> torch.dtype:
@@ -88,7 +88,7 @@ def _text(preset: Preset) -> Sweep:
         (0, 1, 2, 4, 8, epochs),
         settle=20 if preset == "tiny" else 50,
         align=10 if preset == "tiny" else 50,
-        horizons=(5, 10) if preset == "tiny" else (10, 20, 40),
+        lags=(5, 10) if preset == "tiny" else (10, 20, 40),
     )
 
 
@@ -118,7 +118,7 @@ def _motion(preset: Preset) -> Sweep:
         (0, 1, 2, 4, 8, epochs),
         settle=25,
         align=25,
-        horizons=(5, 10) if preset == "tiny" else (5, 10, 20),
+        lags=(5, 10) if preset == "tiny" else (5, 10, 20),
     )
 
 
@@ -139,7 +139,7 @@ def _adding(preset: Preset) -> Sweep:
         (0, 1, 2, 4, 8, 16, epochs),
         settle=0,
         align=steps // 4,
-        horizons=(5, 10) if preset == "tiny" else (10, 20, 40),
+        lags=(5, 10) if preset == "tiny" else (10, 20, 40),
     )
 
 

@@ -20,7 +20,7 @@ def readouts(learner: Learner, sweep: Sweep, *, whole: bool) -> dict[str, Any]:
     """Numbers by name, and "spectra": all exponents by linearization; `whole`: of the full state, too, and so their variance.
 
     "full", "hidden": largest, mean and variance with errors, the LEADING exponents, seconds. "seen": from the readout, the
-    growth of the leading singular values at the longest horizon, the slope of the first, and the moments. "measured": the slope
+    growth of the leading singular values at the longest lag, the slope of the first, and the moments. "measured": the slope
     and reach of real loss gradients.
     """
     network: Any = copy.deepcopy(learner.network).double().eval()
@@ -42,10 +42,11 @@ def readouts(learner: Learner, sweep: Sweep, *, whole: bool) -> dict[str, Any]:
     }
     for name, spectrum in spectra.items():
         found |= _of_spectrum(name, spectrum)
-    horizon = {"horizon": sweep.horizons, "starts": STARTS, "settle": sweep.settle}
-    seen = timed("seen", lambda: lyapunov.gradient_exponents(network.core, inputs, readout=network.readout, **horizon))
-    lags = sweep.horizons[-1]
-    measured = timed("measured", lambda: lyapunov.gradient_decay(network, learner.losses, batch, lags=lags, starts=STARTS))
+    probed = {"lags": sweep.lags, "starts": STARTS, "settle": sweep.settle}
+    seen = timed("seen", lambda: lyapunov.gradient_exponents(network.core, inputs, readout=network.readout, **probed))
+    measured = timed(
+        "measured", lambda: lyapunov.gradient_decay(network, learner.losses, batch, lags=sweep.lags[-1], starts=STARTS)
+    )
     exponents = {name: spectrum.exponents.tolist() for name, spectrum in spectra.items() if spectrum.is_full}
     return {**found, **_of_seen(seen), **_of_measured(measured, sweep), "spectra": exponents}
 
@@ -80,10 +81,10 @@ def _of_seen(seen: lyapunov.GradientExponents) -> dict[str, float]:
 
 def _of_measured(measured: lyapunov.GradientDecay, sweep: Sweep) -> dict[str, float]:
     try:
-        slope = measured.slope(sweep.horizons[0], sweep.horizons[-1])
+        slope = measured.slope(sweep.lags[0], sweep.lags[-1])
     except lyapunov.InvalidInput:  # gone below the smallest number there is
         return {"measured_slope": -math.inf, "measured_slope_error": math.nan, "reach": 0.0}
-    return {"measured_slope": slope.value, "measured_slope_error": slope.standard_error, "reach": slope.reach}
+    return {"measured_slope": slope.value, "measured_slope_error": slope.standard_error, "reach": slope.e_folding_lag}
 
 
 def _number(value: float | None) -> float:

@@ -48,7 +48,7 @@ CALLS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
     "local_exponents": (lyapunov.local_exponents, lambda **to: lyapunov.local_exponents(LAYER, INPUTS, **to)),
     "gradient_exponents": (
         lyapunov.gradient_exponents,
-        lambda **to: lyapunov.gradient_exponents(LAYER, INPUTS, **({"horizon": 5} | to)),
+        lambda **to: lyapunov.gradient_exponents(LAYER, INPUTS, **({"lags": 5} | to)),
     ),
     "gradient_decay": (
         lyapunov.gradient_decay,

@@ -142,7 +142,7 @@ def test_the_slope_is_that_of_the_mean() -> None:
     slope = found.slope(5, 20)
     assert slope.value == pytest.approx(float(expected))
     assert slope.interval[0] < slope.value < slope.interval[1]
-    assert slope.reach == pytest.approx(-1 / slope.value)
+    assert slope.e_folding_lag == pytest.approx(-1 / slope.value)
     assert "over lags 5 to 20" in str(slope)
     assert f"{float(found.mean[-1]):.5f}" in repr(found)
 

@@ -48,22 +48,22 @@ def seen_by(system: Any, matrix: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("name", KINDS)
 def test_they_are_the_singular_values_of_the_product(name: str) -> None:
-    module, horizons = KINDS[name], (1, 5, 12)
-    found = lyapunov.gradient_exponents(module, X, readout=READOUT, horizon=horizons, starts=7, settle=3)
+    module, lags = KINDS[name], (1, 5, 12)
+    found = lyapunov.gradient_exponents(module, X, readout=READOUT, lags=lags, starts=7, settle=3)
     jacobians, system, _ = dense(module, X)
     for at, stop in enumerate(found.starts.tolist()):
         product = seen_by(system, READOUT.weight.detach()).expand(BATCH, -1, -1)
         torch.testing.assert_close(torch.linalg.svdvals(product).log(), found.log_readout[at], rtol=0, atol=DENSE)
-        for lag in range(1, horizons[-1] + 1):
+        for lag in range(1, lags[-1] + 1):
             product = product @ jacobians[stop - lag]
-            if lag in horizons:
+            if lag in lags:
                 values = torch.linalg.svdvals(product).log()
-                torch.testing.assert_close(found.log_singular[horizons.index(lag), at], values, rtol=0, atol=DENSE)
+                torch.testing.assert_close(found.log_singular[lags.index(lag), at], values, rtol=0, atol=DENSE)
 
 
 def test_moments_are_over_all_singular_values_and_k_keeps_the_first() -> None:
-    whole = lyapunov.gradient_exponents(KINDS["GRU"], X, readout=READOUT, horizon=(3, 6))
-    few = lyapunov.gradient_exponents(KINDS["GRU"], X, readout=READOUT, horizon=(3, 6), k=2)
+    whole = lyapunov.gradient_exponents(KINDS["GRU"], X, readout=READOUT, lags=(3, 6))
+    few = lyapunov.gradient_exponents(KINDS["GRU"], X, readout=READOUT, lags=(3, 6), k=2)
     squares = (2 * whole.log_singular).exp()
     torch.testing.assert_close(few.mean_square, squares.mean((1, 2, 3)))
     torch.testing.assert_close(few.variance, squares.var(-1, correction=0).mean((1, 2)))
@@ -75,14 +75,14 @@ def test_moments_are_over_all_singular_values_and_k_keeps_the_first() -> None:
 def test_a_readout_is_a_module_a_matrix_or_a_function() -> None:
     module = KINDS["LSTM"]
     readouts = (READOUT, READOUT.weight, lambda h: h @ READOUT.weight.mT, nn.Sequential(nn.Dropout(), READOUT))
-    found = [lyapunov.gradient_exponents(module, X, readout=one, horizon=5).log_singular for one in readouts]
+    found = [lyapunov.gradient_exponents(module, X, readout=one, lags=5).log_singular for one in readouts]
     for other in found[1:]:
         torch.testing.assert_close(found[0], other, rtol=0, atol=DENSE)
 
 
 def test_a_curved_readout_is_linearised_where_the_state_is() -> None:
     module, readout = KINDS["RNN"], nn.Sequential(READOUT, nn.Tanh())
-    found = lyapunov.gradient_exponents(module, X, readout=readout, horizon=2, starts=3)
+    found = lyapunov.gradient_exponents(module, X, readout=readout, lags=2, starts=3)
     jacobians, _, states = dense(module, X)
     for at, stop in enumerate(found.starts.tolist()):
         slope = 1 - torch.tanh(READOUT(states[stop])).square()
@@ -93,7 +93,7 @@ def test_a_curved_readout_is_linearised_where_the_state_is() -> None:
 def test_hidden_is_the_output_and_state_is_everything() -> None:
     jacobians, system, _ = dense(KINDS["LSTM"], X)
     for readout, matrix in (("hidden", torch.eye(UNITS, dtype=torch.float64)), ("state", None)):
-        found = lyapunov.gradient_exponents(KINDS["LSTM"], X, readout=readout, horizon=2, starts=1, settle=0)
+        found = lyapunov.gradient_exponents(KINDS["LSTM"], X, readout=readout, lags=2, starts=1, settle=0)
         stop = int(found.starts[0])
         whole = torch.eye(2 * UNITS, dtype=torch.float64) if matrix is None else seen_by(system, matrix)
         values = torch.linalg.svdvals(whole @ jacobians[stop - 1] @ jacobians[stop - 2]).log()
@@ -107,15 +107,15 @@ def linear(gain: float) -> dict[str, Any]:
 
 
 def test_an_isometry_keeps_every_gradient() -> None:
-    kept = lyapunov.gradient_exponents(**linear(1.0), horizon=(4, 20))
+    kept = lyapunov.gradient_exponents(**linear(1.0), lags=(4, 20))
     torch.testing.assert_close(kept.exponents, torch.zeros(2, UNITS, dtype=torch.float64), rtol=0, atol=EXACT_RUN)
     torch.testing.assert_close(kept.mean_square, torch.ones(2, dtype=torch.float64))
     assert float(kept.variance.max()) < EXACT_RUN
     torch.testing.assert_close(kept.condition, torch.ones(2, dtype=torch.float64))
     assert kept.slope().value == pytest.approx(0.0, abs=EXACT_RUN)
-    fading = lyapunov.gradient_exponents(**linear(0.5), horizon=(4, 20))
+    fading = lyapunov.gradient_exponents(**linear(0.5), lags=(4, 20))
     assert fading.exponents.flatten().tolist() == pytest.approx([math.log(0.5)] * 2 * UNITS)
-    assert fading.reach == pytest.approx(1 / math.log(2))
+    assert fading.e_folding_lag == pytest.approx(1 / math.log(2))
 
 
 def counter() -> nn.LSTM:
@@ -133,22 +133,22 @@ def test_a_saturated_counter_is_not_seen_by_the_readout() -> None:
     inputs = torch.zeros(1, 100, 1, dtype=torch.float64)
     full = lyapunov.spectrum(counter(), inputs, k=2, settle=30, align=40, qr_every=1)
     assert full.exponents.tolist() == pytest.approx([0.0, math.log(0.5)], abs=1e-9)
-    seen = lyapunov.gradient_exponents(counter(), inputs, horizon=(5, 20), settle=60)
+    seen = lyapunov.gradient_exponents(counter(), inputs, lags=(5, 20), settle=60)
     assert float(seen.exponents[-1, 0]) == pytest.approx(math.log(0.5), abs=0.05)
-    state = lyapunov.gradient_exponents(counter(), inputs, readout="state", horizon=20, settle=60)
+    state = lyapunov.gradient_exponents(counter(), inputs, readout="state", lags=20, settle=60)
     assert float(state.exponents[0, 0]) == pytest.approx(0.0, abs=1e-6)
 
 
 @pytest.mark.parametrize("name", ["RNN", "LSTM"])
-def test_over_a_long_horizon_they_are_the_exponents(name: str) -> None:
-    """Frames forwards and frames backwards agree up to 1 / T: twice the horizon, half the distance."""
+def test_over_a_long_lag_they_are_the_exponents(name: str) -> None:
+    """Frames forwards and frames backwards agree up to 1 / T: twice the lag, half the distance."""
     inputs = drawn(4, 1200, INPUTS, seed=6)
     apart = []
-    for horizon in (250, 1000):
-        found = lyapunov.gradient_exponents(KINDS[name], inputs, readout="state", horizon=horizon, k=1, starts=1, settle=100)
+    for lag in (250, 1000):
+        found = lyapunov.gradient_exponents(KINDS[name], inputs, readout="state", lags=lag, k=1, starts=1, settle=100)
         stop = int(found.starts[0])
-        spectrum = lyapunov.spectrum(KINDS[name], inputs[:, :stop], k=1, settle=stop - horizon, align=0, qr_every=1)
-        apart.append(abs(float(found.exponents[0, 0]) - spectrum.max) * horizon)
+        spectrum = lyapunov.spectrum(KINDS[name], inputs[:, :stop], k=1, settle=stop - lag, align=0, qr_every=1)
+        apart.append(abs(float(found.exponents[0, 0]) - spectrum.max) * lag)
     assert apart[1] < 5.0
     assert apart[1] < 2 * apart[0] + 1.0
 
@@ -156,7 +156,7 @@ def test_over_a_long_horizon_they_are_the_exponents(name: str) -> None:
 def test_values_below_what_float64_resolves_have_no_number() -> None:
     strong = torch.diag(torch.tensor([1.0, 1e-3], dtype=torch.float64))
     found = lyapunov.gradient_exponents(
-        lambda s, x: s @ strong, drawn(1, 20, 1, seed=1), state=torch.ones(1, 2).double(), horizon=(2, 8), settle=0
+        lambda s, x: s @ strong, drawn(1, 20, 1, seed=1), state=torch.ones(1, 2).double(), lags=(2, 8), settle=0
     )
     assert found.log_singular[0, 0, 0].tolist() == pytest.approx([0.0, 2 * math.log(1e-3)])
     assert math.isnan(float(found.log_singular[1, 0, 0, 1]))
@@ -169,7 +169,7 @@ def test_values_below_what_float64_resolves_have_no_number() -> None:
 def test_starting_times_beyond_the_end_of_a_sequence_do_not_count() -> None:
     module = KINDS["RNN"]
     lengths = torch.tensor([STEPS, 30])
-    found = lyapunov.gradient_exponents(module, X, horizon=10, starts=6, settle=5, lengths=lengths)
+    found = lyapunov.gradient_exponents(module, X, lags=10, starts=6, settle=5, lengths=lengths)
     assert torch.equal(found.weights, (found.starts.unsqueeze(-1) <= lengths).double())
     there = found.weights > 0
     rates = (found.log_singular[0, ..., 0] - found.log_readout[..., 0])[there] / 10
@@ -177,17 +177,17 @@ def test_starting_times_beyond_the_end_of_a_sequence_do_not_count() -> None:
 
 
 def test_groups_do_not_change_what_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    together = lyapunov.gradient_exponents(KINDS["LSTM"], X, readout=READOUT, horizon=(3, 9), starts=8)
+    together = lyapunov.gradient_exponents(KINDS["LSTM"], X, readout=READOUT, lags=(3, 9), starts=8)
     monkeypatch.setattr(gradients, "_AT_ONCE", 1)
-    alone = lyapunov.gradient_exponents(KINDS["LSTM"], X, readout=READOUT, horizon=(3, 9), starts=8)
+    alone = lyapunov.gradient_exponents(KINDS["LSTM"], X, readout=READOUT, lags=(3, 9), starts=8)
     torch.testing.assert_close(together.log_singular, alone.log_singular, rtol=0, atol=DENSE)
 
 
 def test_a_readout_of_lower_rank_is_no_isometry() -> None:
     """Singular values of zero count in the moments, whatever group a starting time is in."""
     twice = torch.cat([READOUT.weight.detach()[:2], READOUT.weight.detach()[:1]])
-    found = lyapunov.gradient_exponents(KINDS["GRU"], X, readout=twice, horizon=3)
-    plain = lyapunov.gradient_exponents(KINDS["GRU"], X, readout=twice[:2], horizon=3)
+    found = lyapunov.gradient_exponents(KINDS["GRU"], X, readout=twice, lags=3)
+    plain = lyapunov.gradient_exponents(KINDS["GRU"], X, readout=twice[:2], lags=3)
     assert found.log_singular.shape[-1] == 3
     assert bool(found.log_singular[..., 2].isnan().all())
     assert float(found.condition[0]) == torch.inf
@@ -196,18 +196,18 @@ def test_a_readout_of_lower_rank_is_no_isometry() -> None:
 
 def test_a_readout_whose_rank_depends_on_the_state_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     readout = nn.Sequential(READOUT, nn.ReLU(), seeded(nn.Linear, 4, 4))
-    together = lyapunov.gradient_exponents(KINDS["GRU"], X, readout=readout, horizon=(2, 4))
+    together = lyapunov.gradient_exponents(KINDS["GRU"], X, readout=readout, lags=(2, 4))
     monkeypatch.setattr(gradients, "_AT_ONCE", 1)
-    alone = lyapunov.gradient_exponents(KINDS["GRU"], X, readout=readout, horizon=(2, 4))
+    alone = lyapunov.gradient_exponents(KINDS["GRU"], X, readout=readout, lags=(2, 4))
     torch.testing.assert_close(together.log_singular, alone.log_singular, rtol=0, atol=DENSE, equal_nan=True)
 
 
 def test_errors_come_from_sequences_and_starting_times() -> None:
-    found = lyapunov.gradient_exponents(KINDS["GRU"], drawn(12, 200, INPUTS, seed=7), horizon=(5, 10), k=1, starts=30)
+    found = lyapunov.gradient_exponents(KINDS["GRU"], drawn(12, 200, INPUTS, seed=7), lags=(5, 10), k=1, starts=30)
     interval = found.interval(0.95)
     assert bool((found.standard_errors > 0).all())
     assert bool((interval[..., 0] < found.exponents).all() & (found.exponents < interval[..., 1]).all())
-    other = lyapunov.gradient_exponents(KINDS["GRU"], drawn(12, 200, INPUTS, seed=8), horizon=(5, 10), k=1, starts=30)
+    other = lyapunov.gradient_exponents(KINDS["GRU"], drawn(12, 200, INPUTS, seed=8), lags=(5, 10), k=1, starts=30)
     apart = (found.exponents - other.exponents) / (found.standard_errors.square() + other.standard_errors.square()).sqrt()
     assert float(apart.abs().max()) < 4
     text = repr(found)
@@ -225,24 +225,24 @@ def test_what_was_captured_is_taken() -> None:
             return self.head(self.core(x)[0])
 
     model = Model()
-    captured = lyapunov.gradient_exponents(lyapunov.capture(model, X), readout=model.head, horizon=4)
+    captured = lyapunov.gradient_exponents(lyapunov.capture(model, X), readout=model.head, lags=4)
     torch.testing.assert_close(
-        captured.log_singular, lyapunov.gradient_exponents(model.core, X, readout=model.head, horizon=4).log_singular
+        captured.log_singular, lyapunov.gradient_exponents(model.core, X, readout=model.head, lags=4).log_singular
     )
 
 
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"horizon": 60, "settle": 1}, "longer than settle"),
-        ({"horizon": (5, 2)}, "ascending"),
-        ({"horizon": ()}, "lags as `horizon`"),
-        ({"horizon": 2, "readout": torch.ones(2, 3)}, "Its columns are the units"),
-        ({"horizon": 2, "readout": lambda h: h.sum()}, "a tensor \\(2, outputs\\)"),
-        ({"horizon": 2, "readout": lambda h: READOUT(h)[:, 0]}, "keep the axis"),
-        ({"horizon": 2, "readout": seeded(nn.Linear, 3, 2)}, "puts out, a tensor"),
-        ({"horizon": 2, "k": 9}, "from 1 to 8"),
-        ({"horizon": 2, "starts": 0}, "at least 1"),
+        ({"lags": 60, "settle": 1}, "longer than settle"),
+        ({"lags": (5, 2)}, "ascending"),
+        ({"lags": ()}, "Expected lags, got none"),
+        ({"lags": 2, "readout": torch.ones(2, 3)}, "Its columns are the units"),
+        ({"lags": 2, "readout": lambda h: h.sum()}, "a tensor \\(2, outputs\\)"),
+        ({"lags": 2, "readout": lambda h: READOUT(h)[:, 0]}, "keep the axis"),
+        ({"lags": 2, "readout": seeded(nn.Linear, 3, 2)}, "puts out, a tensor"),
+        ({"lags": 2, "k": 9}, "from 1 to 8"),
+        ({"lags": 2, "starts": 0}, "at least 1"),
     ],
 )
 def test_what_cannot_be_used_is_said(given: dict[str, Any], words: str) -> None:

@@ -59,7 +59,7 @@ def test_the_measured_slope_is_the_predicted_one(kind: type[nn.Module], trained:
     measured = lyapunov.gradient_decay(model, loss, held_out, lags=80, starts=STARTS).slope(20, 80)
     inputs = one_hot(held_out[:, :-1], SYMBOLS).double()
     predicted = lyapunov.gradient_exponents(
-        model.core, inputs, readout=model.readout, horizon=(20, 40, 60, 80), k=1, starts=STARTS, settle=0
+        model.core, inputs, readout=model.readout, lags=(20, 40, 60, 80), k=1, starts=STARTS, settle=0
     ).slope(20, 80)
     assert predicted.value == pytest.approx(measured.value, rel=within)
     assert measured.value < -0.05

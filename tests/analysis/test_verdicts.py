@@ -14,7 +14,7 @@ LONG, SHORT = drawn(6, 400, 3, seed=1), drawn(2, 16, 3, seed=1)
 ANALYSES = {
     "local": lambda system, inputs, **options: lyapunov.local_exponents(system, inputs, **{"k": 1, **options}),
     "covariant": lambda system, inputs, **options: lyapunov.covariant_vectors(system, inputs, **{"k": 1, **options}),
-    "gradients": lambda system, inputs, **options: lyapunov.gradient_exponents(system, inputs, horizon=4, k=1, **options),
+    "gradients": lambda system, inputs, **options: lyapunov.gradient_exponents(system, inputs, lags=4, k=1, **options),
 }
 ALIGNED = {"covariant": {"align": 250, "align_back": 10}}
 """Of vectors whose exponents are close: so many steps determine the first one."""
@@ -88,11 +88,11 @@ def test_growth_that_stays_correlated_for_too_long_has_no_error(name: str) -> No
 
 
 def test_gradients_without_an_error_and_below_the_arithmetic_say_so() -> None:
-    one = lyapunov.gradient_exponents(GRU, LONG[:1], horizon=4, k=1, starts=1)
+    one = lyapunov.gradient_exponents(GRU, LONG[:1], lags=4, k=1, starts=1)
     assert "one starting time of one sequence has no error" in str(one.verdict)
     turn = torch.tensor([0.9, 1e-3]).double()
     options = {"state": drawn(4, 2, seed=3), "settle": 100}
-    lost = lyapunov.gradient_exponents(lambda h, x: h * turn + x, drawn(4, 200, 2, seed=2), horizon=20, **options)
+    lost = lyapunov.gradient_exponents(lambda h, x: h * turn + x, drawn(4, 200, 2, seed=2), lags=20, **options)
     assert lost.verdict.kinds == ("unreliable tail",)
     assert "from number 2 on. Pass k=1 to leave them out" in str(lost.verdict)
 

@@ -121,7 +121,7 @@ def _gradients():
     measured = lyapunov.gradient_decay(
         model, lambda m, x: torch_loss(m(x)[0], targets, reduction="none").sum(-1), INPUTS, lags=20, starts=10
     )
-    return measured, lyapunov.gradient_exponents(model, INPUTS, horizon=(5, 10, 20), starts=5)
+    return measured, lyapunov.gradient_exponents(model, INPUTS, lags=(5, 10, 20), starts=5)
 
 
 def test_gradients_are_drawn_from_lag_zero_on() -> None:

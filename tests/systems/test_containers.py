@@ -132,7 +132,7 @@ def test_every_analysis_hands_a_step_containers_of_its_own(name: str, check: boo
     step, start = REFILLING[name]
     analyses: dict[str, Callable[..., Tensor]] = {
         "local": lambda f, s: lyapunov.local_exponents(f, INPUTS, k=2, state=s, check=check).exponents,
-        "gradient": lambda f, s: lyapunov.gradient_exponents(f, INPUTS, horizon=5, starts=2, state=s, check=check).exponents,
+        "gradient": lambda f, s: lyapunov.gradient_exponents(f, INPUTS, lags=5, starts=2, state=s, check=check).exponents,
         "covariant": lambda f, s: lyapunov.covariant_vectors(f, INPUTS, k=2, state=s, check=check).exponents,
         "exponent_sum": lambda f, s: lyapunov.exponent_sum(f, INPUTS, 2, state=s, check=check),
     }

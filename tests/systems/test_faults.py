@@ -105,7 +105,7 @@ def raised(call: Callable[[], Any]) -> Exception | None:
 
 ANALYSES: dict[str, Callable[..., Any]] = {
     "local": lambda step, **to: lyapunov.local_exponents(step, state=STATE, steps=50, **to),
-    "gradient": lambda step, **to: lyapunov.gradient_exponents(step, state=STATE, steps=50, horizon=5, starts=2, **to),
+    "gradient": lambda step, **to: lyapunov.gradient_exponents(step, state=STATE, steps=50, lags=5, starts=2, **to),
     "covariant": lambda step, **to: lyapunov.covariant_vectors(step, state=STATE, steps=50, **to),
     "exponent_sum": lambda step, **to: lyapunov.exponent_sum(step, None, 2, state=STATE, steps=50, **to),
 }

@@ -34,17 +34,17 @@ class GradientExponents:
     """How the gradients that reach a readout at T decay with the lag n to the state they come from; nats per step.
 
     M_n = d readout_T / d state_(T-n), (outputs, n), over starting times T and sequences:
-    log_singular (horizons, starts, batch, k): ln of its k largest singular values; NaN below what float64 resolves beside the
+    log_singular (lags, starts, batch, k): ln of its k largest singular values; NaN below what float64 resolves beside the
         largest. log_readout (starts, batch, k): those of the readout itself, n = 0.
     weights (starts, batch): 1 where a sequence reaches that starting time, else 0. starts: the steps T after which it reads.
-    mean_square, variance, condition (horizons,): over all singular values s, means of s^2 and of its variance within one M,
+    mean_square, variance, condition (lags,): over all singular values s, means of s^2 and of its variance within one M,
         and the median of the largest over the smallest (infinite beyond what float64 resolves): isometry at finite time is a
         variance that is small beside the squared mean square, and a condition near 1.
     distance: how far copies of the state from different starts still were after settling, None where nothing was discarded; it
     is behind `verdict`.
     """
 
-    horizons: tuple[int, ...]
+    lags: tuple[int, ...]
     starts: Tensor
     log_singular: Tensor
     log_readout: Tensor
@@ -58,7 +58,7 @@ class GradientExponents:
 
     @property
     def verdict(self) -> Verdict:
-        """What speaks against them at the longest horizon: the state, too few starts for an error, values not resolved."""
+        """What speaks against them at the longest lag: the state, too few starts for an error, values not resolved."""
         findings = unsettled(self.settle, self.distance, float(self.exponents[-1, 0]))
         if bool(self.standard_errors[-1, 0].isnan()) and not bool(self.exponents[-1, 0].isnan()):
             message = "one starting time of one sequence has no error. Pass more starts, or several sequences."
@@ -66,49 +66,49 @@ class GradientExponents:
         lost = torch.nonzero(self.exponents[-1].isnan()).flatten().tolist()
         if lost:
             kept = f"k={lost[0]} to leave them out, or " if lost[0] else ""
-            message = f"{len(lost)} singular values at lag {self.horizons[-1]} are not resolved by the arithmetic, from number"
-            findings.append(Finding("unreliable tail", f"{message} {lost[0] + 1} on. Pass {kept}a shorter horizon."))
+            message = f"{len(lost)} singular values at lag {self.lags[-1]} are not resolved by the arithmetic, from number"
+            findings.append(Finding("unreliable tail", f"{message} {lost[0] + 1} on. Pass {kept}a shorter lag."))
         return Verdict(tuple(findings))
 
     @property
     def exponents(self) -> Tensor:
-        """(horizons, k): mean growth of the singular values over the lag, (ln s_i(n) - ln s_i(0)) / n."""
+        """(lags, k): mean growth of the singular values over the lag, (ln s_i(n) - ln s_i(0)) / n."""
         return torch.stack([one.value for one in self._means])
 
     @property
     def standard_errors(self) -> Tensor:
-        """(horizons, k): of `exponents`, over starting times and sequences."""
+        """(lags, k): of `exponents`, over starting times and sequences."""
         return torch.stack([one.standard_error for one in self._means])
 
     def interval(self, level: float = 0.95) -> Tensor:
-        """(horizons, k, 2): Student-t intervals of `exponents`."""
+        """(lags, k, 2): Student-t intervals of `exponents`."""
         half = torch.stack([half_widths(one.standard_error, one.degrees, level) for one in self._means])
         return torch.stack([self.exponents - half, self.exponents + half], dim=-1)
 
     @property
-    def reach(self) -> float:
-        """Steps over which the leading gradient falls by a factor e, at the longest horizon; infinite where it does not."""
+    def e_folding_lag(self) -> float:
+        """Steps over which the leading gradient falls by a factor e, at the longest lag; infinite where it does not."""
         return memory_time(float(self.exponents[-1, 0]))
 
     def slope(self, first: int | None = None, last: int | None = None) -> Slope:
-        """Least squares of the mean ln of the largest singular value over the horizons from `first` to `last`."""
-        return slope(torch.tensor(self.horizons), self.log_singular[..., 0], self.weights, first, last)
+        """Least squares of the mean ln of the largest singular value over the lags from `first` to `last`."""
+        return slope(torch.tensor(self.lags), self.log_singular[..., 0], self.weights, first, last)
 
     @cached_property
     def _means(self) -> list[Mean]:
-        """Of the growth rates at each horizon, (k,)."""
-        grown = zip(self.log_singular, self.horizons, strict=True)
+        """Of the growth rates at each lag, (k,)."""
+        grown = zip(self.log_singular, self.lags, strict=True)
         return [mean((value - self.log_readout) / lag, self.weights) for value, lag in grown]
 
     def __repr__(self) -> str:
         starts, batch = self.weights.shape
         times = f"{starts} starting time{'s' * (starts > 1)} x {batch} sequences"
         title = f"Gradients of {self.system} seen from the readout: {times}, nats per step"
-        rows: list[tuple[str, ...]] = [("lag", "exponent", "± error", "reach", "mean square", "variance", "condition")]
-        for at, horizon in enumerate(self.horizons):
+        rows: list[tuple[str, ...]] = [("lag", "exponent", "± error", "e-folding lag", "mean square", "variance", "condition")]
+        for at, lag in enumerate(self.lags):
             leading, error = (float(one[at, 0]) for one in (self.exponents, self.standard_errors))
             moments = (f"{float(one[at]):.3g}" for one in (self.mean_square, self.variance, self.condition))
-            rows.append((str(horizon), number(leading), number(error), number(memory_time(leading), 1), *moments))
+            rows.append((str(lag), number(leading), number(error), number(memory_time(leading), 1), *moments))
         return "\n".join([title, "", *aligned(rows), "", f"verdict: {self.verdict}"])
 
 
@@ -117,7 +117,7 @@ def gradient_exponents(
     inputs: Any = None,
     *,
     readout: Readout = "hidden",
-    horizon: int | Sequence[int] = (10, 20, 40, 80),
+    lags: int | Sequence[int] = (10, 20, 40, 80),
     k: int | None = None,
     starts: int = 20,
     state: Any = None,
@@ -129,7 +129,7 @@ def gradient_exponents(
     check: bool = True,
     progress: bool | None = None,
 ) -> GradientExponents:
-    """Growth rates of what comes back: frames pulled from the readout at T through J^T, over one or several horizons.
+    """Growth rates of what comes back: frames pulled from the readout at T through J^T, over one or several lags.
 
     M_n = W J_T ... J_(T-n+1), with W = d readout / d state at T: C_n R_n = J_(T-n+1)^T C_(n-1), so M_n^T = C_n (R_n ... R_0),
     and its singular values are those of the accumulated triangle: not its diagonals, which are right only after many steps.
@@ -139,22 +139,22 @@ def gradient_exponents(
         full state (h, c), a stack with all its layers.
     readout: a module or function of the top layer's output (of a step: of its state), linearised where it is; a matrix
         (outputs, units) on these; "hidden", that output itself; or "state", all coordinates.
-    horizon: the lags n, ascending. k: how many singular values to keep (None: all there are); all are computed.
-    starts: how many starting times T, spread over the steps that have the longest horizon before them.
+    lags: the lags n, ascending. k: how many singular values to keep (None: all there are); all are computed.
+    starts: how many starting times T, spread over the steps that have the longest lag before them.
 
     Raises InvalidInput, Unsupported, BadSystem, Diverged.
     Source: docs/gradients.md; Saxe, McClelland, Ganguli 2013 and Pennington, Schoenholz, Ganguli 2017 for isometry.
     """
-    asked = tuple(horizon) if isinstance(horizon, Sequence) else (horizon,)
-    _checks.require_nonempty(asked, "lags as `horizon`", "horizon=(20, 80)")
-    horizons = _checks.ascending([_checks.whole_number(one, "horizon", least=1) for one in asked], "horizon")
+    asked = tuple(lags) if isinstance(lags, Sequence) else (lags,)
+    _checks.require_nonempty(asked, "lags", "lags=(20, 80)")
+    asked = _checks.ascending([_checks.whole_number(one, "lags", least=1) for one in asked], "lags")
     request = Request(inputs, state, steps, lengths, "full", True, dtype, carried)
     with prepared(system, request, settle=settle, check=check) as ready:
         linearized = LinearizedReadout(readout, ready)
-        times = _times(ready, horizons[-1], _checks.whole_number(starts, "starts", least=1))
-        total = len(times) * horizons[-1]
+        times = _times(ready, asked[-1], _checks.whole_number(starts, "starts", least=1))
+        total = len(times) * asked[-1]
         with linearized.running(), progress_bar("Gradients seen from the readout", total, enabled=progress) as advance:
-            return _measured(ready, linearized, times, horizons, k, advance)
+            return _measured(ready, linearized, times, asked, k, advance)
 
 
 def _times(ready: Prepared, longest: int, starts: int) -> list[int]:
@@ -162,8 +162,8 @@ def _times(ready: Prepared, longest: int, starts: int) -> list[int]:
     first = ready.settle + longest
     if first > ready.stop:
         raise InvalidInput(
-            f"Expected `inputs` longer than settle + horizon = {ready.settle} + {longest}, got {ready.stop} steps. Pass longer "
-            "sequences, a shorter horizon, or a smaller settle."
+            f"Expected `inputs` longer than settle + lag = {ready.settle} + {longest}, got {ready.stop} steps. Pass longer "
+            "sequences, a shorter lag, or a smaller settle."
         )
     return starting_times(first, ready.stop, starts)
 
@@ -172,7 +172,7 @@ def _measured(
     ready: Prepared,
     linearized: LinearizedReadout,
     times: list[int],
-    horizons: tuple[int, ...],
+    lags: tuple[int, ...],
     k: int | None,
     advance: Callable[[int], None],
 ) -> GradientExponents:
@@ -180,19 +180,19 @@ def _measured(
     stops = torch.full((batch,), ready.stop) if lengths is None else lengths
     weights = (torch.tensor(times).unsqueeze(-1) <= stops).double()
     if not bool(weights.any()):
-        raise InvalidInput("Expected a sequence longer than settle + horizon, got none. Pass a shorter horizon.")
+        raise InvalidInput("Expected a sequence longer than settle + lag, got none. Pass a shorter lag.")
     found, done = [], 0
-    for group, states in _groups(ready, linearized, times, horizons[-1]):
-        pulled = _pulled_back(ready, linearized, group, states, horizons, done, advance)
+    for group, states in _groups(ready, linearized, times, lags[-1]):
+        pulled = _pulled_back(ready, linearized, group, states, lags, done, advance)
         found.append(pulled.unflatten(1, (len(group), batch)))
-        done += len(group) * horizons[-1]
+        done += len(group) * lags[-1]
     logs = torch.cat(found, dim=1)
     kept = logs.shape[-1] if k is None else _checks.whole_number(k, "k", least=1, most=logs.shape[-1])
     there, lagged = weights > 0, logs[1:]
     squares = (2 * lagged).exp().nan_to_num(nan=0.0)[:, there]
     ratio = (lagged[..., 0] - lagged[..., -1]).exp().nan_to_num(nan=float("inf"))[:, there]
     return GradientExponents(
-        horizons=horizons,
+        lags=lags,
         starts=torch.tensor(times),
         log_singular=lagged[..., :kept],
         log_readout=logs[0, ..., :kept],
@@ -231,24 +231,24 @@ def _pulled_back(
     linearized: LinearizedReadout,
     group: list[int],
     states: dict[int, State],
-    horizons: tuple[int, ...],
+    lags: tuple[int, ...],
     done: int,
     advance: Callable[[int], None],
 ) -> Tensor:
-    """(1 + horizons, group x batch, r): ln of the singular values of the readout itself and at every horizon."""
+    """(1 + lags, group x batch, r): ln of the singular values of the readout itself and at every lag."""
     system, inputs = ready.system, ready.problem.sequences
     frame, triangle = linearized.frame(joined([states[t] for t in group]))
     scale = torch.zeros(len(frame), 1, dtype=frame.dtype, device=frame.device)
     found = [_log_singular(triangle, scale)]
-    for lag in range(1, horizons[-1] + 1):
+    for lag in range(1, lags[-1] + 1):
         state, x = joined([states[t - lag] for t in group]), joined([inputs.at(t - lag) for t in group])
         frame = system.pull(state, x, frame)
-        if lag % QR_EVERY == 0 or lag in horizons:
+        if lag % QR_EVERY == 0 or lag in lags:
             frame, factor = triangularise(frame)
             triangle = factor @ triangle
             largest = triangle.abs().amax((-2, -1)).clamp(min=torch.finfo(frame.dtype).tiny)
             triangle, scale = triangle / largest.view(-1, 1, 1), scale + largest.log().unsqueeze(-1)
-        if lag in horizons:
+        if lag in lags:
             found.append(_log_singular(triangle, scale))
         advance(done + len(group) * lag)
     return torch.stack(found)

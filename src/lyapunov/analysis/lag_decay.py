@@ -27,7 +27,7 @@ class Slope(NamedTuple):
     last: int
 
     @property
-    def reach(self) -> float:
+    def e_folding_lag(self) -> float:
         """Steps over which it falls by a factor e; infinite where it does not fall."""
         return memory_time(self.value)
 

@@ -207,7 +207,7 @@ def gradient_decay(
         ax.fill_between(measured.lags, mean - error, mean + error, color=line.get_color(), alpha=0.25, linewidth=0)
         longest = int(measured.lags[-1])
     if predicted is not None:
-        lags = torch.tensor((0, *predicted.horizons))
+        lags = torch.tensor((0, *predicted.lags))
         decays = predicted.exponents[:, 0] * lags[1:]
         ax.plot(lags, torch.cat([torch.zeros(1), decays]), marker="o", markersize=3, label="seen from the readout")
         longest = max(longest, int(lags[-1]))
