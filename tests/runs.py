@@ -22,4 +22,4 @@ def made(directory: Path, *, layers: int = 2, scale: float = 1.0, name: str | No
         with torch.no_grad():
             for weight in module.parameters():
                 weight.mul_(1.1)
-    return Run.read(directory)
+    return Run.load(directory)

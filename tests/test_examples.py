@@ -45,7 +45,7 @@ def test_a_loop_is_watched_to_its_end(name: str, tmp_path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=300)
     assert done.returncode == 0, done.stderr
-    run = lyapunov.Run.read(tmp_path / "run")
+    run = lyapunov.Run.load(tmp_path / "run")
     assert len(run.readings) >= 3
     assert run.readings[0].step == 0
     assert set(run.readings[-1].losses) == set(losses)

@@ -147,7 +147,7 @@ def test_ctrl_c_ends_the_demo_cleanly_and_keeps_what_there_is(text, tmp_path) ->
     assert "is kept" in err
     assert "figure.png" in out
     assert (place / "figure.png").stat().st_size > 5000
-    readings = lyapunov.Run.read(place).readings
+    readings = lyapunov.Run.load(place).readings
     assert [reading.epoch for reading in readings] == list(range(len(readings)))
     assert len(list((place / "spectra").glob("*.safetensors"))) >= len(readings)
 

@@ -95,7 +95,7 @@ def test_it_is_watched_logged_and_not_disturbed(package, tmp_path) -> None:
         torch.manual_seed(1)
         watched, trainer = fit(package, tmp_path / "b", callback, max_epochs=2)
     assert all(torch.equal(one, two) for one, two in zip(plain.parameters(), watched.parameters(), strict=True))
-    run = lyapunov.Run.read(tmp_path / "run")
+    run = lyapunov.Run.load(tmp_path / "run")
     assert [reading.step for reading in run.readings] == [0, 4, 8, 12]
     assert [reading.epoch for reading in run.readings] == [0, 0, 1, 1]
     assert set(run.readings[1].losses) == {"train"}
@@ -132,7 +132,7 @@ def test_a_checkpoint_brings_its_monitor_along(package, tmp_path) -> None:
     net = module_of(package)
     again = trainer_of(package, tmp_path, [callback(net)], max_epochs=2)
     again.fit(net, loader(), loader(), ckpt_path=tmp_path / "half.ckpt")
-    assert [reading.step for reading in lyapunov.Run.read(tmp_path / "run").readings] == [0, 4, 6, 8, 12]
+    assert [reading.step for reading in lyapunov.Run.load(tmp_path / "run").readings] == [0, 4, 6, 8, 12]
     assert monitors[1].readings[-1].drift is not None
 
 

@@ -76,7 +76,7 @@ def test_it_is_watched_logged_and_not_disturbed(tmp_path) -> None:
     trainer = trainer_of(tmp_path / "b", watched, [transformers_callback(watching)])
     trainer.train()
     assert all(torch.equal(one, two) for one, two in zip(plain.parameters(), watched.parameters(), strict=True))
-    run = lyapunov.Run.read(tmp_path / "run")
+    run = lyapunov.Run.load(tmp_path / "run")
     assert [reading.step for reading in run.readings] == [0, 4, 8, 12]
     assert set(run.readings[-1].losses) == {"loss", "eval_loss"}
     logs = [log for log in trainer.state.log_history if "loss" in log]
@@ -103,7 +103,7 @@ def test_a_checkpoint_brings_its_monitor_along(tmp_path) -> None:
     net = built()
     watching = monitor(net, tmp_path)
     trainer_of(tmp_path, net, [transformers_callback(watching)]).train(resume_from_checkpoint=str(tmp_path / "checkpoint-6"))
-    run = lyapunov.Run.read(tmp_path / "run")
+    run = lyapunov.Run.load(tmp_path / "run")
     assert [reading.step for reading in run.readings] == [0, 4, 6, 8, 12]
     assert all(reading.drift is not None for reading in run.readings[1:])
     starts = [json.loads(line)["kind"] for line in (tmp_path / "run" / "history.jsonl").read_text().splitlines()].count("run")

@@ -67,7 +67,7 @@ def test_what_is_not_finite_is_left_out(tmp_path) -> None:
         lost = Reading(step, None, {}, exponents=(-0.5, float("-inf")), standard_errors=(float("nan"), 0.0))
         history.append(lost.record())
     history.append(Reading(3, None, {}, failure="Diverged: of course").record())
-    data = data_of(page([Run.read(history.directory)]))
+    data = data_of(page([Run.load(history.directory)]))
     assert data["runs"][0]["kinds"]["leading"]["frames"][0]["exponents"] == [-0.5, None]
     assert len(data["tables"][0]["rows"]) == 4
 
@@ -80,7 +80,7 @@ def half_converged(directory) -> Run:
     short = {"verdict": "too short: about 40 would do.", "kinds": ("too short",)}
     alarm = Alarm("chaos", "so it is", tentative=True)
     history.append(Reading(7, None, {"val": 1.0}, **{**numbers, "exponents": (-0.4, -0.7)}, **short, alarms=(alarm,)).record())
-    return Run.read(directory)
+    return Run.load(directory)
 
 
 def test_what_is_not_converged_is_marked_in_figures_tables_and_words(tmp_path) -> None:
@@ -108,7 +108,7 @@ def test_old_histories_without_verdicts_have_no_marks(tmp_path) -> None:
     for step in (0, 1):
         record = Reading(step, None, {}, exponents=(-0.5 + step,), standard_errors=(0.1,)).record()
         history.append({name: value for name, value in record.items() if name not in ("kinds", "counted", "verdict")})
-    html = page([Run.read(history.directory)])
+    html = page([Run.load(history.directory)])
     assert "circle-open" not in json.dumps(data_of(html))
     assert "(no verdict)" in html
 
@@ -118,7 +118,7 @@ def test_many_readings_have_markers_only_where_they_are_not_converged(tmp_path) 
     for step in range(100):
         verdict = "too short: ..." if step == 50 else "converged"
         history.append(Reading(step, None, {}, exponents=(-0.5,), standard_errors=(0.1,), verdict=verdict).record())
-    line = data_of(page([Run.read(history.directory)]))["figures"]["course"]["data"][2]
+    line = data_of(page([Run.load(history.directory)]))["figures"]["course"]["data"][2]
     assert [step for step, size in enumerate(line["marker"]["size"]) if size] == [50]
 
 
@@ -132,7 +132,7 @@ def test_nothing_to_show_is_one_sentence(tmp_path, monkeypatch) -> None:
     history = History(tmp_path / "run")
     history.append({"kind": "run"})
     with pytest.raises(lyapunov.InvalidInput, match="at least one run with a reading, got none"):
-        page([Run.read(history.directory)])
+        page([Run.load(history.directory)])
     monkeypatch.setitem(__import__("sys").modules, "plotly.offline", None)
     with pytest.raises(lyapunov.Unsupported, match=r"Expected plotly.*lyapunov\[plot\]"):
         page([made(tmp_path / "other", layers=1, readings=2)])
@@ -141,7 +141,7 @@ def test_nothing_to_show_is_one_sentence(tmp_path, monkeypatch) -> None:
 def test_runs_without_numbers_are_named(tmp_path) -> None:
     history = History(tmp_path / "broken")
     history.append(Reading(0, None, {}, failure="Diverged: from the start").record())
-    html = page([Run.read(history.directory), made(tmp_path / "fine", layers=1, readings=2)])
+    html = page([Run.load(history.directory), made(tmp_path / "fine", layers=1, readings=2)])
     assert "Left out, for want of a reading with numbers: broken." in html
     assert len(data_of(html)["runs"]) == 1
 
@@ -150,7 +150,7 @@ def test_a_report_after_a_kill_in_the_middle_of_a_line(tmp_path) -> None:
     run = made(tmp_path / "run", layers=1, readings=3)
     with (run.directory / "history.jsonl").open("a") as file:
         file.write('{"kind": "reading", "step": 30, "los')
-    write_report([Run.read(run.directory)], tmp_path / "report.html")
+    write_report([Run.load(run.directory)], tmp_path / "report.html")
     assert "3 readings" in (tmp_path / "report.html").read_text()
     assert [file.name for file in tmp_path.glob("*.html*")] == ["report.html"]
 
@@ -248,7 +248,7 @@ def test_a_choice_of_one_is_not_shown(browser, tmp_path) -> None:
     history = History(tmp_path / "run")
     for step in range(3):
         history.append(Reading(step, None, {}, exponents=(-0.5, -0.6), standard_errors=(0.1, 0.1)).record())
-    write_report([Run.read(history.directory)], tmp_path / "report.html")
+    write_report([Run.load(history.directory)], tmp_path / "report.html")
     window = Shown(browser, tmp_path / "report.html")
     assert not window.page.is_visible("#kind")
     assert window.page.query_selector("#run") is None

@@ -70,7 +70,7 @@ def kept(directory, spectra: dict[int, lyapunov.Spectrum]) -> Run:
         losses = {"train": 3.0 - epoch, "held_out": 3.5 - epoch}
         reading = Reading(step, epoch, losses, **numbers, max_interval=(low, high), mean=found.mean, file=file)
         history.append(reading.record())
-    return Run.read(directory)
+    return Run.load(directory)
 
 
 def test_a_figure_of_nothing_but_leading_exponents_is_drawn_too(tmp_path) -> None:
@@ -94,7 +94,7 @@ def test_lines_of_a_run_are_its_numbers(result, tmp_path) -> None:
     assert cells.get_coordinates()[0, :, 0].tolist() == [0, 5, 25, 40]
     assert cells.get_array()[0].tolist() == [-1.0, -0.5, -0.1]
     measured = plots.distances([made(tmp_path / "made", layers=1)], Figure().subplots(), measure="mean").lines[0]
-    expected = series.distances(series.leading(Run.read(tmp_path / "made"))).mean_difference
+    expected = series.distances(series.leading(Run.load(tmp_path / "made"))).mean_difference
     assert tuple(measured.get_ydata().tolist()) == expected
     lines = plots.losses([run], Figure().subplots()).lines
     assert [line.get_ydata().tolist() for line in lines] == [[3.0, 2.0], [3.5, 2.5]]
@@ -174,7 +174,7 @@ def test_what_is_not_converged_is_drawn_hollow(tmp_path) -> None:
     history = History(tmp_path)
     for step, verdict in enumerate(("converged", "too short: ...", "")):
         history.append(Reading(step, None, {}, exponents=(-0.5 - step,), verdict=verdict, **numbers).record())
-    run = Run.read(tmp_path)
+    run = Run.load(tmp_path)
     for draw in (plots.largest_exponents, plots.mean_exponents, plots.distances):
         hollow = draw([run], Figure().subplots()).lines[1]
         assert (hollow.get_xdata().tolist(), hollow.get_markerfacecolor()) == ([1], "white")

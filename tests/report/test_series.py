@@ -53,7 +53,7 @@ def runs_with(directory, pairs: list[tuple[float, float]], loss: str = "val") ->
         for step, value in enumerate((least + 1.0, least)):
             reading = Reading(step, None, {"train": 0.0, loss: value}, exponents=(exponent,), standard_errors=(0.1,))
             history.append(reading.record())
-        found.append(Run.read(history.directory))
+        found.append(Run.load(history.directory))
     return found
 
 

@@ -12,7 +12,7 @@ def run_of(directory, readings: list[Reading], **about) -> Run:
     history.append({"kind": "run", **about})
     for reading in readings:
         history.append(reading.record())
-    return Run.read(directory)
+    return Run.load(directory)
 
 
 def reading(step: int, largest: float, **changes) -> Reading:

@@ -92,7 +92,7 @@ def test_a_folder_of_other_things_is_not_written_into(tmp_path) -> None:
 def test_the_demo_keeps_each_epoch_before_it_shows_it(tmp_path) -> None:
     data, said = corpus("pangram", TEXT), []
     for seen, reading in enumerate(run_demo(data, dataclasses.replace(TINY, epochs=2), tmp_path, say=said.append)):
-        run = Run.read(tmp_path)
+        run = Run.load(tmp_path)
         assert [kept.epoch for kept in run.readings] == list(range(seen + 1))
         assert run.readings[-1].max == reading.max
         kept = run.spectra()[reading.step]

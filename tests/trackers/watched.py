@@ -22,7 +22,7 @@ def told(directory, sink) -> dict[str, list[tuple[int, float]]]:
         optimizer.step()
         monitor.observe(step, train=loss)
     found: dict[str, list[tuple[int, float]]] = {}
-    for reading in lyapunov.Run.read(directory).readings:
+    for reading in lyapunov.Run.load(directory).readings:
         for name, value in reading.numbers().items():
             found.setdefault(name, []).append((reading.step, value))
     assert [step for step, _ in found["lyapunov/max"]] == [0, 2, 4, 6]

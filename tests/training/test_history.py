@@ -23,11 +23,11 @@ def test_readings_are_read_back_as_they_were(tmp_path) -> None:
     full = reading(3, alarms=(Alarm("chaos", "so it is"),), mean=-1.0, saturated=0.25, file="a", failure="no")
     for each in (reading(0), full):
         history.append(each.record())
-    run = Run.read(history.directory)
+    run = Run.load(history.directory)
     assert run.name == "first"
     assert repr(run).startswith(f"Run 'first' in {history.directory}: 2 readings; step 3: no")
     assert repr(run.readings) == repr((reading(0), full))
-    assert Run.read(history.file).readings[1].alarms == full.alarms
+    assert Run.load(history.file).readings[1].alarms == full.alarms
 
 
 def test_a_memory_of_an_old_history_is_judged_by_the_interval_that_is_there(tmp_path) -> None:
@@ -38,7 +38,7 @@ def test_a_memory_of_an_old_history_is_judged_by_the_interval_that_is_there(tmp_
         record = reading(step).record() | {"memory": 2.0}
         record = {name: value for name, value in record.items() if name != "max_interval"}
         history.append(record if interval is None else record | {"max_interval": interval})
-    sure, unsure, unknown = Run.read(tmp_path).readings
+    sure, unsure, unknown = Run.load(tmp_path).readings
     assert sure.memory == pytest.approx(2.0)
     assert math.isnan(unsure.memory)
     assert unsure.timescale.kind == unknown.timescale.kind == "not determined"
@@ -51,7 +51,7 @@ def test_a_history_without_a_verdict_is_read_and_says_nothing(tmp_path) -> None:
     for step, verdict in verdicts.items():
         record = reading(step, verdict=verdict).record() | {"alarms": [{"kind": "chaos", "message": "so it is"}]}
         history.append({name: value for name, value in record.items() if name not in ("kinds", "counted")})
-    readings = Run.read(tmp_path).readings
+    readings = Run.load(tmp_path).readings
     assert [one.converged for one in readings] == [None, True, False]
     assert [one.standing for one in readings] == ["no verdict", "converged", "not converged"]
     assert [one.numbers().get("lyapunov/converged") for one in readings] == [None, 1.0, 0.0]
@@ -66,7 +66,7 @@ def test_a_verdict_goes_wherever_a_reading_goes(tmp_path) -> None:
     history.append(reading(0, verdict="converged", kinds=()).record())
     history.append(reading(1, **short, alarms=(alarm,)).record())
     history.append(reading(2, failure="Diverged: so it is").record())
-    run = Run.read(tmp_path)
+    run = Run.load(tmp_path)
     sure, unsure, failed = run.readings
     assert "(converged)" in str(sure)
     assert "verdict" not in str(sure)
@@ -88,7 +88,7 @@ def test_a_run_that_went_back_is_what_it_did_last(tmp_path) -> None:
     again.append({"kind": "run"})
     for step in (20, 40):
         again.append(reading(step, mean=-9.0).record())
-    run = Run.read(tmp_path)
+    run = Run.load(tmp_path)
     assert [kept.step for kept in run.readings] == [0, 10, 20, 40]
     assert run.readings[2].mean == -9.0
     assert len(history.file.read_text().splitlines()) == 7
@@ -99,17 +99,17 @@ def test_a_line_cut_short_is_passed_over_and_the_next_one_kept_apart_from_it(tmp
     history.append(reading(0).record())
     with history.file.open("a") as file:
         file.write('{"kind": "reading", "step": 1, "lo')
-    assert [kept.step for kept in Run.read(tmp_path).readings] == [0]
+    assert [kept.step for kept in Run.load(tmp_path).readings] == [0]
     History(tmp_path).append(reading(2).record())
-    assert [kept.step for kept in Run.read(tmp_path).readings] == [0, 2]
+    assert [kept.step for kept in Run.load(tmp_path).readings] == [0, 2]
 
 
 def test_what_is_not_a_history_is_told_in_one_sentence(tmp_path) -> None:
     with pytest.raises(lyapunov.InvalidInput, match=r"Expected the folder of a run.*nowhere"):
-        Run.read(tmp_path / "nowhere")
+        Run.load(tmp_path / "nowhere")
     (tmp_path / "history.jsonl").write_text('{"kind": "run"}\nnot json\n')
     with pytest.raises(lyapunov.InvalidInput, match="line 2"):
-        Run.read(tmp_path)
+        Run.load(tmp_path)
     wrong = [
         '{"kind": "run", "format": 99}',
         '{"kind": "run", "about": "a word"}',
@@ -124,14 +124,14 @@ def test_what_is_not_a_history_is_told_in_one_sentence(tmp_path) -> None:
     for line in wrong:
         (tmp_path / "history.jsonl").write_text(line + "\n")
         with pytest.raises(lyapunov.InvalidInput, match="line 1"):
-            Run.read(tmp_path)
+            Run.load(tmp_path)
 
 
 def test_fields_of_later_versions_are_passed_over(tmp_path) -> None:
     history = History(tmp_path)
     history.append({**reading(0).record(), "colour": "green"})
     history.append({"kind": "weather", "sun": True})
-    assert len(Run.read(tmp_path).readings) == 1
+    assert len(Run.load(tmp_path).readings) == 1
 
 
 def test_spectra_are_found_by_step_and_what_is_damaged_is_passed_over(tmp_path) -> None:
@@ -144,7 +144,7 @@ def test_spectra_are_found_by_step_and_what_is_damaged_is_passed_over(tmp_path) 
     (tmp_path / "spectra" / "000030.safetensors").unlink()
     (tmp_path / "spectra" / "000013.safetensors.partial").write_text("a kill during writing leaves this")
     with pytest.warns(lyapunov.LyapunovWarning, match=r"000020.*passed over"):
-        spectra = Run.read(tmp_path).spectra()
+        spectra = Run.load(tmp_path).spectra()
     assert list(spectra) == [0, 12]
     assert spectra[12].settings.seed == 1
 
@@ -154,7 +154,7 @@ def test_readings_as_a_table(tmp_path) -> None:
     assert len(empty(tmp_path).to_pandas()) == 0
     for step in (0, 5):
         history.append(reading(step).record())
-    table = Run.read(tmp_path).to_pandas()
+    table = Run.load(tmp_path).to_pandas()
     assert table.index.tolist() == [0, 5]
     assert table["max"].tolist() == [-0.5, -0.5]
     assert table["loss"].tolist() == [1.5, 1.5]
@@ -162,7 +162,7 @@ def test_readings_as_a_table(tmp_path) -> None:
 
 def empty(directory) -> Run:
     History(directory).append({"kind": "run"})
-    return Run.read(directory)
+    return Run.load(directory)
 
 
 KILLS = 50
@@ -179,7 +179,7 @@ found = lyapunov.spectrum(known.henon().system, steps=2000)
 
 def write(told):
     history = History(directory)
-    step = len(Run.read(directory).readings) if history.file.exists() else 0
+    step = len(Run.load(directory).readings) if history.file.exists() else 0
     history.append({"kind": "run", "name": "killed"})
     while True:
         file = history.save_spectrum(found, step)
@@ -199,13 +199,13 @@ for _ in range(kills):
     os.waitpid(writer, 0)
     said = os.fdopen(heard, "rb").read().split()
     if os.path.exists(os.path.join(directory, "history.jsonl")):
-        readings = Run.read(directory).readings
+        readings = Run.load(directory).readings
         assert [kept.step for kept in readings] == list(range(len(readings))), readings
         assert not said or len(readings) - 1 in (int(said[-1]), int(said[-1]) + 1), (said, len(readings))
         for latest in readings[-1:]:
             assert latest.exponents == (float(latest.step),)
             assert lyapunov.Spectrum.load(os.path.join(directory, latest.file)).is_full
-print(len(Run.read(directory).readings), sum(line.startswith('{"kind": "run"') for line in open(directory + "/history.jsonl")))
+print(len(Run.load(directory).readings), sum(line.startswith('{"kind": "run"') for line in open(directory + "/history.jsonl")))
 """
 
 
@@ -217,9 +217,9 @@ def test_fifty_kills_lose_nothing_but_what_was_in_flight(tmp_path) -> None:
     assert done.returncode == 0, done.stderr
     readings, starts = map(int, done.stdout.split())
     assert starts > KILLS / 2
-    run = Run.read(tmp_path / "run")
+    run = Run.load(tmp_path / "run")
     assert len(run.readings) == len(run.spectra()) == readings > KILLS / 2  # a busy machine is slow to start
     with (run.directory / "history.jsonl").open("a") as file:
         file.write('{"kind": "reading", "step": ')
-    write_report([Run.read(run.directory)], tmp_path / "report.html")
+    write_report([Run.load(run.directory)], tmp_path / "report.html")
     assert f"{readings} readings" in (tmp_path / "report.html").read_text()

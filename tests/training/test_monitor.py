@@ -119,7 +119,7 @@ def test_training_is_the_same_to_the_last_bit(probe: str, kind, autocast: bool, 
         return lyapunov.Monitor(system, along, every=3, directory=tmp_path)
 
     plain, watched = (train(one, kind=kind, autocast=autocast) for one in (lambda _: None, watching))
-    assert len(lyapunov.Run.read(tmp_path).readings) == 4
+    assert len(lyapunov.Run.load(tmp_path).readings) == 4
     for name, value in plain[0].items():
         assert torch.equal(value, watched[0][name]), name
     assert all(torch.equal(one, two) for one, two in zip(plain[1], watched[1], strict=True))
@@ -159,7 +159,7 @@ def test_the_first_reading_is_the_spectrum(tmp_path) -> None:
     assert same(reading.timescale[1:], found.timescales[0][1:])
     assert reading.verdict == str(found.verdict)
     assert (reading.step, reading.epoch, reading.losses, reading.taken) == (7, 2, {"loss": 1.25}, 3)
-    kept = lyapunov.Run.read(tmp_path)
+    kept = lyapunov.Run.load(tmp_path)
     assert repr(kept.readings[0]) == repr(reading)
     assert same(kept.spectra()[7].exponents, found.exponents)
 
@@ -196,7 +196,7 @@ def test_the_batch_of_the_step_that_is_due_is_caught_and_no_validation(tmp_path)
         module.train()
         module(drawn(4, 30, 3, seed=step))
         watching.observe(step)
-    spectra = lyapunov.Run.read(tmp_path).spectra()
+    spectra = lyapunov.Run.load(tmp_path).spectra()
     assert list(spectra) == [1, 5, 10]
     assert all(found.settings.batch == 4 for found in spectra.values())
     single = lyapunov.spectrum(module, drawn(4, 30, 3, seed=1), k=2, dtype=torch.float32)
@@ -284,7 +284,7 @@ def test_a_run_goes_on_after_a_checkpoint_as_if_nothing_had_happened(tmp_path) -
         for weights in (module, half):
             nudge(weights)
     assert second.directory == tmp_path / "halves"
-    runs = [lyapunov.Run.read(tmp_path / name).readings for name in ("whole", "halves")]
+    runs = [lyapunov.Run.load(tmp_path / name).readings for name in ("whole", "halves")]
     assert all(same(one.exponents, two.exponents) for one, two in zip(*runs, strict=True))
     assert second.seconds > first.seconds > 0
     assert monitored.step == 3
@@ -295,14 +295,14 @@ def test_a_run_goes_on_after_a_checkpoint_as_if_nothing_had_happened(tmp_path) -
 def test_a_run_started_again_in_its_directory_goes_on_there(tmp_path) -> None:
     for step in range(3):
         monitor(core(), directory=tmp_path).observe(step)
-    kept = lyapunov.Run.read(tmp_path).readings
+    kept = lyapunov.Run.load(tmp_path).readings
     assert [reading.step for reading in kept] == [0, 1, 2]
     assert [reading.drift is None for reading in kept] == [True, False, False]
     again_at_1 = monitor(core(), directory=tmp_path).read(1)
     assert again_at_1.drift == pytest.approx(kept[1].drift, abs=SAME)  # again beside step 0
     with pytest.raises(lyapunov.InvalidInput, match=r"same size as the run in .*, 24, got 8. Choose another"):
         monitor(seeded(nn.LSTM, 3, 4, batch_first=True), directory=tmp_path).observe(3)
-    assert len(lyapunov.Run.read(tmp_path).readings) == 2
+    assert len(lyapunov.Run.load(tmp_path).readings) == 2
     with pytest.raises(lyapunov.InvalidInput, match=r"\(batch, time, 3\)"):
         monitor(core(), drawn(4, 60, 5, seed=1), directory=tmp_path).observe(3)
 
@@ -315,7 +315,7 @@ def test_steps_that_go_back_are_told_once_and_made_again(tmp_path) -> None:
         found = [watching.observe(step) for step in (1, 2, 3, 1, 2)]
     assert len(told) == 1
     assert [reading is not None for reading in found] == [False, True, False, False, True]
-    assert [reading.step for reading in lyapunov.Run.read(tmp_path).readings] == [0, 2]
+    assert [reading.step for reading in lyapunov.Run.load(tmp_path).readings] == [0, 2]
 
 
 def test_without_a_directory_a_new_one_is_made_in_runs(tmp_path, monkeypatch) -> None:
@@ -360,7 +360,7 @@ def test_a_network_that_breaks_is_a_reading_that_says_so(tmp_path) -> None:
     assert watching.should_stop
     module.load_state_dict(kept)
     assert watching.observe(2).failure is None
-    assert [reading.failure is None for reading in lyapunov.Run.read(tmp_path).readings] == [True, False, True]
+    assert [reading.failure is None for reading in lyapunov.Run.load(tmp_path).readings] == [True, False, True]
     assert "weight_hh_l0" in str(broken)
 
 
@@ -481,7 +481,7 @@ def test_finish_is_a_last_reading_where_something_is_new(tmp_path) -> None:
     watching.note(val=1.0)
     assert watching.finish(7, late=2.0).losses == {"val": 1.0, "late": 2.0}
     assert watching.readings[-1].losses == {"val": 1.0, "late": 2.0}
-    assert [reading.step for reading in lyapunov.Run.read(tmp_path).readings] == [0, 7]
+    assert [reading.step for reading in lyapunov.Run.load(tmp_path).readings] == [0, 7]
 
 
 def test_it_says_what_it_is(tmp_path) -> None:
@@ -489,7 +489,7 @@ def test_it_says_what_it_is(tmp_path) -> None:
     assert "0 readings" in repr(watching)
     watching.observe(0)
     assert "1 readings" in repr(watching)
-    run = lyapunov.Run.read(tmp_path)
+    run = lyapunov.Run.load(tmp_path)
     assert run.name == "mine"
     assert run.about["about"] == {"lr": 0.1}
     assert (run.about["system"], run.about["size"], run.about["lag"]) == ("LSTM (full state)", 2 * UNITS, 5)
@@ -536,4 +536,4 @@ def test_one_of_several_processes_measures_and_all_stop(tmp_path) -> None:
     ]
     said = [process.communicate(timeout=120) for process in processes]
     assert [out.split() for out, _ in said] == [["0", "4", "2", "True"], ["1", "4", "0", "True"]], said
-    assert len(lyapunov.Run.read(tmp_path / "run").readings) == 2
+    assert len(lyapunov.Run.load(tmp_path / "run").readings) == 2

@@ -83,7 +83,7 @@ def _leave(directory: Path) -> None:
     if not (directory / NAME).exists():
         print("No epoch was finished.")
         return
-    plots.save_demo_figure(Run.read(directory), directory / "figure.png")
+    plots.save_demo_figure(Run.load(directory), directory / "figure.png")
     print(f"In {directory}: {NAME}, spectra/, checkpoint.safetensors, held_out.txt and figure.png")
     print(f"Next: lyapunov report {directory}")
     print(f"      lyapunov spectrum {directory / 'checkpoint.safetensors'} --inputs {directory / 'held_out.txt'} --k 8")

@@ -31,7 +31,7 @@ def report(
     """
     _checks.require_nonempty(runs, "the folder of a run", "lyapunov report runs/demo")
     _checks.writable(output, "output", (".html", ".htm"))
-    read = [Run.read(run) for run in runs]
+    read = [Run.load(run) for run in runs]
     write_report(read, output)
     print(f"{output}: {sum(len(run.readings) for run in read)} readings of {len(read)} run{'s' * (len(read) > 1)}")
     if figures is not None:

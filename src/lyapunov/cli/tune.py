@@ -123,7 +123,7 @@ def _runs(found: list[dict[str, Any]], spec: SearchSpec, *, maximize: bool) -> I
     """Of the best trials, those that have left readings."""
     for row in _ranked(found, maximize=maximize)[:BEST]:
         folder = spec.run_folder(row["trial"])
-        if folder is not None and (folder / NAME).exists() and (run := Run.read(folder)).readings:
+        if folder is not None and (folder / NAME).exists() and (run := Run.load(folder)).readings:
             yield run
 
 

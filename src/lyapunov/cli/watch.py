@@ -31,7 +31,7 @@ def watch(
         Seconds between two checks of the folder.
     """
     try:
-        found = Run.read(run) if once else _waited_for(run, every)
+        found = Run.load(run) if once else _waited_for(run, every)
         system = found.about.get("system", "")
         with ReadingTable(f"{found.name}{f': {system}' if system else ''}", unit=found.unit) as table:
             for reading in found.readings:
@@ -39,7 +39,7 @@ def watch(
             while not once:
                 table.status(f"watching {run}, every {every:g} s   (Ctrl-C ends the watching)")
                 time.sleep(every)
-                before, found = found, Run.read(run)
+                before, found = found, Run.load(run)
                 for reading in _new(before, found):
                     table.add(reading)
     except KeyboardInterrupt:
@@ -52,7 +52,7 @@ def _waited_for(run: Path, every: float) -> Run:
         print(f"Waiting for {run / NAME}   (Ctrl-C ends the waiting)")
         while not (run / NAME).exists():
             time.sleep(every)
-    return Run.read(run)
+    return Run.load(run)
 
 
 def _new(before: Run, now: Run) -> tuple[Reading, ...]:

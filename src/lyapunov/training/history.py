@@ -65,7 +65,7 @@ class Run:
     readings: tuple[Reading, ...]
 
     @classmethod
-    def read(cls, directory: str | Path) -> "Run":
+    def load(cls, directory: str | Path) -> "Run":
         """The run in a directory (or of its history.jsonl). Raises InvalidInput where there is none, naming the line."""
         place = Path(directory)
         place = place.parent if place.name == NAME else place

@@ -245,7 +245,7 @@ class Monitor:
             return self._history
         about = self._description(reading)
         if self.directory is not None and (self.directory / NAME).exists():
-            _require_same(Run.read(self.directory), about)
+            _require_same(Run.load(self.directory), about)
         self.directory = _new_directory() if self.directory is None else self.directory
         history = self._history = History(self.directory)
         history.append(about)
@@ -254,7 +254,7 @@ class Monitor:
     def _recalled(self) -> list[Reading]:
         """What an earlier process left in the directory."""
         known = self.directory is not None and (self.directory / NAME).exists()
-        return list(Run.read(self.directory).readings) if known and self.directory is not None else []
+        return list(Run.load(self.directory).readings) if known and self.directory is not None else []
 
     def _description(self, reading: Reading) -> dict[str, Any]:
         about = {"kind": "run", "format": FORMAT, "time": datetime.now(UTC).isoformat(timespec="seconds"), "name": self._name}
