@@ -24,12 +24,13 @@ from lyapunov.estimate import Difference, Settings, Spectrum, Verdict, spectrum
 from lyapunov.intake import Captured, capture
 from lyapunov.report import plots
 from lyapunov.systems import System
-from lyapunov.training import Alarm, Limits, Monitor, Reading, Run, every
+from lyapunov.training import Alarm, AlarmThresholds, Monitor, Reading, Run, every
 
 __version__ = version("lyapunov")
 
 __all__ = [
     "Alarm",
+    "AlarmThresholds",
     "BadSystem",
     "Captured",
     "CovariantVectors",
@@ -38,7 +39,6 @@ __all__ = [
     "GradientDecay",
     "GradientExponents",
     "InvalidInput",
-    "Limits",
     "LocalExponents",
     "LyapunovError",
     "LyapunovWarning",

@@ -109,11 +109,13 @@ def test_it_is_watched_logged_and_not_disturbed(package, tmp_path) -> None:
 
 
 def test_an_alarm_stops_it(package, tmp_path) -> None:
-    limits = lyapunov.Limits(contracting=10.0)
+    thresholds = lyapunov.AlarmThresholds(contracting=10.0)
 
     def callback(net):
         return lightning_callback(
-            lyapunov.Monitor(net.rnn, LONG, every=5, k=1, directory=tmp_path / "run", limits=limits, stop_on=["contracting"])
+            lyapunov.Monitor(
+                net.rnn, LONG, every=5, k=1, directory=tmp_path / "run", thresholds=thresholds, stop_on=["contracting"]
+            )
         )
 
     trainer = fit(package, tmp_path, callback, max_epochs=3)[1]

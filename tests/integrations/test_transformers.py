@@ -89,8 +89,10 @@ def test_it_is_watched_logged_and_not_disturbed(tmp_path) -> None:
 
 def test_an_alarm_stops_it(tmp_path) -> None:
     net = built()
-    limits, long = lyapunov.Limits(contracting=10.0), drawn(10, 300, 3, seed=1).float()
-    watching = lyapunov.Monitor(net.rnn, long, every=4, k=1, directory=tmp_path / "run", limits=limits, stop_on="contracting")
+    thresholds, long = lyapunov.AlarmThresholds(contracting=10.0), drawn(10, 300, 3, seed=1).float()
+    watching = lyapunov.Monitor(
+        net.rnn, long, every=4, k=1, directory=tmp_path / "run", thresholds=thresholds, stop_on="contracting"
+    )
     trainer = trainer_of(tmp_path, net, [transformers_callback(watching)])
     trainer.train()
     assert trainer.state.global_step == 1

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 import lyapunov
 from cases import drawn, seeded
-from lyapunov.training import Limits
+from lyapunov.training import AlarmThresholds
 from tolerances import SAME, same
 
 SYMBOLS, UNITS = 11, 12
@@ -413,9 +413,11 @@ def test_alarms_are_logged_when_they_begin_and_may_stop_training(tmp_path, caplo
     assert all(reading.converged for reading in readings)
     assert watching.should_stop
     assert sum("chaos" in record.message for record in caplog.records) == 1
-    assert monitor(module, directory=tmp_path, limits=Limits(settled=3), lag=7).limits == Limits(settled=3, lag=7)
+    assert monitor(module, directory=tmp_path, thresholds=AlarmThresholds(settled=3), lag=7).thresholds == AlarmThresholds(
+        settled=3, lag=7
+    )
     assert monitor(module, directory=tmp_path, stop_on="chaos", sinks=print)._stop_on == ("chaos",)
-    quiet = monitor(module, directory=tmp_path / "b", limits=Limits())
+    quiet = monitor(module, directory=tmp_path / "b", thresholds=AlarmThresholds())
     quiet.observe(0)
     assert not quiet.should_stop
 
@@ -424,7 +426,7 @@ def test_an_alarm_that_is_not_certain_is_logged_and_stops_nothing(tmp_path, capl
     """Two sequences of 12 steps: nothing has settled or aligned by then."""
     module = seeded(nn.RNN, 3, 40, batch_first=True, scale=10.0)
     watching = monitor(
-        module, drawn(2, 12, 3, seed=7), directory=tmp_path, stop_on=["contracting"], limits=Limits(contracting=9)
+        module, drawn(2, 12, 3, seed=7), directory=tmp_path, stop_on=["contracting"], thresholds=AlarmThresholds(contracting=9)
     )
     reading = watching.observe(0)
     assert reading.converged is False

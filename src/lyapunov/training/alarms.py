@@ -9,7 +9,7 @@ from lyapunov.training.reading import Alarm, Reading, distance, root_mean_square
 
 
 @dataclass(frozen=True)
-class Limits:
+class AlarmThresholds:
     """When an alarm is raised.
 
     lag: how many steps back the task needs the network to remember; None: not known, no alarm.
@@ -32,14 +32,14 @@ class Limits:
         _checks.positive(self.still, "still")
 
 
-def alarms(now: Reading, first: Reading | None, recent: Sequence[Reading], limits: Limits) -> tuple[Alarm, ...]:
+def alarms(now: Reading, first: Reading | None, recent: Sequence[Reading], thresholds: AlarmThresholds) -> tuple[Alarm, ...]:
     """What the reading says by itself, then beside the `first` one and the `recent` ones (the latest last)."""
     found = [
         _chaos(now),
-        _short_memory(now, limits),
-        _contracting(now, limits),
-        _saturating(now, limits),
-        _settled(now, first, recent, limits),
+        _short_memory(now, thresholds),
+        _contracting(now, thresholds),
+        _saturating(now, thresholds),
+        _settled(now, first, recent, thresholds),
     ]
     return tuple(alarm for alarm in found if alarm is not None)
 
@@ -73,20 +73,20 @@ def _chaos(now: Reading) -> Alarm | None:
     return _claimed(now, alarm)
 
 
-def _short_memory(now: Reading, limits: Limits) -> Alarm | None:
+def _short_memory(now: Reading, thresholds: AlarmThresholds) -> Alarm | None:
     lasts = now.timescale
-    if limits.lag is None or lasts.kind != "memory" or lasts.high >= limits.lag:
+    if thresholds.lag is None or lasts.kind != "memory" or lasts.high >= thresholds.lag:
         return None
     alarm = Alarm(
         "short memory",
         f"a small change of the state lasts {lasts.value:.3g} steps (95 %: at most {lasts.high:.3g}), the task needs "
-        f"{limits.lag:g}.",
+        f"{thresholds.lag:g}.",
     )
     return _claimed(now, alarm)
 
 
-def _contracting(now: Reading, limits: Limits) -> Alarm | None:
-    if not now.max_interval[1] < limits.contracting:
+def _contracting(now: Reading, thresholds: AlarmThresholds) -> Alarm | None:
+    if not now.max_interval[1] < thresholds.contracting:
         return None
     fraction = 1 - math.exp(now.max)
     alarm = Alarm(
@@ -97,8 +97,8 @@ def _contracting(now: Reading, limits: Limits) -> Alarm | None:
     return _claimed(now, alarm)
 
 
-def _saturating(now: Reading, limits: Limits) -> Alarm | None:
-    if now.saturated is None or now.saturated <= limits.saturated:
+def _saturating(now: Reading, thresholds: AlarmThresholds) -> Alarm | None:
+    if now.saturated is None or now.saturated <= thresholds.saturated:
         return None
     return Alarm(
         "saturating",
@@ -106,13 +106,13 @@ def _saturating(now: Reading, limits: Limits) -> Alarm | None:
     )
 
 
-def _settled(now: Reading, first: Reading | None, recent: Sequence[Reading], limits: Limits) -> Alarm | None:
-    if first is None or len(recent) < limits.settled:
+def _settled(now: Reading, first: Reading | None, recent: Sequence[Reading], thresholds: AlarmThresholds) -> Alarm | None:
+    if first is None or len(recent) < thresholds.settled:
         return None
-    window = recent[-limits.settled :]
+    window = recent[-thresholds.settled :]
     way = distance(now.exponents, first.exponents)
     moved = max(distance(now.exponents, earlier.exponents) for earlier in window)
-    if not way > 2 * root_mean_square(now.standard_errors) or not moved <= limits.still * way:
+    if not way > 2 * root_mean_square(now.standard_errors) or not moved <= thresholds.still * way:
         return None
     alarm = Alarm(
         "settled",

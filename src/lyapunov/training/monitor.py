@@ -17,7 +17,7 @@ from lyapunov.errors import Diverged, InvalidInput, LyapunovWarning
 from lyapunov.estimate import Wishes
 from lyapunov.intake import Request
 from lyapunov.systems import Linearization
-from lyapunov.training.alarms import Limits, alarms
+from lyapunov.training.alarms import AlarmThresholds, alarms
 from lyapunov.training.clock import Clock
 from lyapunov.training.distributed import agreed, is_leader
 from lyapunov.training.every import Logarithmic, Moment, Schedule, as_schedule
@@ -48,8 +48,8 @@ class Monitor:
     system, all). core: which core, where a model has several. lag: how many steps back the task needs the network to remember.
     directory: where the history is kept; None: a new folder in `runs`. A run that is started again goes on there. sinks: one or
     several, called as sink(step, numbers) at every reading (as sink(step, numbers, texts), with the verdict, where
-    `sink.takes_texts` is true); one that fails warns once, and training goes on. limits: when alarms are raised. stop_on: the
-    kind or kinds of alarms at which `should_stop` becomes true; an alarm that the reading's verdict does not allow to claim
+    `sink.takes_texts` is true); one that fails warns once, and training goes on. thresholds: when alarms are raised. stop_on:
+    the kind or kinds of alarms at which `should_stop` becomes true; an alarm that the reading's verdict does not allow to claim
     does not stop. name, about: what reports call the run, and what they say of it (hyperparameters, say). dtype: of the leading
     exponents, whose errors are far above what float32 rounds off; all of them are taken in float64. The rest is as in
     `lyapunov.spectrum`; settle and align left open are found at the first reading and now and then again.
@@ -71,7 +71,7 @@ class Monitor:
         lag: float | None = None,
         directory: str | Path | None = None,
         sinks: Sink | Sequence[Sink] = (),
-        limits: Limits | None = None,
+        thresholds: AlarmThresholds | None = None,
         stop_on: Kind | Collection[Kind] = (),
         name: str | None = None,
         about: Mapping[str, Any] | None = None,
@@ -98,7 +98,9 @@ class Monitor:
         request = Request(None, state, steps, lengths, linearization, coupled, dtype, carried)
         k = _checks.whole_number(k, "k", least=1)
         self.k, self.sinks = k, [sinks] if callable(sinks) else list(sinks)
-        self.limits = Limits(lag=lag) if limits is None else limits if lag is None else replace(limits, lag=lag)
+        self.thresholds = (
+            AlarmThresholds(lag=lag) if thresholds is None else thresholds if lag is None else replace(thresholds, lag=lag)
+        )
         self.directory = None if directory is None else Path(directory)
         self.should_stop = False
         self._every = Logarithmic() if every is None else as_schedule(every)
@@ -212,7 +214,7 @@ class Monitor:
         reading = _reading(now, measured, self.k)
         if earlier:
             reading = replace(reading, drift=distance(reading.exponents, earlier[-1].exponents))
-        found = alarms(reading, earlier[0] if earlier else None, earlier, self.limits)
+        found = alarms(reading, earlier[0] if earlier else None, earlier, self.thresholds)
         return replace(reading, alarms=found)
 
     def _completed(self, reading: Reading) -> Reading:
@@ -258,7 +260,7 @@ class Monitor:
 
     def _description(self, reading: Reading) -> dict[str, Any]:
         about = {"kind": "run", "format": FORMAT, "time": datetime.now(UTC).isoformat(timespec="seconds"), "name": self._name}
-        about |= {"k": self.k, "lag": self.limits.lag, "every": str(self._every), "about": self._about}
+        about |= {"k": self.k, "lag": self.thresholds.lag, "every": str(self._every), "about": self._about}
         if reading.spectrum is None:
             return about
         settings = asdict(reading.spectrum.settings)
@@ -279,7 +281,7 @@ class Monitor:
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint needs so that the run goes on as if it had not been interrupted: plain values and tensors."""
-        kept = [*self._readings[:1], *self._readings[-self.limits.settled :]] if len(self._readings) > 1 else self._readings
+        kept = [*self._readings[:1], *self._readings[-self.thresholds.settled :]] if len(self._readings) > 1 else self._readings
         return {
             "format": FORMAT,
             "readings": [reading.record() for reading in kept],
