@@ -110,7 +110,7 @@ ORDER = {
         "plan",
     ),
     "training": (
-        "every",
+        "schedules",
         "reading",
         "alarms",
         "history",
@@ -229,7 +229,7 @@ def test_every_room_is_known() -> None:
 
 
 def test_leaves_of_a_folder_are_reached_through_its_interface_from_outside() -> None:
-    public_files = {("systems", "known"), ("training", "every"), ("report", "plots"), ("analysis", "initialization")}
+    public_files = {("systems", "known"), ("training", "schedules"), ("report", "plots"), ("analysis", "initialization")}
     for path in FILES:
         own = path.relative_to(ROOT).parts
         for module in imported(path):

@@ -28,7 +28,7 @@ def rows(page: Path, header: str) -> list[list[str]]:
 
 def test_all_is_what_there_is() -> None:
     names = {name for name in vars(lyapunov) if not name.startswith("_") and not inspect.ismodule(getattr(lyapunov, name))}
-    assert names - {"version"} | {"every", "init", "integrations", "plots", "__version__"} == set(lyapunov.__all__)
+    assert names - {"version"} | {"init", "integrations", "plots", "schedules", "__version__"} == set(lyapunov.__all__)
     assert lyapunov.__version__ == version("lyapunov")
     assert list(lyapunov.__all__) == sorted(lyapunov.__all__, key=lambda name: (not name[0].isupper(), name))
 

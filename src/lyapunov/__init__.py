@@ -24,7 +24,7 @@ from lyapunov.estimate import Difference, Settings, Spectrum, Verdict, spectrum
 from lyapunov.intake import Captured, capture
 from lyapunov.report import plots
 from lyapunov.systems import System
-from lyapunov.training import Alarm, AlarmThresholds, Monitor, Reading, Run, every
+from lyapunov.training import Alarm, AlarmThresholds, Monitor, Reading, Run, schedules
 
 __version__ = version("lyapunov")
 
@@ -54,7 +54,6 @@ __all__ = [
     "__version__",
     "capture",
     "covariant_vectors",
-    "every",
     "exponent_sum",
     "floss_",
     "flossing_loss",
@@ -65,5 +64,6 @@ __all__ = [
     "local_exponents",
     "plan",
     "plots",
+    "schedules",
     "spectrum",
 ]

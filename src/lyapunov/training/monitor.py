@@ -20,11 +20,11 @@ from lyapunov.systems import Linearization
 from lyapunov.training.alarms import AlarmThresholds, alarms
 from lyapunov.training.clock import Clock
 from lyapunov.training.distributed import agreed, is_leader
-from lyapunov.training.every import Logarithmic, Moment, Schedule, as_schedule
 from lyapunov.training.history import FORMAT, NAME, History, Run
 from lyapunov.training.losses import Losses
 from lyapunov.training.probe import Probe
 from lyapunov.training.reading import Alarm, Kind, Reading, distance
+from lyapunov.training.schedules import Logarithmic, Moment, Schedule, as_schedule
 from lyapunov.training.warm_start import Measurement, WarmStartedSpectra
 
 Sink = Callable[..., Any]
@@ -43,8 +43,8 @@ class Monitor:
     system: what `lyapunov.spectrum` takes, or a model with such a core inside. probe: the inputs to measure along, for a core
     as it takes them; for a model the arguments it is called with (a tuple, a dictionary of keywords, or one value). None: what
     the core receives in the next training batch, its first `sequences` of them. Inputs that stay the same show changes of the
-    network alone. every: a number of steps, or `lyapunov.every.Steps`, `.Epochs`, `.Logarithmic` (the default). at_most: the
-    fraction of all time that measuring may take; what is due is then put off. k: how many leading exponents (of a smaller
+    network alone. every: a number of steps, or `lyapunov.schedules.Steps`, `.Epochs`, `.Logarithmic` (the default). at_most:
+    the fraction of all time that measuring may take; what is due is then put off. k: how many leading exponents (of a smaller
     system, all). core: which core, where a model has several. lag: how many steps back the task needs the network to remember.
     directory: where the history is kept; None: a new folder in `runs`. A run that is started again goes on there. sinks: one or
     several, called as sink(step, numbers) at every reading (as sink(step, numbers, texts), with the verdict, where

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 import lyapunov
-from lyapunov.training.every import Epochs, Logarithmic, Moment, Steps, as_schedule
+from lyapunov.training.schedules import Epochs, Logarithmic, Moment, Steps, as_schedule
 
 
 def due_at(schedule, moments) -> list[int]:
