@@ -49,7 +49,7 @@ def test_a_loop_is_watched_to_its_end(name: str, tmp_path) -> None:
     assert len(run.readings) >= 3
     assert run.readings[0].step == 0
     assert set(run.readings[-1].losses) == set(losses)
-    told = [reading.losses[losses[0]] for reading in run.readings if losses[0] in reading.losses]
-    assert told[-1] < told[0]
+    reported = [reading.losses[losses[0]] for reading in run.readings if losses[0] in reading.losses]
+    assert reported[-1] < reported[0]
     write_report([run], tmp_path / "report.html")
     assert f"largest exponent {run.readings[-1].max:.4f}" in done.stdout

@@ -72,9 +72,9 @@ def test_a_memory_time_is_in_every_form_with_its_interval(spectrum) -> None:
     assert f"{float(spectrum.memory_times[0]):.3g} ({float(expected[0, 0]):.3g} to {float(expected[0, 1]):.3g})" in repr(
         spectrum
     )
-    told = spectrum.to_dict()
-    assert told["memory_intervals_95"] == spectrum.memory_intervals.tolist()
-    assert told["lyapunov_times"] == ["inf"] * len(spectrum.exponents)
+    reported = spectrum.to_dict()
+    assert reported["memory_intervals_95"] == spectrum.memory_intervals.tolist()
+    assert reported["lyapunov_times"] == ["inf"] * len(spectrum.exponents)
     table = spectrum.to_pandas()
     assert table["memory_high_95"].tolist() == expected[:, 1].tolist()
 
@@ -209,12 +209,12 @@ def test_a_data_frame_has_a_row_per_exponent(monkeypatch) -> None:
 def test_the_verdict_is_in_every_form(spectrum) -> None:
     short = Finding("too short", "about 40 would do.")
     found = dataclasses.replace(spectrum, verdict=lyapunov.Verdict((short,)))
-    told = found.to_dict()
-    assert (told["converged"], told["verdict"]) == (False, "too short: about 40 would do.")
-    assert told["findings"] == [{"kind": "too short", "message": "about 40 would do."}]
+    reported = found.to_dict()
+    assert (reported["converged"], reported["verdict"]) == (False, "too short: about 40 would do.")
+    assert reported["findings"] == [{"kind": "too short", "message": "about 40 would do."}]
     table = found.to_pandas()
     assert not table["converged"].any()
-    assert table.attrs["verdict"] == told["verdict"]
+    assert table.attrs["verdict"] == reported["verdict"]
     sure = dataclasses.replace(spectrum, verdict=lyapunov.Verdict())
     assert (sure.to_dict()["converged"], sure.to_dict()["findings"]) == (True, [])
     assert bool(sure.to_pandas()["converged"].all())

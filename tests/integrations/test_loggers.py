@@ -91,12 +91,12 @@ def test_trackers_that_take_words_are_told_the_verdict(monkeypatch) -> None:
 
 def test_a_monitor_tells_words_to_those_who_take_them(tmp_path) -> None:
     run, plain = Recorder(), []
-    sinks = [integrations.trackio(run), lambda *told: plain.append(told)]
+    sinks = [integrations.trackio(run), lambda *reported: plain.append(reported)]
     module, probe = seeded(nn.GRU, 3, 4, batch_first=True), drawn(4, 20, 3, seed=1)
     reading = lyapunov.Monitor(module, probe, k=2, directory=tmp_path, sinks=sinks).observe(0)
-    (told,) = [args[0] for _, args, _ in run.calls]
-    assert told["lyapunov/verdict"] == reading.verdict
-    assert told["lyapunov/converged"] == float(reading.converged)
+    (reported,) = [args[0] for _, args, _ in run.calls]
+    assert reported["lyapunov/verdict"] == reading.verdict
+    assert reported["lyapunov/converged"] == float(reading.converged)
     assert plain == [(0, reading.numbers())]
 
 

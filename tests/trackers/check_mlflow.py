@@ -4,7 +4,7 @@ import pytest
 
 import lyapunov
 from lyapunov.integrations import mlflow as sink_of
-from trackers.watched import told
+from trackers.watched import reported
 
 # MLflow's store uses what SQLAlchemy deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy is deprecated")
@@ -21,7 +21,7 @@ def test_metrics_are_read_back(active: bool, tmp_path, monkeypatch) -> None:
     run = mlflow.start_run()
     if not active:
         mlflow.end_run()
-    expected = told(tmp_path / "run", sink_of() if active else sink_of(run.info.run_id))
+    expected = reported(tmp_path / "run", sink_of() if active else sink_of(run.info.run_id))
     mlflow.end_run()
     client = mlflow.MlflowClient()
     for name, pairs in expected.items():

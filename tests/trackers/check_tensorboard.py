@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lyapunov.integrations import tensorboard
-from trackers.watched import told
+from trackers.watched import reported
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -14,7 +14,7 @@ def test_scalars_are_read_back(kind: str, tmp_path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     writer = __import__(kind, fromlist=["SummaryWriter"]).SummaryWriter(str(tmp_path / "logs"))
-    expected = told(tmp_path / "run", tensorboard(writer))
+    expected = reported(tmp_path / "run", tensorboard(writer))
     writer.close()
     events = EventAccumulator(str(tmp_path / "logs")).Reload()
     assert set(events.Tags()["scalars"]) == set(expected)

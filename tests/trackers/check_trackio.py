@@ -1,7 +1,7 @@
 """Trackio's local store has every reading."""
 
 from lyapunov.integrations import trackio as sink_of
-from trackers.watched import told
+from trackers.watched import reported
 
 
 def test_a_local_run_is_read_back(tmp_path, monkeypatch) -> None:
@@ -11,7 +11,7 @@ def test_a_local_run_is_read_back(tmp_path, monkeypatch) -> None:
     from trackio.sqlite_storage import SQLiteStorage
 
     run = trackio.init(project="lyapunov", name="watched", embed=False, auto_log_gpu=False, auto_log_cpu=False)
-    expected = told(tmp_path / "run", sink_of(run))
+    expected = reported(tmp_path / "run", sink_of(run))
     trackio.finish()
     rows = SQLiteStorage.get_logs("lyapunov", "watched")
     for name, pairs in expected.items():

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from lyapunov.integrations import wandb as sink_of
-from trackers.watched import told
+from trackers.watched import reported
 
 pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning"), pytest.mark.filterwarnings("ignore::ResourceWarning")]
 
@@ -20,7 +20,7 @@ def test_an_offline_run_is_read_back(tmp_path, monkeypatch) -> None:
 
     run = wandb.init(project="lyapunov", dir=str(tmp_path))
     run.log({"mine": 1.0})  # the user's own logs have their own count
-    expected = told(tmp_path / "run", sink_of(run))
+    expected = reported(tmp_path / "run", sink_of(run))
     run.finish()
     wandb.teardown()  # offline, finish may return before the file is written; this waits for the process that writes it
     (file,) = tmp_path.rglob("*.wandb")

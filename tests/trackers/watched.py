@@ -7,7 +7,7 @@ import lyapunov
 from cases import drawn
 
 
-def told(directory, sink) -> dict[str, list[tuple[int, float]]]:
+def reported(directory, sink) -> dict[str, list[tuple[int, float]]]:
     """Trains with a sink; steps and values by name, as the history has them."""
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -46,17 +46,17 @@ SURE = {"verdict": "converged", "kinds": ()}
 
 @pytest.mark.parametrize(("largest", "thresholds"), [(0.03, None), (-0.1, AlarmThresholds(lag=60)), (-0.8, None)])
 def test_an_alarm_claims_no_more_than_the_verdict_allows(largest: float, thresholds: AlarmThresholds | None) -> None:
-    def told(**verdict):
+    def reported(**verdict):
         (alarm,) = alarms(reading(largest, **verdict), None, (), thresholds or AlarmThresholds())
         return alarm.tentative, alarm.message
 
-    certain, message = told(**SURE)
+    certain, message = reported(**SURE)
     assert not certain
-    assert told(**UNSURE) == (True, f"the reading is not converged (too short), so this is not certain: {message}")
-    assert told(verdict="too short: in an older history")[0]
-    within = told(verdict="finite-time: ...", kinds=("finite-time",))
+    assert reported(**UNSURE) == (True, f"the reading is not converged (too short), so this is not certain: {message}")
+    assert reported(verdict="too short: in an older history")[0]
+    within = reported(verdict="finite-time: ...", kinds=("finite-time",))
     assert within == (False, f"over these steps from the initial state (finite-time), {message}")
-    assert told(verdict="...", kinds=("finite-time", "drifting"))[0]
+    assert reported(verdict="...", kinds=("finite-time", "drifting"))[0]
 
 
 def test_a_tail_below_the_floor_does_not_touch_the_largest_exponent() -> None:

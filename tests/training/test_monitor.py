@@ -222,9 +222,9 @@ def test_batches_of_another_length_are_measured_from_a_cold_start(tmp_path) -> N
 
 def test_a_core_that_is_never_called_is_told_once(tmp_path) -> None:
     watching = lyapunov.Monitor(built(), every=1, directory=tmp_path)
-    with pytest.warns(lyapunov.LyapunovWarning, match=r"no call of it in 20 steps") as told:
+    with pytest.warns(lyapunov.LyapunovWarning, match=r"no call of it in 20 steps") as reported:
         assert [watching.observe(step) for step in range(50)] == [None] * 50
-    assert len(told) == 1
+    assert len(reported) == 1
 
 
 def test_losses_are_means_since_the_last_reading(tmp_path) -> None:
@@ -311,9 +311,9 @@ def test_steps_that_go_back_are_told_once_and_made_again(tmp_path) -> None:
     watching = monitor(core(), directory=tmp_path, every=2)
     for step in range(5):
         watching.observe(step)
-    with pytest.warns(lyapunov.LyapunovWarning, match=r"a step after 4, got 1.*how many were made in all") as told:
+    with pytest.warns(lyapunov.LyapunovWarning, match=r"a step after 4, got 1.*how many were made in all") as reported:
         found = [watching.observe(step) for step in (1, 2, 3, 1, 2)]
-    assert len(told) == 1
+    assert len(reported) == 1
     assert [reading is not None for reading in found] == [False, True, False, False, True]
     assert [reading.step for reading in lyapunov.Run.load(tmp_path).readings] == [0, 2]
 
@@ -329,17 +329,17 @@ def test_without_a_directory_a_new_one_is_made_in_runs(tmp_path, monkeypatch) ->
 
 
 def test_a_sink_is_told_finite_numbers_and_one_that_fails_warns_once(tmp_path) -> None:
-    told = []
+    reported = []
 
     def broken(step, numbers):
         raise ConnectionError("no such host")
 
-    watching = monitor(core(), directory=tmp_path, sinks=[broken, lambda step, numbers: told.append((step, dict(numbers)))])
+    watching = monitor(core(), directory=tmp_path, sinks=[broken, lambda step, numbers: reported.append((step, dict(numbers)))])
     with pytest.warns(lyapunov.LyapunovWarning, match=r"sink 0.*no such host") as warned:
         readings = [watching.observe(step) for step in range(3)]
     assert len(warned) == 1
-    assert [step for step, _ in told] == [0, 1, 2]
-    for (_, numbers), reading in zip(told, readings, strict=True):
+    assert [step for step, _ in reported] == [0, 1, 2]
+    for (_, numbers), reading in zip(reported, readings, strict=True):
         assert numbers["lyapunov/max"] == reading.max
         assert numbers["lyapunov/exponent_3"] == reading.exponents[2]
         assert numbers["lyapunov/memory"] == reading.memory
@@ -397,11 +397,11 @@ def test_the_disk_may_fill_up_later_but_not_at_once(tmp_path, monkeypatch) -> No
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("lyapunov.training.history.History.append", full)
-    with pytest.warns(lyapunov.LyapunovWarning, match="No space left") as told:
+    with pytest.warns(lyapunov.LyapunovWarning, match="No space left") as reported:
         readings = [watching.observe(step) for step in (1, 2)]
     assert readings[0].failure is None
     assert readings[1].drift is not None
-    assert len(told) == 1
+    assert len(reported) == 1
 
 
 def test_alarms_are_logged_when_they_begin_and_may_stop_training(tmp_path, caplog) -> None:

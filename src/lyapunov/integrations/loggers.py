@@ -53,6 +53,6 @@ def trackio(run: Any) -> Sink:
 
 
 def _taking_texts(sink: Callable[..., Any]) -> Sink:
-    """Marked as one that is told words as well: the verdict stands beside the numbers."""
+    """Marked as one that receives words as well: the verdict stands beside the numbers."""
     sink.takes_texts = True  # pyrefly: ignore
     return sink

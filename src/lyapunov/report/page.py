@@ -154,11 +154,18 @@ class _Shown:
         columns += [f"exponent_{at}" for at in range(1, most + 1)] + [f"error_{at}" for at in range(1, most + 1)]
         rows = []
         for one in self.run.readings:
-            told = [one.step, one.epoch, *(one.losses.get(name) for name in losses), one.max, one.max_error, *one.max_interval]
-            told += [one.mean, one.mean_error, *_times(one), one.drift, one.saturated, one.seconds]
-            told += ["; ".join(alarm.kind for alarm in one.alarms), one.converged, one.failure or one.verdict]
-            told += [*_padded(one.exponents, most), *_padded(one.standard_errors, most)]
-            rows.append([_cell(value) for value in told])
+            reported = [
+                one.step,
+                one.epoch,
+                *(one.losses.get(name) for name in losses),
+                one.max,
+                one.max_error,
+                *one.max_interval,
+            ]
+            reported += [one.mean, one.mean_error, *_times(one), one.drift, one.saturated, one.seconds]
+            reported += ["; ".join(alarm.kind for alarm in one.alarms), one.converged, one.failure or one.verdict]
+            reported += [*_padded(one.exponents, most), *_padded(one.standard_errors, most)]
+            rows.append([_cell(value) for value in reported])
         return {"name": self.name, "file": self.run.slug, "columns": columns, "rows": rows}
 
     @property

@@ -96,9 +96,9 @@ _CHOSEN = {
 
 
 def _flat(run: Run) -> dict[str, str]:
-    """What the user noted, what the monitor was told, and what the first reading chose, by names of one kind each."""
-    told = {str(name): str(value) for name, value in dict(run.about.get("about") or {}).items()}
+    """What the user noted, what the monitor was passed, and what the first reading chose, by names of one kind each."""
+    reported = {str(name): str(value) for name, value in dict(run.about.get("about") or {}).items()}
     monitor = {f"monitor: {name}": run.about.get(name) for name in ("system", "size", "k", "every", "lag", "time")}
     chosen = dict(run.about.get("settings") or {})
     first = {f"first reading: {label}": chosen.get(name) for name, label in _CHOSEN.items()}
-    return told | {name: str(value) for name, value in (monitor | first).items() if value is not None}
+    return reported | {name: str(value) for name, value in (monitor | first).items() if value is not None}

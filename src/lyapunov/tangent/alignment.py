@@ -40,7 +40,7 @@ class SecondFrame:
     def follow(self, frames: Frames, taken: int, counted: Tensor | None, running: Tensor, workers: Workers) -> Frames | None:
         """The second frames after `taken` more steps, orthonormal again; None where nothing more is to be seen.
 
-        `counted`: ln diag R of the counted frame since it was last told (batch, columns); None where it is not read yet.
+        `counted`: ln diag R of the counted frame since it was last reported (batch, columns); None where it is not read yet.
         `running`: (batch,), sequences that have not ended.
         """
         factorization = self._accumulator.factorize(frames, workers, measured=True)

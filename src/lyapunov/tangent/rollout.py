@@ -59,7 +59,7 @@ def rollout(
     `columns`: how many of each block are counted (None: all); further ones help to align them. `other_frames`, a second random
     start, tells when to stop where `align` is left open. `shadow`: random frames of fewer columns that go along with the
     counted ones as long as they differ, and show what alignment left. `workers`: those of a context around the run. `on_step`
-    is told the step, and once the counted part begins, all steps of the run are known to be `options.most` or fewer.
+    receives the step, and once the counted part begins, all steps of the run are known to be `options.most` or fewer.
     """
     with nullcontext(workers) if workers else Workers.suited_to(system, inputs.batch) as workers:
         run = _Run(system, inputs, state, frames, options, on_step, workers)

@@ -20,6 +20,6 @@ def agreed(flag: bool) -> bool:
     if not _runs_in_several():
         return flag
     device: Any = "cuda" if distributed.get_backend() == "nccl" else "cpu"
-    told = torch.tensor([flag], dtype=torch.uint8, device=device)
-    distributed.broadcast(told, src=0)
-    return bool(told.item())
+    reported = torch.tensor([flag], dtype=torch.uint8, device=device)
+    distributed.broadcast(reported, src=0)
+    return bool(reported.item())

@@ -11,7 +11,7 @@ from lyapunov.errors import InvalidInput
 
 
 class Losses:
-    """Means over what was told since the last reading."""
+    """Means over what was reported since the last reading."""
 
     def __init__(self) -> None:
         self._sums: dict[str, Any] = {}
@@ -26,7 +26,7 @@ class Losses:
 
     @property
     def any(self) -> bool:
-        """Whether anything was told."""
+        """Whether anything was reported."""
         return bool(self._counts)
 
     def take(self) -> dict[str, float]:

@@ -269,8 +269,8 @@ class Monitor:
     def _tell(self, reading: Reading) -> None:
         for at, sink in enumerate(self.sinks):
             try:
-                told = (reading.texts(),) if getattr(sink, "takes_texts", False) else ()
-                sink(reading.step, reading.numbers(), *told)
+                reported = (reading.texts(),) if getattr(sink, "takes_texts", False) else ()
+                sink(reading.step, reading.numbers(), *reported)
             except Exception as error:  # whatever a tracker raises, training goes on
                 self._complain(f"sink {at}", f"Expected sink {at} to take a reading, got: {error!r}. Training goes on.")
 

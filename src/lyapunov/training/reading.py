@@ -27,7 +27,7 @@ class Alarm(NamedTuple):
 class Reading:
     """One measurement by the monitor. Exponents in nats per step (with `dt`, per unit of time), times in seconds.
 
-    `losses`: means over the steps told since the reading before. `exponents`, `standard_errors`: the leading ones.
+    `losses`: means over the steps reported since the reading before. `exponents`, `standard_errors`: the leading ones.
     `max_interval`: 95 % of the largest, as far as the verdict lets one trust it. `verdict`: "converged", or what speaks against
     that, in words; `kinds`: in one kind of word each (None: a history that does not say). `counted`: steps (units of time) that
     each sequence was averaged over. `mean`: over all exponents of the system, None where k of them do not tell it.
@@ -97,7 +97,7 @@ class Reading:
         return math.inf if scale.kind == "Lyapunov" else scale.value
 
     def numbers(self) -> dict[str, float]:
-        """What run trackers are told: finite numbers by name."""
+        """What run trackers receive: finite numbers by name."""
         names = ("max", "max_error", "mean", "mean_error", "drift", "saturated", "seconds")
         values = {name: getattr(self, name) for name in names}
         name = {"memory": "memory", "Lyapunov": "lyapunov_time"}.get(self.timescale.kind)
@@ -109,7 +109,7 @@ class Reading:
         return {name: value for name, value in known.items() if math.isfinite(value)}
 
     def texts(self) -> dict[str, str]:
-        """What run trackers are told that take words: the verdict, or why there are no numbers."""
+        """What run trackers that take words receive: the verdict, or why there are no numbers."""
         said = self.failure or self.verdict
         return {"lyapunov/verdict": said} if said else {}
 

@@ -9,7 +9,7 @@ from lyapunov.errors import InvalidInput
 
 
 class Moment(NamedTuple):
-    """A point of a training: the step, and the epoch where it is told."""
+    """A point of a training: the step, and the epoch where it is reported."""
 
     step: int
     epoch: int | None = None
@@ -26,7 +26,7 @@ class Schedule(Protocol):
 
 @dataclass(frozen=True)
 class Steps:
-    """At every multiple of `number` steps, or at the first step told after one."""
+    """At every multiple of `number` steps, or at the first step reported after one."""
 
     number: int
 
@@ -40,7 +40,7 @@ class Steps:
 
 @dataclass(frozen=True)
 class Epochs:
-    """At the first step told of every epoch that is a multiple of `number`, or comes after one."""
+    """At the first step reported of every epoch that is a multiple of `number`, or comes after one."""
 
     number: int = 1
 

@@ -311,8 +311,8 @@ def test_another_backend_is_refused(tmp_path: Any) -> None:
         "except lyapunov.Unsupported as error: print(error)"
     )
     place = {**os.environ, "KERAS_BACKEND": "jax", "KERAS_HOME": str(tmp_path), "JAX_PLATFORMS": "cpu"}
-    told = subprocess.run([sys.executable, "-c", code], env=place, capture_output=True, text=True, check=True).stdout
-    assert "on the PyTorch backend, got LSTM on another. Set KERAS_BACKEND=torch" in told
+    reported = subprocess.run([sys.executable, "-c", code], env=place, capture_output=True, text=True, check=True).stdout
+    assert "on the PyTorch backend, got LSTM on another. Set KERAS_BACKEND=torch" in reported
 
 
 def test_capture_names_what_it_does_not_follow(keras: ModuleType) -> None:

@@ -1,7 +1,7 @@
 "use strict";
 // Draws what the page brings along; nothing is computed here that the package has computed already.
 (() => {
-  const told = JSON.parse(document.getElementById("data").textContent);
+  const page = JSON.parse(document.getElementById("data").textContent);
   const $ = (id) => document.getElementById(id);
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const state = { run: 0, kind: "leading", at: 0, playing: null };
@@ -37,7 +37,7 @@
     return Plotly.react(place, figure.data, themed(layout), options);
   }
 
-  const spectra = () => told.runs[state.run].kinds[state.kind];
+  const spectra = () => page.runs[state.run].kinds[state.kind];
 
   const unsure = (frame) => (frame.converged === false ? ", not converged" : "");
 
@@ -53,7 +53,7 @@
   function drawSpectrum() {
     const { frames } = spectra();
     const now = frames[Math.min(state.at, frames.length - 1)];
-    const bold = told.colours[state.run % told.colours.length];
+    const bold = page.colours[state.run % page.colours.length];
     const data = [
       line(frames[0], { line: { dash: "dot", width: 1.5, color: colour("--quiet") }, mode: "lines" }),
       line(frames[frames.length - 1], { line: { dash: "dash", width: 1.5, color: colour("--quiet") }, mode: "lines" }),
@@ -68,10 +68,10 @@
     const layout = {
       height: 380, showlegend: true,
       xaxis: { title: { text: "index" } },
-      yaxis: { title: { text: `exponent (${told.runs[state.run].unit})` }, zeroline: true, range: [low - room, high + room] },
+      yaxis: { title: { text: `exponent (${page.runs[state.run].unit})` }, zeroline: true, range: [low - room, high + room] },
     };
     draw($("lines"), { data, layout });
-    const epoch = told.runs[state.run].epochs[now.step];
+    const epoch = page.runs[state.run].epochs[now.step];
     $("when").textContent = `step ${now.step}` + (epoch === undefined ? "" : `, epoch ${epoch}`) + unsure(now);
     $("time").setAttribute("aria-valuetext", $("when").textContent);
   }
@@ -85,7 +85,7 @@
   }
 
   function chooseKind() {
-    const kinds = told.runs[state.run].kinds;
+    const kinds = page.runs[state.run].kinds;
     if (!(state.kind in kinds)) state.kind = Object.keys(kinds)[0];
     for (const radio of document.querySelectorAll("input[name=kind]")) {
       radio.checked = radio.value === state.kind;
@@ -100,7 +100,7 @@
   }
 
   function drawAll() {
-    for (const place of document.querySelectorAll("[data-figure]")) draw(place, told.figures[place.dataset.figure]);
+    for (const place of document.querySelectorAll("[data-figure]")) draw(place, page.figures[place.dataset.figure]);
     chooseKind();
   }
 
@@ -127,7 +127,7 @@
   // What is shown, as a table: series of one figure one below the other.
   function rows(name) {
     if (name.startsWith("readings-")) {
-      const table = told.tables[Number(name.slice(9))];
+      const table = page.tables[Number(name.slice(9))];
       return [table.columns, ...table.rows];
     }
     if (name === "spectrum") {
@@ -137,7 +137,7 @@
       return [["step", ...index, "converged"], ...spectra().frames.map(row)];
     }
     const found = [["figure", "axis", "series", "x", "y"]];
-    for (const [key, figure] of Object.entries(told.figures)) {
+    for (const [key, figure] of Object.entries(page.figures)) {
       if (!key.startsWith(name)) continue;
       for (const trace of figure.data) {
         const axis = figure.layout[`yaxis${(trace.yaxis ?? "y").slice(1)}`].title.text.replaceAll("<br>", " ");
@@ -174,8 +174,8 @@
   phone.addEventListener("change", drawAll);
 
   dark(window.matchMedia("(prefers-color-scheme: dark)").matches);
-  state.kind = "whole" in told.runs[0].kinds ? "whole" : "leading";
-  state.at = told.runs[0].kinds[state.kind].frames.length - 1;
+  state.kind = "whole" in page.runs[0].kinds ? "whole" : "leading";
+  state.at = page.runs[0].kinds[state.kind].frames.length - 1;
   drawAll();
   document.documentElement.dataset.ready = "yes";
 })();
