@@ -4,7 +4,7 @@ python benchmarks/monitor_overhead.py [--only demo|paper] [--write]
 About five minutes; --write keeps the rows in benchmarks/monitor_overhead.md.
 
 The networks are the demo's (LSTM-128, batch 32 x 64) and the paper's (LSTM-512 without biases, batch 100 x 100, 82 symbols; the
-text is random here: it costs the same). Everything counts: first looks, the history, alarms. Probes are of several sizes.
+text is random here: it costs the same). Everything counts: first readings, the history, alarms. Probes are of several sizes.
 """
 
 import argparse
@@ -110,7 +110,7 @@ def main() -> None:
     arguments = parser.parse_args()
     rows = [row for row in ROWS if arguments.only in (None, row.network)]
     lines = [
-        "| network | probe | looking / all time | a look | a training step | looks | largest exponent in the end |",
+        "| network | probe | measuring / all time | a reading | a training step | readings | largest exponent in the end |",
         "|---|---|---|---|---|---|---|",
     ]
     print("\n".join(lines))

@@ -99,7 +99,9 @@ def test_cells_and_projections_are_taken() -> None:
 def test_what_cannot_be_reached_leaves_the_weights_as_they_were() -> None:
     module = layer(nn.GRU, NOISE)
     before = [value.detach().clone() for value in module.parameters()]
-    with pytest.raises(InvalidInput, match=r"brought to 0.5 by the gates, GRU, got from -[\d.]+ to -?[\d.]+ in \d+ looks"):
+    with pytest.raises(
+        InvalidInput, match=r"brought to 0.5 by the gates, GRU, got from -[\d.]+ to -?[\d.]+ in \d+ measurements"
+    ):
         init.to_exponent_(module, NOISE, largest=0.5, by="gates", **ALONG)
     assert all(torch.equal(value, old) for value, old in zip(module.parameters(), before, strict=True))
 

@@ -174,7 +174,7 @@ class _Search:
 
     def _shown(self) -> str:
         values = [gap + self._target for _, gap in self._seen]
-        return f"from {min(values):.4f} to {max(values):.4f} in {len(values)} looks"
+        return f"from {min(values):.4f} to {max(values):.4f} in {len(values)} measurements"
 
 
 def _leading(module: nn.Module, inputs: Any, along: dict[str, Any]) -> Spectrum | None:
@@ -200,7 +200,7 @@ def _moved(module: nn.Module, prefix: str) -> list[nn.Parameter]:
     if not found:
         raise Unsupported(
             f"Expected a {type(module).__name__} with plain parameters {prefix}_..., got none: it has no biases, or they are "
-            "parametrized. Move what is there yourself, and look with lyapunov.spectrum."
+            "parametrized. Move what is there yourself, and measure with lyapunov.spectrum."
         )
     return found
 

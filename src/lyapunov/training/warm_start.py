@@ -60,14 +60,14 @@ class WarmStartedSpectra:
         shape = _shape(request.inputs)
         if shape != self._shape:
             self._warm_start, self._shape = None, shape
-        carried = self._warm_started(target, request, wishes) if self._can_warm_start(wishes) else None
-        if carried is not None and not self._is_cold_start_due():
-            found, error = carried, None
+        warm = self._warm_started(target, request, wishes) if self._can_warm_start(wishes) else None
+        if warm is not None and not self._is_cold_start_due():
+            found, error = warm, None
         else:
             start = None if self._warm_start is None else self._warm_start._replace(frames=None)
             found = estimated(target, request, wishes, check=check, warm_start=start)
             self._settle, self._align = found[0].settings.settle, found[0].settings.align
-            error = None if carried is None else distance(found[0].exponents.tolist(), carried[0].exponents.tolist())
+            error = None if warm is None else distance(found[0].exponents.tolist(), warm[0].exponents.tolist())
             self._trusted = error is None or not error > max(2 * found[1].tolerated, found[1].disagreement or 0.0)
         self._count += 1
         spectrum, self._warm_start = found
