@@ -32,12 +32,13 @@ class CovariantVectors:
     participation (n, k): mean squared component of each vector by row (`labels`), each column adding up to 1.
     angles, smallest_angles (k, k): between pairs of vectors, radians from 0 to pi / 2: the mean, and the smallest met.
     path_fractions (paths, k): what goes through each gate or term of the step (`paths`), as a fraction of the vector's growth
-    factor: mean of v(t+1)^T J_path v(t) e^-growth, adding up to 1; a negative fraction works against the others. disagreement
-    (k,): sine of the angle by which other random starts, of the frame or of the way back, would have turned a vector at the
-    edges of what is counted, at the most. Where exponents are equal, single vectors stay undetermined. vectors (kept + 1,
-    batch, n, k), growth (kept, batch, k): those of the first counted steps, from the state after `first` steps on; as many as
-    were to be kept. verdict: what speaks against them as a whole: a state that has not settled, vectors that are not
-    `converged`, too few steps for an error.
+        factor: mean of v(t+1)^T J_path v(t) e^-growth, adding up to 1; a negative fraction works against the others.
+    disagreement (k,): sine of the angle by which other random starts, of the frame or of the way back, would have turned a
+        vector at the edges of what is counted, at the most. Where exponents are equal, single vectors stay undetermined.
+    vectors (kept + 1, batch, n, k), growth (kept, batch, k): those of the first counted steps, from the state after `first`
+        steps on; as many as were to be kept.
+    verdict: what speaks against them as a whole: a state that has not settled, vectors that are not `converged`, too few steps
+        for an error.
     """
 
     exponents: Exponents

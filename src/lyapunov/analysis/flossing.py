@@ -20,7 +20,8 @@ def flossing_loss(system: Any, inputs: Any = None, k: int = USUAL, *, target: fl
 
     The mean over j = 1, 2, 4, ..., k of (S_j / j - target)^2, S_j the sum of the j leading exponents (`lyapunov.exponent_sum`,
     which takes the rest of the arguments). Sums, because single exponents have no well-conditioned derivative where two are
-    close. Source: Engelken 2023 (arXiv 2312.17306), who takes the squares of single exponents.
+    close.
+    Source: Engelken 2023 (arXiv 2312.17306), who takes the squares of single exponents.
     """
     counts, target = _counts(_checks.whole_number(k, "k", least=1)), _checks.finite_number(target, "target")
     sums = exponent_sum(system, inputs, counts, **along)

@@ -41,7 +41,7 @@ class GradientExponents:
         and the median of the largest over the smallest (infinite beyond what float64 resolves): isometry at finite time is a
         variance that is small beside the squared mean square, and a condition near 1.
     distance: how far copies of the state from different starts still were after settling, None where nothing was discarded; it
-    is behind `verdict`.
+        is behind `verdict`.
     """
 
     lags: tuple[int, ...]

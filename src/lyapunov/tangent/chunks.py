@@ -28,8 +28,8 @@ SHORTEST = 8
 class Chunks:
     """What drives the chunks, (chunks x batch) sequences: those of the first chunk, then those of the second, ...
 
-    A `InputSequences`. `starts`: the step at which each chunk begins to align; `state`: there, as the whole sequence gets to
-    it.
+    These are `InputSequences`. `starts`: the step at which each chunk begins to align; `state`: the state there, as the whole
+    sequence gets to it.
     """
 
     whole: InputSequences

@@ -16,8 +16,8 @@ from lyapunov.tangent.workers import Workers
 class Factorization:
     """Frames factored at the end of an interval; (batch, columns) tensors on the CPU, float64.
 
-    `diagonal`: ln |diag U|. `log_dynamic_range`: ln of the longest column up to each one over what
-    remains of this one; where heights were not measured, an upper bound, usually `range_uncertainty` (columns,) too large.
+    `diagonal`: ln |diag U|. `log_dynamic_range`: ln of the longest column up to each one over what remains of this one.
+    Where heights were not measured, it is an upper bound, usually too large by `range_uncertainty` (columns,).
     `log_volume_correction`: ln of the heights of the new frame's columns above the earlier ones, zero for orthonormal frames;
     None where it was not measured.
     """
@@ -64,9 +64,7 @@ class VolumeAccumulator:
         )
 
     def add(self, factorization: Factorization, growth: Tensor) -> Tensor | None:
-        """Notes ln |diag U|, as it is to be counted; the growth since the last measured factorization, where this one is
-        measured.
-        """
+        """Adds ln |diag U|, as it is to be counted. The growth since the last measured factorization; None: not measured."""
         self._pending = self._pending + growth
         if factorization.log_volume_correction is None:
             return None

@@ -16,7 +16,7 @@ class AlarmThresholds:
     contracting: the largest exponent below which nothing lasts (-ln 2: every small change is at least halved by each step).
     saturated: the fraction of units that may sit where nothing moves them.
     settled, still: the spectrum has settled when the last so many readings all lie within so small a fraction of the way that
-    it has come since the first one.
+        it has come since the first one.
     """
 
     lag: float | None = None

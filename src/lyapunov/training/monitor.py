@@ -33,7 +33,7 @@ _log = logging.getLogger("lyapunov")
 
 
 class Monitor:
-    """Looks at a recurrent network while it trains: its leading exponents, the mean of all, their errors, memory and drift.
+    """Measures a recurrent network while it trains: its leading exponents, the mean of all, their errors, memory and drift.
 
     monitor = lyapunov.Monitor(model.lstm, inputs, every=100)
     for step, batch in enumerate(batches):
@@ -41,18 +41,21 @@ class Monitor:
         monitor.observe(step, loss=loss)
 
     system: what `lyapunov.spectrum` takes, or a model with such a core inside. probe: the inputs to measure along, for a core
-    as it takes them; for a model the arguments it is called with (a tuple, a dictionary of keywords, or one value). None: what
-    the core receives in the next training batch, its first `sequences` of them. Inputs that stay the same show changes of the
-    network alone. every: a number of steps, or `lyapunov.schedules.Steps`, `.Epochs`, `.Logarithmic` (the default). at_most:
-    the fraction of all time that measuring may take; what is due is then put off. k: how many leading exponents (of a smaller
-    system, all). core: which core, where a model has several. lag: how many steps back the task needs the network to remember.
-    directory: where the history is kept; None: a new folder in `runs`. A run that is started again goes on there. sinks: one or
-    several, called as sink(step, numbers) at every reading (as sink(step, numbers, texts), with the verdict, where
-    `sink.takes_texts` is true); one that fails warns once, and training goes on. thresholds: when alarms are raised. stop_on:
-    the kind or kinds of alarms at which `should_stop` becomes true; an alarm that the reading's verdict does not allow to claim
-    does not stop. name, about: what reports call the run, and what they say of it (hyperparameters, say). dtype: of the leading
-    exponents, whose errors are far above what float32 rounds off; all of them are taken in float64. The rest is as in
-    `lyapunov.spectrum`; settle and align left open are found at the first reading and now and then again.
+        as it takes them; for a model the arguments it is called with (a tuple, a dictionary of keywords, or one value). None:
+        what the core receives in the next training batch, its first `sequences` of them. Inputs that stay the same show changes
+        of the network alone.
+    every: a number of steps, or `lyapunov.schedules.Steps`, `.Epochs`, `.Logarithmic` (the default). at_most: the fraction of
+        all time that measuring may take; what is due is then put off.
+    k: how many leading exponents (of a smaller system, all).
+    core: which core, where a model has several. lag: how many steps back the task needs the network to remember.
+    directory: where the history is kept; None: a new folder in `runs`. A run that is started again goes on there.
+    sinks: one or several, called as sink(step, numbers) at every reading (as sink(step, numbers, texts), with the verdict,
+        where `sink.takes_texts` is true); one that fails warns once, and training goes on.
+    thresholds: when alarms are raised. stop_on: the kind or kinds of alarms at which `should_stop` becomes true; an alarm that
+        the reading's verdict does not allow to claim does not stop.
+    name, about: what reports call the run, and what they say of it (hyperparameters, say).
+    dtype: of the leading exponents, whose errors are far above what float32 rounds off; all of them are taken in float64.
+    The rest is as in `lyapunov.spectrum`; settle and align left open are found at the first reading and now and then again.
 
     Parameters, buffers, gradients, training flags, random states and autocast are as they were after every call. In distributed
     training rank zero measures, and writes; with `stop_on` every rank must call `observe`.
