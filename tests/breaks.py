@@ -42,7 +42,7 @@ BREAKS = (
     Break(
         "no turn before counting",
         "tangent/rollout.py",
-        "if self.aligned >= SHORTEST:",
+        "if self.point.t - start >= SHORTEST:",
         "if False:",
         (ALIGNMENT + "test_counting_starts_with_a_frame_that_is_turned_and_cut",),
     ),
@@ -55,16 +55,16 @@ BREAKS = (
     ),
     Break(
         "the second frame is compared at any age",
-        "tangent/rollout.py",
-        "Alignment(shadow, self.columns, age=self.aligned)",
-        "Alignment(shadow, self.columns, age=0)",
+        "tangent/counting.py",
+        "age=self._before.align",
+        "age=0",
         (ALIGNMENT + "test_the_second_frame_starts_where_counting_begins_and_is_compared_by_its_age",),
     ),
     Break(
         "the second frame is not taken back with its interval",
         "tangent/rollout.py",
-        "self.second_frame, self.sampled, self.next_volume = second_frame, sampled, next_volume",
-        "self.sampled, self.next_volume = sampled, next_volume",
+        "return _Moved(start, point, states, samples)",
+        "self.point = start._replace(second=point.second)\n        return _Moved(start, point, states, samples)",
         (ALIGNMENT + "test_a_second_frame_goes_back_with_an_interval_that_was_too_long",),
     ),
     Break(

@@ -5,7 +5,6 @@ import torch
 
 from lyapunov.systems import closed
 from lyapunov.tangent import orthonormal, propagation
-from lyapunov.tangent.rollout import _Run
 
 PATHS = ("usual", "eliminated", "eliminated, dealt out", "Cholesky", "dealt out, with Jacobians")
 
@@ -13,9 +12,9 @@ PATHS = ("usual", "eliminated", "eliminated, dealt out", "Cholesky", "dealt out,
 def force(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """`path` for every system of a test."""
     if path.startswith("eliminated"):
-        monkeypatch.setattr(_Run, "_method", lambda *_: "lu")
+        monkeypatch.setattr(orthonormal, "suited_to", lambda *_, **__: orthonormal.ELIMINATION)
     if path == "Cholesky":
-        monkeypatch.setattr(_Run, "_method", lambda *_: "cholesky")
+        monkeypatch.setattr(orthonormal, "suited_to", lambda *_, **__: orthonormal.CHOLESKY)
     if "dealt out" in path:
         monkeypatch.setattr(orthonormal, "WIDE", 1)
         monkeypatch.setattr(orthonormal, "LARGE", 1)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from lyapunov.tangent import Workers, orthonormalise, random_frame
 from lyapunov.tangent.leading import FIRST, Leading
-from lyapunov.tangent.orthonormal import factored
+from lyapunov.tangent.orthonormal import ELIMINATION, HOUSEHOLDER
 
 LIKE = torch.zeros(0, dtype=torch.float64)
 
@@ -95,12 +95,12 @@ def test_how_frames_were_factored_does_not_matter() -> None:
     steps = [torch.randn(2, 6, 6, dtype=torch.float64, generator=generator) for _ in range(8)]
     start = random_frame(6, 4, batch=2, seed=1, block=0, like=LIKE)
     turned = []
-    for method in ("householder", "lu"):
+    for way in (HOUSEHOLDER, ELIMINATION):
         leading, frame = Leading(), start
         with Workers() as workers:
             for step in steps:
                 longer = step @ frame
-                frame = factored(longer, method, workers).frame
+                frame = way.factor(longer, workers).frame
                 leading.add(longer, frame)
         turned.append(leading.turned(orthonormalise(frame)[0]))
     torch.testing.assert_close(turned[0].abs(), turned[1].abs(), rtol=0, atol=1e-8)

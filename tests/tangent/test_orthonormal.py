@@ -5,7 +5,7 @@ import torch
 
 from cases import drawn
 from lyapunov.tangent import Workers, orthonormalise, random_frame
-from lyapunov.tangent.orthonormal import QRMethod, cholesky, factored, usual_method
+from lyapunov.tangent.orthonormal import CHOLESKY, ELIMINATION, HOUSEHOLDER, Orthonormalisation, cholesky, suited_to
 from tolerances import ROUNDING
 
 F64 = torch.float64
@@ -34,7 +34,7 @@ def test_first_columns_do_not_depend_on_how_many_are_drawn() -> None:
     assert not torch.allclose(few, other)
 
 
-METHODS: tuple[QRMethod, ...] = ("householder", "cholesky", "lu")
+WAYS = (HOUSEHOLDER, CHOLESKY, ELIMINATION)
 
 
 def heights(frame: torch.Tensor) -> torch.Tensor:
@@ -42,12 +42,12 @@ def heights(frame: torch.Tensor) -> torch.Tensor:
     return torch.stack([torch.linalg.qr(one).R.diagonal().abs().log() for one in frame])
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: type(way).__name__)
 @pytest.mark.parametrize("columns", [3, 9])
-def test_every_method_factors_the_frame_into_nested_spans_and_a_triangle(method: QRMethod, columns: int) -> None:
+def test_every_way_factors_the_frame_into_nested_spans_and_a_triangle(way: Orthonormalisation, columns: int) -> None:
     frame = drawn(4, 9, columns, seed=2) @ torch.diag(10.0 ** -torch.arange(columns, dtype=F64))
     with Workers() as workers:
-        found = factored(frame, method, workers)
+        found = way.factor(frame, workers)
     triangle = torch.linalg.lstsq(found.frame, frame).solution
     scale = frame.norm(dim=1, keepdim=True)
     torch.testing.assert_close(found.frame @ triangle / scale, frame / scale, rtol=0, atol=ROUNDING)
@@ -59,7 +59,7 @@ def test_every_method_factors_the_frame_into_nested_spans_and_a_triangle(method:
 
 def test_an_eliminated_square_frame_has_a_volume_of_one() -> None:
     with Workers() as workers:
-        found = factored(drawn(3, 30, 30, seed=3), "lu", workers, measured=False)
+        found = ELIMINATION.factor(drawn(3, 30, 30, seed=3), workers, measured=False)
     torch.testing.assert_close(heights(found.frame).sum(1), torch.zeros(3, dtype=F64), rtol=0, atol=1e-10)
     assert float(found.frame.abs().max()) <= 1.0
     assert found.log_heights is None
@@ -75,20 +75,21 @@ def test_cholesky_goes_back_to_reflections_for_the_sequences_that_need_them() ->
     assert float(log_diagonal[2, 3]) < -30
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_a_vanished_direction_leaves_a_whole_frame(method: QRMethod) -> None:
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: type(way).__name__)
+def test_a_vanished_direction_leaves_a_whole_frame(way: Orthonormalisation) -> None:
     frame = drawn(2, 8, 8, seed=5)
     frame[:, :, 4] = 0.0
     with Workers() as workers:
-        found = factored(frame, method, workers)
+        found = way.factor(frame, workers)
     assert bool((found.log_diagonal[:, 4] < -30).all())
     assert bool((torch.linalg.svdvals(found.frame)[:, -1] > 1e-3).all())
 
 
 def test_narrow_frames_are_reflected_and_large_ones_eliminated() -> None:
-    assert usual_method(torch.empty(2, 512, 8)) == "householder"
-    assert usual_method(torch.empty(2, 32, 32)) == "householder"
-    assert usual_method(torch.empty(2, 512, 512)) == "lu"
+    assert suited_to(torch.empty(2, 512, 8)) is HOUSEHOLDER
+    assert suited_to(torch.empty(2, 32, 32)) is HOUSEHOLDER
+    assert suited_to(torch.empty(2, 512, 512)) is ELIMINATION
+    assert suited_to(torch.empty(2, 512, 512), orthonormal=True) is HOUSEHOLDER
 
 
 def test_each_sequence_has_a_frame_of_its_own_however_many_there_are() -> None:

@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 from lyapunov._shapes import State, blocks
 from lyapunov.systems import System
 from lyapunov.tangent.growth import RolloutOptions
-from lyapunov.tangent.input_sequences import InputSequences
+from lyapunov.tangent.input_sequences import InputSequences, running_at
 from lyapunov.tangent.transients import DEFAULT_BURN_IN
 
 SETTLED_RATIO = 1e-2
@@ -131,8 +131,7 @@ class Copies:
     @property
     def distance(self) -> float:
         """The distance over all sequences that still run, as a fraction of the one at the start; inf where it is not finite."""
-        lengths = self._inputs.lengths
-        running = torch.ones(self._inputs.batch, dtype=torch.bool) if lengths is None else lengths > self.t
+        running = running_at(self._inputs, self.t)
         start = float(self._first[running].sum())
         found = (float(_squares(self._system, self._one, self._other)[running].sum()) / start) ** 0.5 if start > 0 else 0.0
         return found if math.isfinite(found) else math.inf

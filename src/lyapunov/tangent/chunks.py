@@ -5,14 +5,14 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_map
+from torch.utils._pytree import tree_map
 
-from lyapunov._checks import is_finite
 from lyapunov._shapes import Frames, Input, State
-from lyapunov.errors import Diverged, InvalidInput
+from lyapunov.errors import InvalidInput
 from lyapunov.systems import System, joined
 from lyapunov.tangent.burn_in import BurnIn, burn_in
 from lyapunov.tangent.collapsed_directions import Window
+from lyapunov.tangent.divergence import diverged, is_finite_state
 from lyapunov.tangent.growth import Growth, RolloutOptions, earliest
 from lyapunov.tangent.input_sequences import InputSequences
 from lyapunov.tangent.propagation import TangentPropagator
@@ -138,13 +138,9 @@ def split(
 
 
 def _finite(state: State, t: int) -> State:
-    if all(is_finite(leaf) for leaf in tree_flatten(state)[0]):
+    if is_finite_state(state):
         return state
-    raise Diverged(
-        f"Expected a finite state, got NaN or infinity at step {t} (from 0), on the way to where the chunks start: check the "
-        "weights, the scale of the inputs, the step size.",
-        step=t,
-    )
+    raise diverged("state", t, ", on the way to where the chunks start")
 
 
 def _first(lost: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Directions that collapse exactly, and when: by the exact rank of the product of recorded Jacobians."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import torch
@@ -9,10 +9,13 @@ from torch import Tensor
 
 from lyapunov._shapes import Input, State, blocks
 from lyapunov.systems import System, jacobians
+from lyapunov.tangent.point import Columns
 from lyapunov.tangent.rank import LARGEST, ProductRank
 
 WINDOW = 8
 """Steps of the product that are checked first upon suspicion, and without a loss after which it is dropped."""
+SUSPICIOUS = 1e-2
+"""Rounding relative to what remains of a column from which on the column may be lost altogether."""
 
 
 class Window(NamedTuple):
@@ -40,17 +43,13 @@ class RankMonitor:
         self.window: Window | None = None
         self._possible = max(self._sizes) <= LARGEST
 
-    def remember(self, t: int, state: State) -> None:
-        """A step about to be made."""
+    def remember(self, t: int, states: Iterable[State]) -> None:
+        """The states before the steps that were made from step t on."""
         if self._possible:
-            self._recent.append((t, state))
-            if not self._products and len(self._recent) > WINDOW:
-                self._recent.popleft()
-
-    def forget(self, t: int) -> None:
-        """Steps from t on were taken back."""
-        while self._recent and self._recent[-1][0] >= t:
-            self._recent.pop()
+            for at, state in enumerate(states, start=t):
+                self._recent.append((at, state))
+                if not self._products and len(self._recent) > WINDOW:
+                    self._recent.popleft()
 
     def check(self, t: int, *, suspicious: bool) -> None:
         """After step t: starts or goes on with the product where there is reason to; `ranks` has what is known then."""
@@ -85,3 +84,38 @@ class RankMonitor:
             for product, jacobian in zip(self._products, jacobians(self._system, state, self._at(t))[1], strict=True):
                 product.multiply(jacobian, running)
         self._recent.clear()
+
+
+class CollapsedColumns:
+    """Which columns of which sequences have collapsed, (batch, columns), and since which step, -1 where they have not."""
+
+    def __init__(self, monitor: RankMonitor, columns: Columns, batch: int) -> None:
+        self._monitor, self._columns = monitor, columns
+        self.lost = torch.zeros(batch, columns.count, dtype=torch.bool)
+        self.since = torch.full((batch, columns.count), -1)
+
+    @property
+    def window(self) -> Window | None:
+        """The steps whose product showed the last loss."""
+        return self._monitor.window
+
+    @property
+    def nowhere(self) -> Tensor:
+        """(columns,): those that no sequence has lost."""
+        return (self.since < 0).all(0)
+
+    def kept(self, columns: Columns, those: Tensor) -> "CollapsedColumns":
+        """Of frames that have `those` of the columns only."""
+        fewer = CollapsedColumns(self._monitor, columns, len(self.lost))
+        fewer.lost, fewer.since = self.lost[:, those], self.since[:, those]
+        return fewer
+
+    def remember(self, t: int, states: Iterable[State]) -> None:
+        """The states before the steps that were made from step t on."""
+        self._monitor.remember(t, states)
+
+    def check(self, t: int, fractions: Tensor) -> None:
+        """After step t, where so large `fractions` (sequences, columns) of what remains are rounding."""
+        self._monitor.check(t, suspicious=bool((fractions[:, self.nowhere] > SUSPICIOUS).any()))
+        self.lost = self._columns.rank >= torch.stack(self._monitor.ranks, dim=-1)[:, self._columns.block]
+        self.since = torch.where((self.since < 0) & self.lost, t, self.since)

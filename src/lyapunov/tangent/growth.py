@@ -8,7 +8,7 @@ from torch import Tensor
 from lyapunov._shapes import Frames, State
 from lyapunov.tangent.collapsed_directions import Window
 from lyapunov.tangent.interval import STRETCHES
-from lyapunov.tangent.orthonormal import QRMethod
+from lyapunov.tangent.orthonormal import Orthonormalisation
 from lyapunov.tangent.transients import ALIGNED_DIFFERENCE, DEFAULT_BURN_IN
 
 
@@ -18,9 +18,10 @@ class RolloutOptions:
 
     `steps`: all there are, or, `autonomous`, those to count, besides the transients. `longest_settle`, `longest_align`: the
     most that these two take where they are left open. `volume_every`: ln |det J| is taken at every so many counted steps
-    (0: never); with `whole_intervals` at all steps of one interval in that time. `method`: how frames are factored, where
-    it is not to be the usual way. Of an open `qr_every`, `first`: what is tried first; `stretches`: into how many stretches of
-    time growth is resolved at the least. `follow_copies`: copies of the state are followed also where `settle` is given.
+    (0: never); with `whole_intervals` at all steps of one interval in that time. `orthonormalisation`: how frames are factored,
+    where it is not to be the usual way. Of an open `qr_every`, `first`: what is tried first; `stretches`: into how many
+    stretches of time growth is resolved at the least. `follow_copies`: copies of the state are followed also where `settle`
+    is given.
     """
 
     steps: int
@@ -32,7 +33,7 @@ class RolloutOptions:
     autonomous: bool = False
     volume_every: int = 0
     whole_intervals: bool = False
-    method: QRMethod | None = None
+    orthonormalisation: Orthonormalisation | None = None
     first: int = 1
     stretches: int = STRETCHES
     follow_copies: bool = True

@@ -12,8 +12,6 @@ LONGEST = 16
 STRETCHES = 16
 """Of a short run an interval is at most this part: errors need growth resolved in time."""
 _MARGIN, _PATIENCE = 0.8, 8
-_SAFE = 2.0
-"""How far, as a logarithm, a condition number that is going to be squared stays from where it breaks down."""
 
 
 def log_unit(dtype: torch.dtype) -> float:
@@ -26,8 +24,8 @@ class Interval:
 
     Over s steps a column falls behind the longest before it by a factor e^d; rounding, which is u of the longest, is then
     u e^d of what remains. Beyond TOLERANCE the interval was too long: it is taken back and halved; well below, it lengthens.
-    `first` is tried first, and none is more than one in so many `stretches` of `steps`. `squared`: frames are factored in a
-    way that squares their condition (Cholesky), which breaks down earlier.
+    `first` is tried first, and none is more than one in so many `stretches` of `steps`. `log_range`: the largest d
+    that the factorization of the frames bears.
     """
 
     def __init__(
@@ -38,12 +36,10 @@ class Interval:
         *,
         stretches: int = STRETCHES,
         first: int = 1,
-        squared: bool = False,
+        log_range: float = math.inf,
     ) -> None:
         self.fixed = fixed is not None
-        self._limit = math.log(TOLERANCE) - log_unit(dtype)
-        if squared:
-            self._limit = min(self._limit, -log_unit(dtype) / 2 - _SAFE)
+        self._limit = min(math.log(TOLERANCE) - log_unit(dtype), log_range)
         self._range = math.log(torch.finfo(dtype).max) / 2
         self._longest = max(1, min(LONGEST, steps // stretches))
         self.steps = fixed or min(first, self._longest)

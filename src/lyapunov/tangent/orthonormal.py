@@ -1,6 +1,8 @@
 """Q R with diag R > 0, in the ways that suit small and large frames on CPU and GPU; and the random frame a run starts from."""
 
-from typing import Literal, NamedTuple
+import math
+from abc import ABC, abstractmethod
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -8,11 +10,12 @@ from torch import Tensor
 from lyapunov._shapes import Frame, PerColumn
 from lyapunov.tangent.workers import Workers
 
-QRMethod = Literal["householder", "cholesky", "lu"]
 WIDE, LARGE = 64, 2**14
 """Columns and entries of a frame from which on its sequences are worked on one by one, each by a thread of its own."""
 _ORTHOGONAL = 1e3
 """How far from orthonormal two rounds of Cholesky may leave a frame, in units of rounding."""
+_SAFE = 2.0
+"""How far, as a logarithm, a condition number that is going to be squared stays from where it breaks down."""
 
 
 class Factored(NamedTuple):
@@ -28,32 +31,85 @@ class Factored(NamedTuple):
     log_heights: PerColumn | None = None
 
 
-def usual_method(frame: Frame) -> QRMethod:
-    """Householder reflections for narrow and small frames, elimination for large ones, Cholesky factors on a GPU."""
+class Orthonormalisation(ABC):
+    """A way to factor frames: what it costs, the range of growth that it bears, and whether its diagonal is exact."""
+
+    exact = True
+    """Whether the diagonal has the heights of the columns above the earlier ones, so that measuring them is free."""
+
+    @abstractmethod
+    def factor(self, frame: Frame, workers: Workers, *, measured: bool = True) -> Factored:
+        """Z = V U. `measured`: whether the exact heights of the columns above the earlier ones are wanted."""
+
+    def log_range(self, log_unit: float) -> float:  # noqa: ARG002
+        """The largest log of a frame's condition that the factorization bears; `log_unit`: ln of the unit roundoff."""
+        return math.inf
+
+    def range_uncertainty(self, rows: int) -> float:  # noqa: ARG002
+        """ln of how much lower than its diagonal says a column of so many rows may stand, where it was not measured."""
+        return 0.0
+
+
+class Householder(Orthonormalisation):
+    """Reflections: for narrow and small frames."""
+
+    def factor(self, frame: Frame, workers: Workers, *, measured: bool = True) -> Factored:  # noqa: ARG002
+        """Large frames sequence by sequence, each by a thread of its own."""
+        lengths = log_lengths(frame)
+        if is_large(frame) and frame.device.type == "cpu":
+            parts = workers.map(lambda one: orthonormalise(one.unsqueeze(0)), frame)
+            return Factored(torch.cat([part[0].mT for part in parts]).mT, torch.cat([part[1] for part in parts]), lengths)
+        return Factored(*orthonormalise(frame), lengths)
+
+
+class Cholesky(Orthonormalisation):
+    """Two rounds of R^T R = Z^T Z: products, which GPUs prefer. It squares the frame's condition, and breaks down earlier."""
+
+    def factor(self, frame: Frame, workers: Workers, *, measured: bool = True) -> Factored:  # noqa: ARG002
+        """All sequences together."""
+        return Factored(*cholesky(frame), log_lengths(frame))
+
+    def log_range(self, log_unit: float) -> float:
+        """The square of the condition stays clear of 1 / u."""
+        return -log_unit / 2 - _SAFE
+
+
+class LU(Orthonormalisation):
+    """Elimination with row pivoting, for large frames: a fifth of the cost, columns that are not orthonormal but span the same.
+
+    Volumes telescope ([volume_accumulator.py](volume_accumulator.py)), so heights are wanted only where growth is read.
+    """
+
+    exact = False
+
+    def factor(self, frame: Frame, workers: Workers, *, measured: bool = True) -> Factored:
+        """Sequence by sequence, each by a thread of its own."""
+        columns = torch.empty_like(frame.mT, memory_format=torch.contiguous_format)
+        parts = workers.map(lambda one: _eliminated(*one, measured=measured), zip(frame, columns, strict=True))
+        diagonals, lengths, heights = zip(*parts, strict=True)
+        return Factored(columns.mT, torch.stack(diagonals), torch.stack(lengths), torch.stack(heights) if measured else None)
+
+    def range_uncertainty(self, rows: int) -> float:
+        """The row pivot of a column is 1."""
+        return 0.5 * math.log(rows)
+
+
+HOUSEHOLDER, CHOLESKY, ELIMINATION = Householder(), Cholesky(), LU()
+
+
+def suited_to(frame: Frame, *, orthonormal: bool = False) -> Orthonormalisation:
+    """Householder reflections for narrow and small frames, elimination for large ones, Cholesky factors on a GPU.
+
+    `orthonormal`: columns must be, so that elimination is none.
+    """
     if frame.device.type != "cpu":
-        return "cholesky"
-    return "lu" if is_large(frame) else "householder"
+        return CHOLESKY
+    return ELIMINATION if is_large(frame) and not orthonormal else HOUSEHOLDER
 
 
 def is_large(frame: Frame) -> bool:
     """Whether a sequence's frame is enough work for a thread of its own."""
     return frame.shape[-1] >= WIDE and frame.shape[-1] * frame.shape[-2] >= LARGE
-
-
-def factored(frame: Frame, method: QRMethod, workers: Workers, *, measured: bool = True) -> Factored:
-    """Z = V U by a method. `measured`: whether the exact heights of the columns above the earlier ones are wanted."""
-    if method == "lu":
-        columns = torch.empty_like(frame.mT, memory_format=torch.contiguous_format)
-        parts = workers.map(lambda one: _lu(*one, measured=measured), zip(frame, columns, strict=True))
-        diagonals, lengths, heights = zip(*parts, strict=True)
-        return Factored(columns.mT, torch.stack(diagonals), torch.stack(lengths), torch.stack(heights) if measured else None)
-    lengths = log_lengths(frame)
-    if method == "cholesky":
-        return Factored(*cholesky(frame), lengths)
-    if is_large(frame) and frame.device.type == "cpu":
-        parts = workers.map(lambda one: orthonormalise(one.unsqueeze(0)), frame)
-        return Factored(torch.cat([part[0].mT for part in parts]).mT, torch.cat([part[1] for part in parts]), lengths)
-    return Factored(*orthonormalise(frame), lengths)
 
 
 def orthonormalise(frame: Frame) -> tuple[Frame, PerColumn]:
@@ -92,7 +148,7 @@ def cholesky(frame: Frame) -> tuple[Frame, PerColumn]:
     return q, log_diagonal
 
 
-def _lu(frame: Tensor, columns: Tensor, *, measured: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+def _eliminated(frame: Tensor, columns: Tensor, *, measured: bool) -> tuple[Tensor, Tensor, Tensor | None]:
     """One sequence's Z (n, k) = V U by elimination with row pivoting: V^T into `columns`; ln |diag U|, lengths, heights.
 
     V = P L has entries of at most 1 and a unit lower triangle up to the order of its rows. Its first j columns span what those

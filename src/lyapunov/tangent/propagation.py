@@ -48,17 +48,17 @@ class TangentPropagator:
     """
 
     def __init__(self, system: System, inputs: InputSequences, workers: Workers) -> None:
-        self._system, self._inputs, self._workers = system, inputs, workers
+        self.system, self.inputs, self.workers = system, inputs, workers
         self._lengths = None if inputs.lengths is None else inputs.lengths.to(system.device)
         self._everyone = slice(0, inputs.batch)
 
     def step(self, state: State, t: int) -> State:
         """The state alone through step t."""
-        return self._alive(self._system.step(state, self._inputs.at(t)), state, t, self._everyone)
+        return self._alive(self.system.step(state, self.inputs.at(t)), state, t, self._everyone)
 
     def push(self, state: State, frames: Frames, t: int) -> tuple[State, Frames]:
         """State and frames through step t."""
-        new, moved = self._system.push(state, self._inputs.at(t), frames)
+        new, moved = self.system.push(state, self.inputs.at(t), frames)
         return self._alive(new, state, t, self._everyone), self._alive(moved, frames, t, self._everyone)
 
     def broken(self, t: int, state: State, frames: Frames, *, until: int, pushing: bool) -> tuple[int, str]:
@@ -76,12 +76,12 @@ class TangentPropagator:
 
     def log_diagonal(self, state: State, t: int, steps: int) -> tuple[list[State], Tensor]:
         """`System.log_diagonal` of `steps` steps from step t on."""
-        inputs = [self._inputs.at(at) for at in range(t, t + steps)]
-        return self._system.log_diagonal(state, inputs, partial(self._alive_after, first=t, group=self._everyone))
+        inputs = [self.inputs.at(at) for at in range(t, t + steps)]
+        return self.system.log_diagonal(state, inputs, partial(self._alive_after, first=t, group=self._everyone))
 
     def propagate(self, state: State, frames: Frames, t: int, steps: int, *, volumes: bool = False) -> Propagated:
         """State and frames through `steps` steps from step t on, at most AT_ONCE. `volumes`: ln |det J| will be asked for."""
-        system = self._system
+        system = self.system
         if not isinstance(system, ClosedForm) or self._ends_within(t, steps):
             return self._step_by_step(state, frames, t, steps)
         at_once = volumes and system.volume_cost == "linear"
@@ -96,7 +96,7 @@ class TangentPropagator:
             tree_map(lambda whole, own: whole[group].copy_(own.mT), columns, part.frames)
             return replace(part, frames=None)
 
-        parts = self._workers.map(one, groups)
+        parts = self.workers.map(one, groups)
         states = [joined(at) for at in zip(*(part.states for part in parts), strict=True)]
         moved: Any = tree_map(lambda leaf: leaf.mT, columns)
         return Propagated(states, moved, lambda wanted: self._log_volumes(parts, wanted))
@@ -109,17 +109,17 @@ class TangentPropagator:
         return Propagated(states, frames, lambda wanted: self._asked(states, t, wanted))
 
     def _asked(self, states: list[State], t: int, wanted: Sequence[int]) -> list[Tensor]:
-        volumes = (self._system.log_volume(states[at], self._inputs.at(t + at)) for at in wanted)
+        volumes = (self.system.log_volume(states[at], self.inputs.at(t + at)) for at in wanted)
         return [volume for volume in volumes if volume is not None]
 
     def _groups(self, frames: Frames) -> list[slice]:
-        batch, parts = self._inputs.batch, blocks(frames)
+        batch, parts = self.inputs.batch, blocks(frames)
         if parts[0].device.type != "cpu":
             return [self._everyone]
         if any(is_large(part) for part in parts):
             return [slice(one, one + 1) for one in range(batch)]
         worth = batch * sum(part.shape[1] ** 2 * part.shape[2] for part in parts) >= WORTH_THREADS
-        size = -(-batch // self._workers.count) if worth else batch
+        size = -(-batch // self.workers.count) if worth else batch
         return [slice(first, min(first + size, batch)) for first in range(0, batch, size)]
 
     def _part(
@@ -127,7 +127,7 @@ class TangentPropagator:
     ) -> _Part:
         t, steps = when
         own: Any = frames
-        inputs = [self._inputs.at(at) for at in range(t, t + steps)]
+        inputs = [self.inputs.at(at) for at in range(t, t + steps)]
         if group != self._everyone:
             own, inputs, state = tree_map(lambda leaf: leaf if leaf is None else leaf[group], (frames, inputs, state))
         keep = partial(self._alive_after, first=t, group=group)
@@ -140,8 +140,8 @@ class TangentPropagator:
         known = [part.volumes for part in parts if part.volumes is not None]
         if known:
             return list(torch.cat(known, dim=1)[list(wanted)])
-        if self._system.device.type != "cpu":  # all of a step at once, in the caller's stream
-            steps = [parts[0].tangent.part(slice(at * self._inputs.batch, (at + 1) * self._inputs.batch)) for at in wanted]
+        if self.system.device.type != "cpu":  # all of a step at once, in the caller's stream
+            steps = [parts[0].tangent.part(slice(at * self.inputs.batch, (at + 1) * self.inputs.batch)) for at in wanted]
             return [volume for volume in (tangent.log_volume() for tangent in steps) if volume is not None]
         sizes = [len(tree_flatten(part.states[0])[0][0]) for part in parts]
         alone = [
@@ -150,12 +150,12 @@ class TangentPropagator:
             for part, size in zip(parts, sizes, strict=True)
             for entry in range(at * size, (at + 1) * size)
         ]
-        volumes = self._workers.map(lambda tangent: tangent.log_volume(), alone)
+        volumes = self.workers.map(lambda tangent: tangent.log_volume(), alone)
         found = [volume for volume in volumes if volume is not None]
         return list(torch.cat(found).unflatten(0, (len(wanted), -1))) if found else []
 
     def _ends_within(self, t: int, steps: int) -> bool:
-        lengths = self._inputs.lengths
+        lengths = self.inputs.lengths
         return lengths is not None and bool(((lengths > t) & (lengths < t + steps)).any())
 
     def _alive_after(self, new: State, old: State, at: int, *, first: int, group: slice) -> State:

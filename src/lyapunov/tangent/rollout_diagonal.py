@@ -5,15 +5,14 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_map
+from torch.utils._pytree import tree_map
 
-from lyapunov._checks import is_finite
 from lyapunov._shapes import State, blocks
-from lyapunov.errors import Diverged
 from lyapunov.systems import System
 from lyapunov.tangent.burn_in import BurnIn, burn_in
+from lyapunov.tangent.divergence import diverged, is_finite_state
 from lyapunov.tangent.growth import Growth, RolloutOptions
-from lyapunov.tangent.input_sequences import InputSequences
+from lyapunov.tangent.input_sequences import InputSequences, running_at
 from lyapunov.tangent.propagation import AT_ONCE, TangentPropagator
 from lyapunov.tangent.stationarity import Stretches
 from lyapunov.tangent.time_bins import MAX_BINS, TimeBins
@@ -73,15 +72,9 @@ def _same_from_elsewhere(system: System, propagator: TangentPropagator, state: S
 
 
 def _finite(state: State, t: int, count: "_Count | None" = None) -> State:
-    if all(is_finite(leaf) for leaf in tree_flatten(state)[0]):
+    if is_finite_state(state):
         return state
-    partial = count.growth() if count is not None and count.counted else None
-    raise Diverged(
-        f"Expected a finite state, got NaN or infinity at step {t} (from 0). The map does not stay bounded from this state on "
-        "these inputs: check the weights, the scale of the inputs, the step size.",
-        step=t,
-        partial=partial,
-    )
+    raise diverged("state", t, partial=count.growth() if count is not None and count.counted else None)
 
 
 class _Count:
@@ -104,9 +97,7 @@ class _Count:
 
     def add(self, t: int, state: State, log_diagonal: Tensor) -> None:
         """Step t, and the state after it."""
-        lengths = self._inputs.lengths
-        log_diagonal = log_diagonal.double().cpu()
-        running = torch.ones(len(log_diagonal), dtype=torch.bool) if lengths is None else lengths > t
+        log_diagonal, running = log_diagonal.double().cpu(), running_at(self._inputs, t)
         log_diagonal = torch.where(running.unsqueeze(-1), log_diagonal, 0.0)
         self._lost = torch.where((self._lost < 0) & log_diagonal.isneginf(), t + 1, self._lost)
         self._bins.add(t + 1, log_diagonal, None, torch.zeros(len(log_diagonal), dtype=torch.long))
@@ -115,9 +106,7 @@ class _Count:
 
     def growth(self) -> Growth:
         """What was counted."""
-        edges, lengths = self._bins.edges().unsqueeze(-1), self._inputs.lengths
-        reached = edges.expand(-1, self._inputs.batch) if lengths is None else torch.minimum(edges, lengths)
-        steps, grown = reached.diff(dim=0).double(), self._bins.growth()
+        steps, grown = self._bins.steps(self._inputs), self._bins.growth()
         sizes = torch.tensor(blocks(self._system.tangent_size))
         block = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
         settle, align, distance = self._transient

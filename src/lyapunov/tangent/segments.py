@@ -6,14 +6,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten
 
-from lyapunov._checks import is_finite
 from lyapunov._shapes import Frame, Input, State
 from lyapunov.errors import Diverged
 from lyapunov.systems import ClosedForm, System
 from lyapunov.tangent.burn_in import settled_after
-from lyapunov.tangent.input_sequences import InputSequences, still_running
+from lyapunov.tangent.divergence import diverged, is_finite_state
+from lyapunov.tangent.input_sequences import InputSequences, running_at, still_running
 from lyapunov.tangent.orthonormal import triangularise
 from lyapunov.tangent.propagation import TangentPropagator
 from lyapunov.tangent.workers import Workers
@@ -98,7 +97,7 @@ class CheckpointedTrajectory:
             with torch.no_grad():
                 segment = self._segment(first, *at)
             at = segment.states[-1], (segment.frames[-1] if segment.frames else None)
-            if not all(is_finite(leaf) for leaf in (*tree_flatten(at[0])[0], *segment.frames[-1:])):
+            if not is_finite_state((at[0], *segment.frames[-1:])):
                 raise _diverged(segment)
             self._latest = segment
             yield segment
@@ -115,9 +114,7 @@ class CheckpointedTrajectory:
 
     def running(self, t: int) -> Tensor:
         """(batch,): which sequences make step t."""
-        if self._lengths is None:
-            return torch.ones(self._inputs.batch, dtype=torch.bool, device=self._system.device)
-        return self._lengths > t
+        return running_at(self._inputs, t).to(self._system.device)
 
     def _segment(self, first: int, state: State, frame: Frame | None) -> Segment:
         inputs = [self._inputs.at(t) for t in range(first, min(first + self._size, self._steps.stop))]
@@ -175,11 +172,6 @@ def settled_state(
 
 
 def _diverged(segment: Segment) -> Diverged:
-    sound = [all(is_finite(leaf) for leaf in tree_flatten(state)[0]) for state in segment.states]
+    sound = [is_finite_state(state) for state in segment.states]
     at = segment.first + (sound.index(False) - 1 if False in sound else segment.steps - 1)
-    what = "state" if False in sound else "frame"
-    return Diverged(
-        f"Expected a finite {what}, got NaN or infinity by step {at} (from 0). The map does not stay bounded from this state "
-        "on these inputs: check the weights, the scale of the inputs, the step size.",
-        step=at,
-    )
+    return diverged("frame" if all(sound) else "state", at, at="by")

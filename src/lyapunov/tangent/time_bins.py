@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lyapunov.tangent.input_sequences import InputSequences
+
 MAX_BINS = 1000
 """History is kept in at most this many time bins, so memory does not grow with time."""
 
@@ -52,6 +54,12 @@ class TimeBins:
     def edges(self) -> Tensor:
         """(bins + 1,): the steps at which bins start and stop."""
         return torch.tensor([self._start, *(one.stop for one in self._bins)])
+
+    def steps(self, inputs: InputSequences) -> Tensor:
+        """(bins, batch): the steps that each sequence made within each bin, before it ended."""
+        edges, lengths = self.edges().unsqueeze(-1), inputs.lengths
+        reached = edges.expand(-1, inputs.batch) if lengths is None else torch.minimum(edges, lengths)
+        return reached.diff(dim=0).double()
 
     def __len__(self) -> int:
         return len(self._bins)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lyapunov._shapes import Frames, blocks
-from lyapunov.tangent.orthonormal import Factored, QRMethod, factored
+from lyapunov.tangent.orthonormal import Orthonormalisation
 from lyapunov.tangent.workers import Workers
 
 
@@ -16,10 +16,9 @@ from lyapunov.tangent.workers import Workers
 class Factorization:
     """Frames factored at the end of an interval; (batch, columns) tensors on the CPU, float64.
 
-    `diagonal`: ln |diag U|. `log_dynamic_range`: ln of the longest column up to each one over what remains of this one.
-    Where heights were not measured, it is an upper bound, usually too large by `range_uncertainty` (columns,).
-    `log_volume_correction`: ln of the heights of the new frame's columns above the earlier ones, zero for orthonormal frames;
-    None where it was not measured.
+    `diagonal`: ln |diag U|. `log_dynamic_range`: how far what remains of each column lies behind the longest up to it; where
+    heights were not measured, at most that far, and usually `range_uncertainty` (columns,) less. `log_volume_correction`: ln of
+    the heights of the new frame's columns above the earlier ones, zero for orthonormal frames; None where it was not measured.
     """
 
     frames: Frames
@@ -27,6 +26,11 @@ class Factorization:
     log_dynamic_range: Tensor
     range_uncertainty: Tensor
     log_volume_correction: Tensor | None
+
+    @property
+    def measured(self) -> bool:
+        """Whether the heights of the columns are known."""
+        return self.log_volume_correction is not None
 
 
 class VolumeAccumulator:
@@ -36,35 +40,31 @@ class VolumeAccumulator:
     volumes of V telescope, so they are wanted only where growth is read.
     """
 
-    def __init__(self, methods: Sequence[QRMethod], shape: Sequence[int]) -> None:
-        self._methods = tuple(methods)
+    def __init__(self, ways: Sequence[Orthonormalisation], shape: Sequence[int]) -> None:
+        self._ways = tuple(ways)
         self._correction = torch.zeros(shape, dtype=torch.float64)
         self._pending = torch.zeros(shape, dtype=torch.float64)
 
     @property
     def exact(self) -> bool:
         """Whether every factorization is measured at no cost."""
-        return "lu" not in self._methods
+        return all(way.exact for way in self._ways)
 
     def factorize(self, frames: Frames, workers: Workers, *, measured: bool) -> Factorization:
-        """Factors every block."""
+        """Every block."""
         parts = blocks(frames)
-        found = [factored(part, method, workers, measured=measured) for part, method in zip(parts, self._methods, strict=True)]
+        found = [way.factor(part, workers, measured=measured) for part, way in zip(parts, self._ways, strict=True)]
         diagonal = _joined([one.log_diagonal for one in found])
         heights = _joined([one.log_diagonal if one.log_heights is None else one.log_heights for one in found])
-        range_uncertainty = torch.cat(
-            [self._range_uncertainty(one, method, measured=measured) for one, method in zip(found, self._methods, strict=True)]
-        )
+        uncertainty = torch.cat([_uncertainty(part, way, measured) for part, way in zip(parts, self._ways, strict=True)])
         longest = _joined([one.log_lengths.cummax(dim=-1).values for one in found])
-        log_dynamic_range = (longest - heights + range_uncertainty).nan_to_num(nan=math.inf)
-        log_volume_correction = (heights - diagonal).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0) if measured else None
+        behind = (longest - heights + uncertainty).nan_to_num(nan=math.inf)
+        correction = (heights - diagonal).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0) if measured else None
         new = tuple(one.frame for one in found)
-        return Factorization(
-            new if isinstance(frames, tuple) else new[0], diagonal, log_dynamic_range, range_uncertainty, log_volume_correction
-        )
+        return Factorization(new if isinstance(frames, tuple) else new[0], diagonal, behind, uncertainty, correction)
 
     def add(self, factorization: Factorization, growth: Tensor) -> Tensor | None:
-        """Adds ln |diag U|, as it is to be counted. The growth since the last measured factorization; None: not measured."""
+        """ln |diag U|, as it is to be counted; the growth since the last measured factorization, where this one is."""
         self._pending = self._pending + growth
         if factorization.log_volume_correction is None:
             return None
@@ -72,11 +72,10 @@ class VolumeAccumulator:
         self._correction, self._pending = factorization.log_volume_correction, torch.zeros_like(total)
         return total
 
-    @staticmethod
-    def _range_uncertainty(found: Factored, method: QRMethod, *, measured: bool) -> Tensor:
-        """(columns,): ln of how low an eliminated column may stand above the earlier ones, unmeasured: its row pivot is 1."""
-        rows, columns = found.frame.shape[-2:]
-        return torch.full((columns,), 0.5 * math.log(rows) if method == "lu" and not measured else 0.0).double()
+
+def _uncertainty(frame: Tensor, way: Orthonormalisation, measured: bool) -> Tensor:
+    rows, columns = frame.shape[-2:]
+    return torch.full((columns,), 0.0 if measured else way.range_uncertainty(rows), dtype=torch.float64)
 
 
 def _joined(parts: list[Tensor]) -> Tensor:

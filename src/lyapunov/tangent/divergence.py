@@ -1,0 +1,26 @@
+"""A run whose state or frame is no longer finite: what is said, and at which step it happened."""
+
+from typing import Any
+
+from torch.utils._pytree import tree_flatten
+
+from lyapunov._checks import is_finite
+from lyapunov._shapes import State
+from lyapunov.errors import Diverged
+
+_REMEDY = {
+    "state": "The map does not stay bounded from this state on these inputs: check the weights, the scale of the inputs, the "
+    "step size.",
+    "frame": "The state is finite, so orthonormalise more often (a smaller `qr_every`) or use float64.",
+}
+
+
+def diverged(broken: str, t: int, more: str = "", *, partial: Any = None, at: str = "at") -> Diverged:
+    """`broken`: "state" or "frame", at (or by) step t; `more` to be said of it; `partial`: what was counted before."""
+    message = f"Expected a finite {broken}, got NaN or infinity {at} step {t} (from 0){more}. {_REMEDY[broken]}"
+    return Diverged(message, step=t, partial=partial)
+
+
+def is_finite_state(state: State) -> bool:
+    """All of its tensors."""
+    return all(is_finite(leaf) for leaf in tree_flatten(state)[0])

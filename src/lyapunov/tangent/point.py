@@ -1,0 +1,57 @@
+"""Where a run is, and how the columns of its frames lie in their blocks."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_flatten
+
+from lyapunov._checks import is_finite
+from lyapunov._shapes import Frames, State, blocks
+
+
+class Point(NamedTuple):
+    """After t steps: the state, the frames, and the second frames that go along with them, if any do."""
+
+    t: int
+    state: State
+    frames: Frames
+    second: Frames | None = None
+
+    @property
+    def is_finite(self) -> bool:
+        """All of it."""
+        second = () if self.second is None else blocks(self.second)
+        return all(is_finite(part) for part in (*tree_flatten(self.state)[0], *blocks(self.frames), *second))
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Of the frames of all blocks, one after the other: `sizes`, how many each block has; `square`: it has all there are.
+
+    `block`, `rank` (columns,): which block a column belongs to, and which column of its block it is.
+    """
+
+    sizes: tuple[int, ...]
+    square: bool
+    block: Tensor
+    rank: Tensor
+
+    @classmethod
+    def of(cls, frames: Frames) -> "Columns":
+        """Of these frames."""
+        parts = blocks(frames)
+        sizes = tuple(part.shape[-1] for part in parts)
+        block = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
+        rank = torch.cat([torch.arange(size) for size in sizes])
+        return cls(sizes, all(part.shape[-1] == part.shape[-2] for part in parts), block, rank)
+
+    @property
+    def count(self) -> int:
+        """Over all blocks."""
+        return sum(self.sizes)
+
+    def among_first(self, sizes: tuple[int, ...]) -> Tensor:
+        """(columns,): whether a column is among the first so many of its block."""
+        return self.rank < torch.tensor(sizes)[self.block]
