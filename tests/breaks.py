@@ -417,4 +417,32 @@ BREAKS = (
         ", 0.0)",
         (SEQUENCES + "test_a_torus_that_is_still_approached_is_not_chaos",),
     ),
+    Break(
+        "a positive exponent is judged by two errors",
+        "estimate/transients.py",
+        "half = half_widths(estimates.standard_errors[:1], estimates.degrees[:1], 0.95)",
+        "half = (2 * estimates.standard_errors[:1])",
+        (VERDICT + "test_a_positive_exponent_is_judged_by_its_interval",),
+    ),
+    Break(
+        "copies are followed along the same inputs over and over",
+        "tangent/burn_in.py",
+        "if t and t % around == 0 else at",
+        "if False else at",
+        (BURN_IN + "test_each_time_around_sequences_go_on_along_the_next_ones_inputs",),
+    ),
+    Break(
+        "pieces of a single sequence are taken to be alike",
+        "estimate/standard_errors.py",
+        "if steps.shape[1] == 1 and len(widths) >= PIECES:",
+        "if False:",
+        (ERRORS + "test_pieces_of_a_single_sequence_that_differ_tell_its_error",),
+    ),
+    Break(
+        "short sequences that seem to agree with a long one tell its error",
+        "estimate/verdict.py",
+        "or effective >= _TOO_FEW:",
+        "or float(estimates.degrees[0]) >= 1:",
+        (VERDICT + "test_one_sequence_that_decides_is_said_though_the_others_seem_to_agree",),
+    ),
 )

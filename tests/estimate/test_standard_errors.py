@@ -128,3 +128,15 @@ def test_copies_widen_both_errors_and_leave_fewer_degrees() -> None:
     assert float(quarter.within / whole.within) == pytest.approx(2.0)
     assert float(quarter.standard_errors / whole.standard_errors) == pytest.approx(2.0)
     assert float(quarter.degrees) == pytest.approx(float(whole.degrees) / 4)
+
+
+def test_pieces_of_a_single_sequence_that_differ_tell_its_error() -> None:
+    """Eight pieces with means of their own, which correlation times within the sequence are too short to show."""
+    noise, means = drawn(2000, 1, 1, seed=350), 0.3 * drawn(8, seed=351)
+    series = noise + means.repeat_interleave(250).view(-1, 1, 1)
+    alone, apart = (errors(one, torch.ones(2000, 1, dtype=F64)) for one in (noise, series))
+    own = series.view(8, 250).mean(1)
+    assert float(apart.standard_errors) == pytest.approx(float(own.std() / 8**0.5), rel=1e-6)
+    assert float(apart.degrees) == 7
+    assert float(alone.degrees) > 7
+    assert float(alone.standard_errors) == pytest.approx(1 / 2000**0.5, rel=0.2)

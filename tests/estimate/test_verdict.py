@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 import lyapunov
 from cases import drawn, request, seeded
-from growths import counted, estimated_from, grown, judged
+from growths import counted, estimated_from, grown, judged, settings_of
 from lyapunov.estimate import Wishes, estimated
+from lyapunov.estimate.transients import is_positive
 from lyapunov.systems import known
 from tolerances import same
 
@@ -179,6 +180,22 @@ def test_one_sequence_that_decides_is_said(lengths: tuple[int, ...], found: bool
     steps = (torch.arange(max(lengths)).unsqueeze(-1) < torch.tensor(lengths)).double()
     log_growth = grown(torch.tensor([[-0.5], [-0.3], [-0.8]]).double(), bins=max(lengths), spread=0.1) * steps.unsqueeze(-1)
     assert ("holds" in str(judged(counted(log_growth, steps=steps)))) == found
+
+
+def test_one_sequence_that_decides_is_said_though_the_others_seem_to_agree() -> None:
+    steps = (torch.arange(1000).unsqueeze(-1) < torch.tensor((1000, 30, 30))).double()
+    growth = counted(noisy(-0.5, batch=3, bins=1000) * steps.unsqueeze(-1), steps=steps)
+    assert "the others do not tell what sequences differ by" in str(judged(growth))
+
+
+def test_a_positive_exponent_is_judged_by_its_interval() -> None:
+    """Five errors above zero are plenty with many degrees of freedom, and nothing with one."""
+    growth = counted(noisy(0.3))
+    found, settings = estimated_from(growth), settings_of(growth)
+    found = replace(found, standard_errors=found.exponents / 5)
+    assert is_positive(found, settings)
+    assert not is_positive(replace(found, degrees=torch.ones(1)), settings)
+    assert not is_positive(replace(found, degrees=torch.full((1,), 0.5)), settings)
 
 
 @pytest.mark.parametrize(

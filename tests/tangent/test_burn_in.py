@@ -92,3 +92,16 @@ def test_a_settle_that_is_given_is_looked_at_unless_it_was_before() -> None:
     assert (found.steps, found.distance) == (5, pytest.approx(0.8**5))
     assert settled(lambda h, x: 0.8 * h + x, zeros, settle=5, align=10).distance == pytest.approx(0.8**15)
     assert settled(lambda h, x: 0.8 * h + x, zeros, settle=5, follow_copies=False).distance is None
+
+
+def test_each_time_around_sequences_go_on_along_the_next_ones_inputs() -> None:
+    """Copies come together along the third sequence's inputs alone, and every sequence gets to them."""
+    values = torch.ones(STEPS, 3, 1, dtype=F64)
+    values[:, 2] = 0.9
+    start = torch.tensor([[1.0], [2.0], [4.0]], dtype=F64)
+    system = Step(lambda h, x: x * h, start[:1], dtype=F64)
+    with torch.no_grad():
+        left = remaining_distance(
+            system, PaddedSequences(values, 3, STEPS), lambda s, t: system.step(s, values[t]), start, STEPS
+        )
+    assert bool((left < 1e-6).all())

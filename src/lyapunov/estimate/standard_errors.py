@@ -15,6 +15,8 @@ INDEPENDENT = 5
 """Blocks are at least this many correlation times long."""
 DIFFERENT = 2.0
 """Sequences truly differ when their variance is this many times what blocks within them explain."""
+PIECES = 8
+"""Of a single sequence: what they truly differ by takes the place of what sequences would differ by."""
 _BLOCKS = sorted({round(base * 2**power) for power in range(10) for base in (1, 1.5)} - {0})
 _COLUMNS_AT_ONCE = 64
 
@@ -42,6 +44,9 @@ def errors(history: Tensor, steps: Tensor, independent: float = 1.0) -> Errors:
     blocks in f sequences, and has more degrees of freedom. NaN for one sequence too short for two blocks; 0 for -inf, which has
     none to make.
 
+    A single sequence has none beside it. Where PIECES of it truly differ, growth varies more slowly than blocks show, as along
+    a text, and they tell the error.
+
     `independent`: the fraction of the sequences that is independent of each other, below 1 where they are copies or overlap.
     Then there are that many fewer sequences and blocks, and both errors are larger by the root of that.
     """
@@ -65,6 +70,10 @@ def errors(history: Tensor, steps: Tensor, independent: float = 1.0) -> Errors:
             everything = _group_count(steps, widths, count)  # where both agree, both tell
             groups[mine] = torch.where(differ, effective, float(everything)).double()
             between[mine] = torch.where(differ, between[mine], _plain(residues[..., mine], steps))
+    if steps.shape[1] == 1 and len(widths) >= PIECES:
+        pieces = _grouped_error(own, steps, widths, PIECES, fixed=1)
+        differ = (chosen > PIECES) & (pieces.square() > DIFFERENT * within.square())
+        within, groups = torch.where(differ, pieces, within), torch.where(differ, float(PIECES), groups)
     if independent < 1:
         within, between, groups = within / independent**0.5, between / independent**0.5, 1 + (groups - 1) * independent
     larger = torch.fmax(within, between).masked_fill(lost, 0.0)

@@ -10,7 +10,7 @@ from torch import Tensor
 from lyapunov.estimate.budget import still_lacked
 from lyapunov.estimate.finding import Finding
 from lyapunov.estimate.settings import Settings
-from lyapunov.estimate.standard_errors import errors
+from lyapunov.estimate.standard_errors import errors, half_widths
 from lyapunov.estimate.statistics import Estimates
 from lyapunov.tangent import SETTLED_RATIO, SHORTEST, Growth
 
@@ -101,9 +101,9 @@ def _steps_to_settle(wanted: int, settings: Settings) -> str:
 
 
 def is_positive(estimates: Estimates, settings: Settings) -> bool:
-    """By more than two of its errors, and by more than one over the time counted: up to that, a cycle or a torus reads, too."""
-    least = max(2 * float(estimates.standard_errors[0].nan_to_num(nan=math.inf)), 1 / (settings.count * settings.dt))
-    return float(estimates.exponents[0]) > least
+    """By its 95 % interval, and by more than one over the time counted: up to that, a cycle or a torus reads, too."""
+    half = half_widths(estimates.standard_errors[:1], estimates.degrees[:1], 0.95).nan_to_num(nan=math.inf)
+    return float(estimates.exponents[0]) > max(float(half), 1 / (settings.count * settings.dt))
 
 
 def _burn_in(estimates: Estimates, settings: Settings) -> Finding | None:

@@ -25,6 +25,8 @@ _TREND_LEVEL, _TREND_ALONE = 0.001, 6.0
 """Of a test for a trend in growth; and, with two sequences or one, how many errors of blocks it takes."""
 _DOMINANT = 0.5
 """Fraction of all steps from which on one sequence decides the result."""
+_TOO_FEW = 1.3
+"""Sequences of equal length that tell as much, below which one of them decides."""
 _GROWN, _GROWN_ALONE = 1.3, 2.0
 """Factors by which a state must grow over the counted steps to be called unbounded; the latter for few sequences."""
 _GROUPED = 5.0
@@ -116,12 +118,12 @@ def _is_constant(estimates: Estimates) -> bool:
 
 
 def _unequal(estimates: Estimates) -> Finding | None:
-    """One sequence decides, and what it differs by from others cannot be told."""
+    """One sequence decides, and what it differs by from others cannot be told, though they may seem to agree."""
     steps = estimates.history_steps.sum(0)
-    held = float(steps.max() / steps.sum())
-    if len(steps) == 1 or held <= _DOMINANT or float(estimates.degrees[0]) >= 1:
+    held, effective = float(steps.max() / steps.sum()), float(steps.square().sum() ** 2 / steps.pow(4).sum())
+    if len(steps) == 1 or held <= _DOMINANT or effective >= _TOO_FEW:
         return None
-    message = f"the longest sequence holds {held:.0%} of all steps, and the sequences differ: there is no error for that."
+    message = f"the longest sequence holds {held:.0%} of all steps: the others do not tell what sequences differ by."
     return Finding("too short", f"{message} Pass sequences of like length, or cut the longest one into several.")
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -61,14 +61,23 @@ def remaining_distance(
 ) -> Tensor:
     """(batch,): how far apart copies are after AT_LEAST steps or `most`, the inputs over and over where they are fewer.
 
-    Chaos keeps them apart, a long transient does not.
+    Chaos keeps them apart, a long transient does not. Each time around, a state goes on along the next sequence's inputs: a
+    short input that returns may keep copies apart where others like it would not.
     """
     around = max(most, 1)
-    copies = Copies(system, inputs, lambda at, t: step(at, t % around), state, min(DEFAULT_BURN_IN, around))
+
+    def onward(at: State, t: int) -> State:
+        return step(tree_map(_next_sequence, at) if t and t % around == 0 else at, t % around)
+
+    copies = Copies(system, inputs, onward, state, min(DEFAULT_BURN_IN, around))
     longest = min(most, LONGEST)
     while copies.t < (max(AT_LEAST, longest) if system.endless else longest) and copies.distance < math.inf:
         copies.advance()
     return copies.each()
+
+
+def _next_sequence(leaf: Any) -> Any:
+    return leaf.roll(1, dims=0) if isinstance(leaf, Tensor) and leaf.dim() else leaf
 
 
 def settled_after(
