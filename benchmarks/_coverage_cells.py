@@ -81,7 +81,8 @@ def _demo() -> list[Cell]:
     base = Cell(DEMO, systems.demo_lstm, 8, 10, 300, replicates=FEW)
     given = {"settle": 50, "align": 50}
     longer = ({"steps": 1000}, {"sequences": 3, "steps": 3000}, {"steps": 1000, "settle": 50, "align": 400})
-    return _each(base, *_asked(1, 4, 8, None), given, {**given, "k": None}, *longer)
+    whole = {"k": None, "replicates": FEW // 2}  # ten seconds each
+    return _each(base, *_asked(1, 4, 8), whole, given, {**given, **whole}, *longer)
 
 
 def _integrator() -> list[Cell]:

@@ -1,9 +1,10 @@
-"""What else is promised of error bars, measured: paired differences, warm starts, and steps that a verdict names.
+"""What else is promised of error bars, measured: paired differences, warm starts, steps that a verdict names.
 
-    python benchmarks/error_bars.py                # all three (about half an hour)
+    python benchmarks/error_bars.py                # all of it (about half an hour)
     python benchmarks/error_bars.py pairs          # a - b of two slow LSTMs, 300 times: how often its interval holds the truth
     python benchmarks/error_bars.py warm           # 40 readings of the demo's LSTM from random frames, and from carried ones
     python benchmarks/error_bars.py remedies       # results that are not converged, and again with the steps that they name
+    python benchmarks/error_bars.py windows        # of text: how often Student's interval of exact window means holds theirs
 
 Networks and truths are those of `coverage.py`: run `coverage.py --truths` first where it asks for that.
 """
@@ -16,13 +17,14 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from scipy.stats import t as student
 
 import _coverage_systems as systems
 import _reference as reference
 import lyapunov
 from _coverage_cells import cells
 from _coverage_systems import Cell
-from _coverage_trained import DEMO
+from _coverage_trained import DEMO, PYTHON, SMALL, WAR
 from lyapunov.tasks.demo import ALIGN, COUNT, LEADING, SEQUENCES, SETTLE
 
 PAIRS, PER_PAIR = ((0, 10), (1, 11), (2, 12)), 100
@@ -140,7 +142,24 @@ def _spent(cell: Cell, message: str) -> Cell | None:
     return replace(cell, steps=longest, settle=None, align=None, options={"settle": settle, "align": align})
 
 
-PARTS: dict[str, Callable[[], None]] = {"pairs": pairs, "warm": warm, "remedies": remedies}
+def windows() -> None:
+    """What no estimator from so many windows can do better: their means as they are, drawn from a thousand of them."""
+    for text in (PYTHON, WAR):
+        cell = next(cell for cell in cells() if cell.system == f"{SMALL}, {text}" and cell.k == 1)
+        series = [_run(cell, 9000 + at).mean_series for at in range(100)]
+        means = np.concatenate([(grown.sum(0) / steps.sum(0)).flatten().numpy() for grown, steps in series])
+        draw = np.random.default_rng(0)
+        for count in (3, 10, 100):
+            drawn = draw.choice(means, (20_000, count))
+            half = student.ppf(0.975, count - 1) * drawn.std(1, ddof=1) / count**0.5
+            held = np.mean(np.abs(drawn.mean(1) - means.mean()) <= half)
+            print(
+                f"{text}, {count} windows of {cell.steps} steps: the interval of the mean holds the truth in {held:.0%}",
+                flush=True,
+            )
+
+
+PARTS: dict[str, Callable[[], None]] = {"pairs": pairs, "warm": warm, "remedies": remedies, "windows": windows}
 
 
 def main() -> None:
