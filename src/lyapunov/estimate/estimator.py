@@ -109,6 +109,7 @@ class WarmStart(NamedTuple):
     `frames`: those after the last step, None where there were none. `distance`: how far apart copies of the state were when
     counting began, in the last run that checked it; `disagreement`, `tolerated`: of two random frames, likewise. `qr_every`:
     the usual interval. `saturated`: the fraction of units that sit where nothing moves them, None where that is not known.
+    `parted`: how far apart copies were after thousands of steps, where that was asked.
     """
 
     frames: Frames | None
@@ -117,6 +118,7 @@ class WarmStart(NamedTuple):
     tolerated: float
     qr_every: int
     saturated: float | None
+    parted: torch.Tensor | None = None
 
 
 def estimated(
@@ -152,8 +154,9 @@ def estimated(
             except Diverged as error:
                 error.partial = None if error.partial is None else _result(error.partial, problem, settings)
                 raise
-            growth = growth if warm_start is None or not warm else replace(growth, distance=warm_start.distance)
-            if _is_chaotic(growth) and growth.distance is not None:
+            if warm_start is not None and warm:
+                growth = replace(growth, distance=warm_start.distance, parted=warm_start.parted)
+            if _is_chaotic(growth) and growth.distance is not None and growth.parted is None:
                 propagator = TangentPropagator(problem.system, problem.sequences, workers)
                 parted = remaining_distance(problem.system, problem.sequences, propagator.step, problem.state, options.most)
                 growth = replace(growth, parted=parted)
@@ -161,13 +164,14 @@ def estimated(
         next_start = _warm_start_of(growth, result, problem)
     if warm_start is None or not warm:
         return result, next_start
-    return result, warm_start._replace(frames=next_start.frames, qr_every=next_start.qr_every, saturated=next_start.saturated)
+    return result, next_start._replace(disagreement=warm_start.disagreement, tolerated=warm_start.tolerated)
 
 
 def _warm_start_of(growth: Growth, result: Spectrum, problem: Problem) -> WarmStart:
     flat = None if growth.state is None else problem.system.saturated(growth.state)
     fraction = None if flat is None else float(flat.double().mean())
-    return WarmStart(growth.frames, growth.distance, growth.disagreement, growth.tolerated, result.settings.qr_every, fraction)
+    qr_every = result.settings.qr_every
+    return WarmStart(growth.frames, growth.distance, growth.disagreement, growth.tolerated, qr_every, fraction, growth.parted)
 
 
 def _grow(

@@ -12,7 +12,7 @@ from lyapunov.estimate.finding import Finding
 from lyapunov.estimate.settings import Settings
 from lyapunov.estimate.standard_errors import errors, half_widths
 from lyapunov.estimate.statistics import Estimates
-from lyapunov.tangent import SETTLED_RATIO, SHORTEST, Growth
+from lyapunov.tangent import COLLAPSED, SETTLED_RATIO, SHORTEST, Growth
 
 _LARGE_PART = 0.5
 """Of the sampling error, from which on another part of the error budget is a finding."""
@@ -32,8 +32,6 @@ _LONGER = 5.0
 """The square of this is how many times as many steps are named at most."""
 _TELL = 3
 """Sequences from which on their mean has an error."""
-_COLLAPSED = 1e-3
-"""Copies of the state whose distance is this fraction of what it was have come together for good."""
 
 
 def unsettled(estimates: Estimates, settings: Settings, growth: Growth) -> Finding | None:
@@ -41,7 +39,7 @@ def unsettled(estimates: Estimates, settings: Settings, growth: Growth) -> Findi
     distance = growth.distance
     if distance is None or distance <= SETTLED_RATIO:
         return _burn_in(estimates, settings)
-    collapsed = 0 if growth.parted is None else int((growth.parted < _COLLAPSED).sum())
+    collapsed = 0 if growth.parted is None else int((growth.parted < COLLAPSED).sum())
     if is_positive(estimates, settings):
         if not collapsed:
             return None

@@ -1,7 +1,7 @@
 """A frame through time: the loop, how a frame is orthonormalised and how often, what is lost, sweeps back in time."""
 
 from lyapunov.tangent.alignment import SHADOWED
-from lyapunov.tangent.burn_in import NOT_CONVERGING_RATIO, SETTLED_RATIO, remaining_distance
+from lyapunov.tangent.burn_in import COLLAPSED, NOT_CONVERGING_RATIO, SETTLED_RATIO, remaining_distance
 from lyapunov.tangent.chunks import split
 from lyapunov.tangent.collapsed_directions import Window
 from lyapunov.tangent.growth import Growth, RolloutOptions
@@ -20,6 +20,7 @@ from lyapunov.tangent.workers import Workers
 
 __all__ = [
     "ALIGNED_DIFFERENCE",
+    "COLLAPSED",
     "DEFAULT_BURN_IN",
     "LARGEST",
     "MAX_BINS",

@@ -20,8 +20,13 @@ NOT_CONVERGING_RATIO = 0.3
 """Copies that far apart are taken to stay so (chaos, or several attractors): they settle for DEFAULT_BURN_IN steps."""
 KEPT = 2**24
 """Numbers in states that are kept rather than found again."""
-AT_LEAST, LONGEST = 2000, 5000
-"""Steps for which copies that stay apart are followed, the inputs over and over again where they are fewer."""
+AT_LEAST, AT_MOST, ENTRIES = 2000, 10_000, 2**23
+"""Steps for which copies that stay apart are followed, the inputs over and over again where they are fewer: in between, as many
+as states with so many entries in all take."""
+_UNSEEN = 20
+"""Steps between two looks at such copies."""
+COLLAPSED = 1e-3
+"""Copies whose distance is this fraction of what it was have come together for good."""
 
 
 class BurnIn(NamedTuple):
@@ -59,10 +64,11 @@ def burn_in(
 def remaining_distance(
     system: System, inputs: InputSequences, step: Callable[[State, int], State], state: State, most: int
 ) -> Tensor:
-    """(batch,): how far apart copies are after AT_LEAST steps or `most`, the inputs over and over where they are fewer.
+    """(batch,): how far apart copies are after thousands of steps, or where some come together for good.
 
-    Chaos keeps them apart, a long transient does not. Each time around, a state goes on along the next sequence's inputs: a
-    short input that returns may keep copies apart where others like it would not.
+    Chaos keeps them apart, a long transient does not. The inputs go over and over where they are fewer. Each time around, a
+    state goes on along the next sequence's inputs: a short input that returns may keep copies apart where others like it would
+    not.
     """
     around = max(most, 1)
 
@@ -70,10 +76,14 @@ def remaining_distance(
         return step(tree_map(_next_sequence, at) if t and t % around == 0 else at, t % around)
 
     copies = Copies(system, inputs, onward, state, min(DEFAULT_BURN_IN, around))
-    longest = min(most, LONGEST)
-    while copies.t < (max(AT_LEAST, longest) if system.endless else longest) and copies.distance < math.inf:
-        copies.advance()
-    return copies.each()
+    entries = inputs.batch * sum(blocks(system.tangent_size))
+    last = min(max(AT_LEAST, ENTRIES // max(entries, 1)), AT_MOST) if system.endless else min(most, AT_MOST)
+    found = copies.each()
+    while copies.t < last and bool(found.isfinite().all()) and float(found.min()) > COLLAPSED:
+        for _ in range(min(_UNSEEN, last - copies.t)):
+            copies.advance()
+        found = copies.each()
+    return found
 
 
 def _next_sequence(leaf: Any) -> Any:
