@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.func import jvp, vmap
-from torch.utils._pytree import tree_flatten, tree_map
 
 from cases import ALL, BATCH, COUPLED, MODULES, STACKS, Case, drawn
 from lyapunov._shapes import blocks
+from lyapunov._trees import tree_flatten, tree_map
 from lyapunov.intake import Problem
 from lyapunov.systems import IndependentLayers, Stack, System, forward_mode_push
 from lyapunov.tangent import NOISE_LIMIT_FIXED, RolloutOptions, random_frame, rollout

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
+from lyapunov._trees import tree_map
 from lyapunov.tangent.input_sequences import still_running
 
 _source = torch.Generator()

@@ -264,6 +264,11 @@ def body_sizes(path: Path) -> list[int]:
     return sizes
 
 
+def test_the_private_containers_of_pytorch_are_imported_in_one_file() -> None:
+    users = [path.relative_to(ROOT).as_posix() for path in FILES if "torch.utils._pytree import" in path.read_text()]
+    assert users == ["_trees.py"]
+
+
 def test_every_file_says_what_it_is_for() -> None:
     for path in FILES:
         assert ast.get_docstring(ast.parse(path.read_text())), path

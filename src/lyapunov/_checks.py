@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import keystr, tree_flatten, tree_flatten_with_path
 
+from lyapunov._trees import keystr, tree_flatten, tree_flatten_with_path
 from lyapunov.errors import InvalidInput
 
 

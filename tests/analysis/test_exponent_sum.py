@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
-from torch.utils._pytree import tree_map
 
 import lyapunov
 from cases import drawn, request, seeded
+from lyapunov._trees import tree_map
 from lyapunov.intake import recognize
 from lyapunov.tangent import random_frame
 from tolerances import DIFFERENCES, GRADIENTS

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten, tree_map
 
 import lyapunov
 from cases import drawn
+from lyapunov._trees import tree_flatten, tree_map
 from lyapunov.systems import System
 from tolerances import SAME
 

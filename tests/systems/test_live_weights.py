@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
 
 import lyapunov
 from cases import ALL, BATCH, BESIDE, INPUTS, KNOWN, MIX, STEPS, UNITS, Apart, Case, drawn, seeded
 from lyapunov._shapes import blocks
+from lyapunov._trees import tree_map
 from lyapunov.intake import Problem, capture
 from lyapunov.systems import GRU, LSTM, RNN, CoupledStack, Diagonal, IndependentLayers, Layer, Stack, System, total_size
 from lyapunov.tangent import Growth, RolloutOptions, random_frame, rollout

@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from lyapunov._shapes import Frame, State
+from lyapunov._trees import tree_flatten, tree_map, tree_unflatten
 from lyapunov.systems import ClosedForm, System, explained, joined
 from lyapunov.tangent import InputSequences, Segment, still_running, triangularise
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten, tree_map
 
 from lyapunov import _checks
 from lyapunov._progress import progress_bar
 from lyapunov._shapes import State
+from lyapunov._trees import tree_flatten, tree_map
 from lyapunov.analysis.lag_decay import Slope, mean, slope, starting_times
 from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.estimate import aligned, number

@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten
 
 from lyapunov import _checks
 from lyapunov._checks import is_finite
 from lyapunov._progress import progress_bar
 from lyapunov._shapes import State
+from lyapunov._trees import tree_flatten
 from lyapunov.analysis.lag_decay import Mean, Slope, mean, slope, starting_times
 from lyapunov.analysis.prepared import Prepared, prepared
 from lyapunov.analysis.readout import LinearizedReadout, Readout

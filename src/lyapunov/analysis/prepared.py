@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
 from lyapunov import _checks
 from lyapunov._shapes import State, blocks
+from lyapunov._trees import tree_map
 from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.intake import Problem, Request, recognize
 from lyapunov.systems import System, check_contract

@@ -6,11 +6,11 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import torch
-from torch.utils._pytree import tree_map
 
 from lyapunov import _checks
 from lyapunov._progress import progress_bar
 from lyapunov._shapes import Frames, blocks
+from lyapunov._trees import tree_map
 from lyapunov.errors import Diverged, LyapunovWarning
 from lyapunov.estimate.result import Spectrum
 from lyapunov.estimate.settings import Method, Settings, Wishes, choose

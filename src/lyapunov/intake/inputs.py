@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
-from torch.utils._pytree import tree_flatten, tree_map
 
 from lyapunov import _checks
 from lyapunov._shapes import Input
+from lyapunov._trees import tree_flatten, tree_map
 from lyapunov.errors import InvalidInput
 from lyapunov.systems import cast_tensor
 

@@ -5,10 +5,10 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten
 
 from lyapunov import _checks
 from lyapunov._shapes import State
+from lyapunov._trees import tree_flatten
 from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.intake.inputs import cast, unpack
 from lyapunov.intake.problem import Problem, Request, compute_device, same_device, sequences_of, state_batch

@@ -5,10 +5,10 @@ from typing import Any, get_args
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_map
 
 from lyapunov import _checks
 from lyapunov._shapes import State
+from lyapunov._trees import tree_flatten, tree_map
 from lyapunov.intake.inputs import PaddedSequences, autonomous, cast, padded_sequences, without_padding
 from lyapunov.systems import Linearization, System
 

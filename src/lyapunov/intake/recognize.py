@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn.utils.rnn import PackedSequence
-from torch.utils._pytree import tree_flatten, tree_map
 
 from lyapunov import _checks
 from lyapunov._shapes import State
+from lyapunov._trees import tree_flatten, tree_map
 from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.intake.capturing import Captured, captured_problem
 from lyapunov.intake.foreign import is_recurrent, native, native_state, require_usable

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_map
 
+from lyapunov._trees import tree_map
 from lyapunov.systems.faults import changed_in_place, fresh, tensors_of, versions_of
 
 

@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
 from lyapunov._shapes import Frame, Input, InputFrame, PerSequence, Rows, State, Units, blocks
+from lyapunov._trees import tree_map
 from lyapunov.systems.system import Keep, Label, System, size_labels
 
 DENSE = 64

@@ -2,9 +2,9 @@
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_map
 
 from lyapunov._shapes import Input, State, blocks
+from lyapunov._trees import tree_flatten, tree_map
 from lyapunov.errors import BadSystem
 from lyapunov.systems.arguments import refusing_swapped
 from lyapunov.systems.faults import changed_in_place, explained, same_form, versions_of

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_map
 
+from lyapunov._trees import tree_flatten, tree_map
 from lyapunov.errors import BadSystem, LyapunovError
 
 _RAISED = (RuntimeError, TypeError, ValueError, IndexError, AttributeError)

@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import keystr, tree_flatten, tree_flatten_with_path, tree_map, tree_unflatten
 
 from lyapunov._shapes import Input, Rows, State
+from lyapunov._trees import keystr, tree_flatten, tree_flatten_with_path, tree_map, tree_unflatten
 from lyapunov.errors import BadSystem
 from lyapunov.systems.casting import CastCall, as_complex
 from lyapunov.systems.faults import explained, fresh, same_form

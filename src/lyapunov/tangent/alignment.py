@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
 from lyapunov._shapes import Frames, blocks
+from lyapunov._trees import tree_map
 from lyapunov.tangent.orthonormal import HOUSEHOLDER, orthonormalise
 from lyapunov.tangent.volume_accumulator import VolumeAccumulator
 from lyapunov.tangent.workers import Workers

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_map
 
 from lyapunov._shapes import State, blocks
+from lyapunov._trees import tree_flatten, tree_map
 from lyapunov.systems import System
 from lyapunov.tangent.growth import RolloutOptions
 from lyapunov.tangent.input_sequences import InputSequences, running_at

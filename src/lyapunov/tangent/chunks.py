@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
 from lyapunov._shapes import Frames, Input, State
+from lyapunov._trees import tree_map
 from lyapunov.errors import InvalidInput
 from lyapunov.systems import System, joined
 from lyapunov.tangent.burn_in import BurnIn, burn_in

@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from torch.utils._pytree import tree_flatten
-
 from lyapunov._checks import is_finite
 from lyapunov._shapes import State
+from lyapunov._trees import tree_flatten
 from lyapunov.errors import Diverged
 
 _REMEDY = {

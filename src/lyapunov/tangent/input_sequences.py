@@ -4,9 +4,9 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
 from lyapunov._shapes import Input
+from lyapunov._trees import tree_map
 
 
 @runtime_checkable

@@ -2,9 +2,9 @@
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
 from lyapunov._shapes import Frame, Frames, blocks
+from lyapunov._trees import tree_map
 from lyapunov.tangent.orthonormal import triangularise
 
 FIRST = 16

@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten
 
 from lyapunov._checks import is_finite
 from lyapunov._shapes import Frames, State, blocks
+from lyapunov._trees import tree_flatten
 
 
 class Point(NamedTuple):

@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_map
 
 from lyapunov._checks import is_finite
 from lyapunov._shapes import Frames, State, blocks
+from lyapunov._trees import tree_flatten, tree_map
 from lyapunov.systems import ClosedForm, System, Tangent, joined
 from lyapunov.tangent.input_sequences import InputSequences, still_running
 from lyapunov.tangent.orthonormal import is_large

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
 from lyapunov._shapes import Frames, State, blocks
+from lyapunov._trees import tree_map
 from lyapunov.errors import Diverged
 from lyapunov.systems import System
 from lyapunov.tangent import orthonormal

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
 from lyapunov._shapes import State, blocks
+from lyapunov._trees import tree_map
 from lyapunov.systems import System
 from lyapunov.tangent.burn_in import BurnIn, burn_in
 from lyapunov.tangent.divergence import diverged, is_finite_state

@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
-from torch.utils._pytree import tree_map
 
 from lyapunov import _checks
+from lyapunov._trees import tree_map
 from lyapunov.errors import InvalidInput, LyapunovWarning, Unsupported
 from lyapunov.intake import Captured, Request, capture, cores_of, holds_cores, only_watches, require_whole, unwrapped
 

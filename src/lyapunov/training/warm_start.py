@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 from torch.nn.utils.rnn import PackedSequence
-from torch.utils._pytree import tree_flatten, tree_map
 
 from lyapunov._shapes import Frames, blocks
+from lyapunov._trees import tree_flatten, tree_map
 from lyapunov.estimate import Spectrum, WarmStart, Wishes, estimated, memory_time
 from lyapunov.intake import Request
 from lyapunov.tangent import SETTLED_RATIO, orthonormalise, random_frame

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten
 
+from lyapunov._trees import tree_flatten
 from lyapunov.systems import attribute_restorer, content_restorer, eval_mode
 
 Restore = Callable[[], Any]

@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten, tree_map
+
+from lyapunov._trees import tree_flatten, tree_map
 
 _SEED = 20203
 """Of the noise in replaced outputs."""
