@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from lyapunov import _checks
+from lyapunov._atomic import write_atomically
 from lyapunov._json_safe import json_safe
 from lyapunov._optional import import_optional
 from lyapunov._shapes import Exponents
@@ -339,9 +340,8 @@ class Spectrum(Estimates):
         parts = {"estimates": header, "settings": settings, "verdict": self.verdict.findings}
         path = Path(path)
         _checks.writable(path, "path", (".safetensors",))
-        partial = path.with_name(path.name + ".partial")
-        save_file(tensors, partial, metadata={"format": _FORMAT, "spectrum": json.dumps(json_safe(parts))})
-        partial.replace(path)
+        metadata = {"format": _FORMAT, "spectrum": json.dumps(json_safe(parts))}
+        write_atomically(path, lambda partial: save_file(tensors, partial, metadata=metadata))
 
     @classmethod
     def load(cls, path: str | Path) -> "Spectrum":

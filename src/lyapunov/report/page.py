@@ -9,6 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from lyapunov._atomic import write_atomically
 from lyapunov._optional import import_optional
 from lyapunov.errors import InvalidInput
 from lyapunov.estimate import Spectrum
@@ -22,9 +23,7 @@ _TIMES = ("memory", "memory_low_95", "memory_high_95", "lyapunov_time", "lyapuno
 
 def write_report(runs: Sequence[Run], path: Path) -> None:
     """The page, written whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(page(runs), encoding="utf-8")
-    partial.replace(path)
+    write_atomically(path, page(runs))
 
 
 def page(runs: Sequence[Run]) -> str:

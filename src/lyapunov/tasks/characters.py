@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lyapunov._atomic import write_atomically
 from lyapunov.tasks.text import Corpus
 
 State = tuple[Tensor, Tensor]
@@ -32,9 +33,8 @@ class CharacterLSTM(nn.Module):
     def save(self, path: Path, vocabulary: list[str]) -> None:
         """The weights and the vocabulary in one safetensors file, whole or not at all."""
         tensors = {name: value.detach().contiguous() for name, value in self.state_dict().items()}
-        partial = path.with_name(path.name + ".partial")
-        save_file(tensors, partial, metadata={"vocabulary": json.dumps(vocabulary)})
-        partial.replace(path)
+        about = {"vocabulary": json.dumps(vocabulary)}
+        write_atomically(path, lambda partial: save_file(tensors, partial, metadata=about))
 
 
 @dataclass(frozen=True)

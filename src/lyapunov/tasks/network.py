@@ -11,6 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from lyapunov._atomic import write_atomically
 from lyapunov.errors import InvalidInput
 from lyapunov.systems import eval_mode
 from lyapunov.tasks.task import Task
@@ -112,9 +113,7 @@ class Learner:
         for at, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"adam.{at}.{name}": torch.as_tensor(value).clone() for name, value in state.items()}
         about = {"recipe": json.dumps(asdict(self.recipe)), "task": self.task.name, "epoch": str(self.epoch)}
-        partial = path.with_name(path.name + ".partial")
-        save_file(tensors, partial, metadata=about)
-        partial.replace(path)
+        write_atomically(path, lambda partial: save_file(tensors, partial, metadata=about))
 
     def load(self, path: Path) -> None:
         """Goes on from there. Raises InvalidInput for another network or task."""
