@@ -5,6 +5,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from lyapunov.estimate.quantities import exponent_unit
+
 if TYPE_CHECKING:
     from lyapunov.estimate.result import Spectrum
 
@@ -52,7 +54,7 @@ def number(value: float | None, digits: int = 5) -> str:
 
 def _title(spectrum: "Spectrum") -> str:
     settings = spectrum.settings
-    unit = "nats per step" if settings.dt == 1 else "nats per unit of time"
+    unit = exponent_unit(settings.dt)
     return f"Lyapunov spectrum of {settings.system}: {len(spectrum.exponents)} of {settings.size} exponents, {unit}"
 
 

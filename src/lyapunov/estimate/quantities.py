@@ -39,6 +39,11 @@ def entropy_rate(exponents: Exponents, *, total: int) -> float | None:
     return float(exponents.clamp(min=0).sum())
 
 
+def exponent_unit(dt: float = 1.0) -> str:
+    """The unit of exponents whose steps take the time `dt`: a `dt` other than 1 says that the user measures time, not steps."""
+    return "nats per step" if dt == 1 else "nats per unit of time"
+
+
 def memory_times(exponents: Tensor) -> Tensor:
     """-1 / lambda: the steps in which a small change along each direction shrinks by e; infinite where it does not shrink.
 
@@ -77,6 +82,12 @@ class Timescale(NamedTuple):
         ends = sorted(memory_time(sign * end) for end in (low, high))
         return cls("memory" if sign == 1 else "Lyapunov", memory_time(sign * exponent), *ends)
 
+    def of_kind(self, kind: Literal["memory", "Lyapunov"]) -> tuple[float, float, float]:
+        """Value, low and high of one kind of time; infinite for a direction of the other kind, NaN for one not determined."""
+        if self.kind == "not determined":
+            return math.nan, math.nan, math.nan
+        return self[1:] if self.kind == kind else (math.inf, math.inf, math.inf)
+
     @property
     def numbers(self) -> str:
         """The value, and what it lies between: "47.6 (43.4 to 52.6)"."""
@@ -96,10 +107,8 @@ class Timescale(NamedTuple):
 
 
 def times(timescales: Sequence[Timescale], kind: Literal["memory", "Lyapunov"]) -> Tensor:
-    """(k, 3): value, low and high of one kind; infinite for a direction of the other kind, NaN for one not determined."""
-    undetermined, other = (math.nan,) * 3, (math.inf,) * 3
-    rows = [one[1:] if one.kind == kind else undetermined if one.kind == "not determined" else other for one in timescales]
-    return torch.tensor(rows, dtype=torch.float64).reshape(-1, 3)
+    """(k, 3): `Timescale.of_kind` of each direction."""
+    return torch.tensor([one.of_kind(kind) for one in timescales], dtype=torch.float64).reshape(-1, 3)
 
 
 def _short(value: float) -> str:

@@ -273,7 +273,7 @@ class Spectrum(Estimates):
         """Plain lists, numbers and strings, ready for JSON: infinities and NaN as strings."""
         return json_safe(
             {
-                "unit": "nats per step" if self.settings.dt == 1 else "nats per unit of time",
+                "unit": quantities.exponent_unit(self.settings.dt),
                 "exponents": self.exponents.tolist(),
                 "standard_errors": self.standard_errors.tolist(),
                 "intervals_95": self.interval(0.95).tolist(),

@@ -11,7 +11,7 @@ import torch
 from lyapunov import _checks
 from lyapunov._optional import import_optional
 from lyapunov.analysis import CovariantVectors, GradientDecay, GradientExponents, LocalExponents
-from lyapunov.estimate import Spectrum
+from lyapunov.estimate import Spectrum, exponent_unit
 from lyapunov.report import series
 from lyapunov.report.series import Association, Band
 from lyapunov.training import Run
@@ -37,7 +37,7 @@ def spectrum(result: Spectrum, ax: "Axes", **style: Any) -> "Axes":
         ax.plot(index[unsure], result.exponents[unsure], color=UNRELIABLE, label="below the precision floor")
     ax.axhline(0.0, color="black", linewidth=0.6)
     ax.set_xlabel("index")
-    ax.set_ylabel(f"Lyapunov exponent ({_unit(result)})")
+    ax.set_ylabel(f"Lyapunov exponent ({exponent_unit(result.settings.dt)})")
     return ax
 
 
@@ -65,7 +65,7 @@ def running_estimates(result: Spectrum, ax: "Axes", *, lines: int = 8) -> "Axes"
         ax.plot(steps, running[:, i], color=shade, label=f"exponent {i + 1}")
     ax.axhline(0.0, color="black", linewidth=0.6)
     ax.set_xlabel("steps counted in each sequence")
-    ax.set_ylabel(f"running estimate ({_unit(result)})")
+    ax.set_ylabel(f"running estimate ({exponent_unit(result.settings.dt)})")
     ax.set_title("Running estimates")
     ax.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
     return ax
@@ -87,7 +87,7 @@ def by_layer(result: Spectrum, ax: "Axes") -> "Axes":
         ax.fill_between(index, exponents - errors, exponents + errors, color=shade, alpha=0.25, linewidth=0)
     ax.axhline(0.0, color="black", linewidth=0.6)
     ax.set_xlabel("index within the layer")
-    ax.set_ylabel(f"Lyapunov exponent ({_unit(result)})")
+    ax.set_ylabel(f"Lyapunov exponent ({exponent_unit(result.settings.dt)})")
     ax.set_title("By layer")
     ax.legend(frameon=False, fontsize="small")
     return ax
@@ -124,7 +124,7 @@ def losses(runs: Sequence[Run], ax: "Axes") -> "Axes":
     return ax
 
 
-def spectrum_map(by_step: Mapping[int, Sequence[float]], ax: "Axes", *, unit: str = "nats per step") -> "Axes":
+def spectrum_map(by_step: Mapping[int, Sequence[float]], ax: "Axes", *, unit: str = exponent_unit()) -> "Axes":
     """Exponents (colour) by training step and index: `series.leading(run)`, or `series.whole(spectra)`."""
     steps = sorted(by_step)
     values = torch.tensor([list(by_step[step]) for step in steps], dtype=torch.float64).mT
@@ -139,7 +139,7 @@ def spectrum_map(by_step: Mapping[int, Sequence[float]], ax: "Axes", *, unit: st
 
 
 def spectra_by_step(
-    by_step: Mapping[int, Sequence[float]], ax: "Axes", *, unit: str = "nats per step", lines: int = 8
+    by_step: Mapping[int, Sequence[float]], ax: "Axes", *, unit: str = exponent_unit(), lines: int = 8
 ) -> "Axes":
     """Exponents against their index at some training steps, spread over all, early to late from light to dark."""
     from matplotlib import colormaps
@@ -382,7 +382,3 @@ def _subplots(count: int) -> tuple[Any, Any]:
     Figure = import_optional("matplotlib.figure", "plot").Figure
     figure = Figure(figsize=(5.2 * count, 4.2), layout="constrained")
     return figure, figure.subplots(1, count)
-
-
-def _unit(result: Spectrum) -> str:
-    return "nats per step" if result.settings.dt == 1 else "nats per unit of time"

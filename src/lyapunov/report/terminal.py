@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from lyapunov.estimate import exponent_unit
 from lyapunov.training import Reading
 
 _AROUND = 10
@@ -31,7 +32,7 @@ class ReadingTable:
     """
 
     def __init__(
-        self, title: str, *, losses: Iterable[str] = (), unit: str = "nats per step", console: Console | None = None
+        self, title: str, *, losses: Iterable[str] = (), unit: str = exponent_unit(), console: Console | None = None
     ) -> None:
         self._title, self._unit, self._console = title, unit, console or Console()
         self._losses = list(losses)

@@ -11,7 +11,7 @@ from typing import Any
 from lyapunov._json_safe import json_safe
 from lyapunov._optional import import_optional
 from lyapunov.errors import InvalidInput, LyapunovWarning
-from lyapunov.estimate import Spectrum
+from lyapunov.estimate import Spectrum, exponent_unit
 from lyapunov.training.reading import Reading
 
 FORMAT = 1
@@ -98,8 +98,8 @@ class Run:
 
     @property
     def unit(self) -> str:
-        """Of the exponents."""
-        return "nats per step" if self.about.get("dt", 1.0) == 1 else "nats per unit of time"
+        """The unit of the exponents in every reading: nats per step, or per unit of time where the monitor was given `dt`."""
+        return exponent_unit(self.about.get("dt", 1.0))
 
     def __repr__(self) -> str:
         latest = f"; {self.readings[-1]}" if self.readings else ""

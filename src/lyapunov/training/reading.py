@@ -93,8 +93,7 @@ class Reading:
     @property
     def memory(self) -> float:
         """-1 / largest exponent: NaN where the 95 % interval of that holds zero, infinite where it lies above."""
-        scale = self.timescale
-        return math.inf if scale.kind == "Lyapunov" else scale.value
+        return self.timescale.of_kind("memory")[0]
 
     def numbers(self) -> dict[str, float]:
         """What run trackers receive: finite numbers by name."""
