@@ -307,7 +307,7 @@ BREAKS = (
     ),
     Break(
         "derived errors grow by the mean of ratios",
-        "estimate/result.py",
+        "estimate/quantities.py",
         "ratios.square().mean().sqrt()",
         "ratios.mean()",
         (BUDGET + "test_a_spectrum_names_the_parts_of_its_budget_and_derived_errors_have_them_too",),

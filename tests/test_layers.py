@@ -85,8 +85,8 @@ ORDER = {
         "rollout",
     ),
     "estimate": (
-        "quantities",
         "standard_errors",
+        "quantities",
         "budget",
         "statistics",
         "settings",

@@ -5,7 +5,9 @@ import math
 import pytest
 import torch
 
+import lyapunov
 from lyapunov.estimate.quantities import (
+    QUANTITIES,
     Timescale,
     entropy_rate,
     kaplan_yorke_dimension,
@@ -14,6 +16,7 @@ from lyapunov.estimate.quantities import (
     times,
     variance,
 )
+from lyapunov.systems import known
 
 LORENZ = torch.tensor([0.9056, 0.0, -14.572], dtype=torch.float64)
 
@@ -78,3 +81,16 @@ def test_columns_of_times_tell_the_kinds_apart() -> None:
 def test_variance_is_that_of_the_finite() -> None:
     assert variance(torch.tensor([1.0, 3.0, -math.inf])) == 1.0
     assert variance(torch.tensor([-math.inf])) == 0.0
+
+
+def test_the_table_of_quantities_gives_what_a_spectrum_says() -> None:
+    found = lyapunov.spectrum(known.henon().system, steps=50)
+    assert found.quantities() == {one.name: getattr(found, one.name) for one in QUANTITIES}
+    assert found.to_dict()["errors"] == {one.name: found.standard_error(one.name) for one in QUANTITIES}
+    assert all(one.label in repr(found) for one in QUANTITIES if one.digits is not None)
+
+
+def test_quantities_have_the_power_of_the_unit_that_the_table_says() -> None:
+    by_step, by_time = (lyapunov.spectrum(known.henon().system, steps=50, dt=dt) for dt in (1.0, 0.5))
+    for one in QUANTITIES:
+        assert one.value(by_time) == pytest.approx(one.value(by_step) * 2**one.power), one.name

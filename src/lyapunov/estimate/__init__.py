@@ -3,7 +3,7 @@
 from lyapunov.estimate._table import aligned, number
 from lyapunov.estimate.difference import Difference
 from lyapunov.estimate.estimator import WarmStart, estimated, spectrum
-from lyapunov.estimate.quantities import Timescale, exponent_unit, memory_time
+from lyapunov.estimate.quantities import READING_NAMES, TIME_NAMES, Timescale, exponent_unit, memory_time
 from lyapunov.estimate.result import Spectrum
 from lyapunov.estimate.settings import Settings, Wishes
 from lyapunov.estimate.standard_errors import DIFFERENT, INDEPENDENT, Errors, errors, half_widths
@@ -13,6 +13,8 @@ __all__ = [
     "DIFFERENT",
     "ENOUGH_BLOCKS",
     "INDEPENDENT",
+    "READING_NAMES",
+    "TIME_NAMES",
     "Difference",
     "Errors",
     "Finding",

@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lyapunov.estimate.quantities import exponent_unit
+from lyapunov.estimate.quantities import QUANTITIES, Quantity, exponent_unit
 
 if TYPE_CHECKING:
     from lyapunov.estimate.result import Spectrum
@@ -54,8 +54,8 @@ def number(value: float | None, digits: int = 5) -> str:
 
 def _title(spectrum: "Spectrum") -> str:
     settings = spectrum.settings
-    unit = exponent_unit(settings.dt)
-    return f"Lyapunov spectrum of {settings.system}: {len(spectrum.exponents)} of {settings.size} exponents, {unit}"
+    counted = f"{len(spectrum.exponents)} of {settings.size} exponents"
+    return f"Lyapunov spectrum of {settings.system}: {counted}, {exponent_unit(settings.dt)}"
 
 
 def _method(spectrum: "Spectrum") -> str:
@@ -95,16 +95,14 @@ def _summary(spectrum: "Spectrum") -> list[str]:
     count, size = spectrum.mean_count, spectrum.settings.size
     over = "" if count in (0, size) else f" (over {count} of {size})"
     mean = f"mean {number(spectrum.mean)} ± {number(spectrum.mean_standard_error)}{over}"
-    named = (("variance", 5), ("sum", 5), ("kaplan_yorke_dimension", 3), ("entropy_rate", 5))
-    parts = [mean, *(_derived(spectrum, name, digits) for name, digits in named)]
+    parts = [mean, *(_derived(spectrum, one, one.digits) for one in QUANTITIES if one.digits is not None)]
     if spectrum.rank is not None and spectrum.rank < size:
         parts.append(f"rank {spectrum.rank}")
     return ["; ".join(parts), f"verdict: {spectrum.verdict}"]
 
 
-def _derived(spectrum: "Spectrum", name: str, digits: int) -> str:
+def _derived(spectrum: "Spectrum", quantity: Quantity, digits: int) -> str:
     """A derived quantity with its error, where it has one that is not nothing."""
-    title = name.replace("kaplan_yorke", "Kaplan-Yorke").replace("_", " ")
-    error = spectrum.standard_error(name)
+    error = quantity.standard_error(spectrum)
     tail = f" ± {number(error, digits)}" if error else ""
-    return f"{title} {number(getattr(spectrum, name), digits)}{tail}"
+    return f"{quantity.label} {number(quantity.value(spectrum), digits)}{tail}"

@@ -70,7 +70,7 @@ def _summary(spectrum: "Spectrum", layer: int) -> LayerSummary:
         count=int(mine.sum()),
         largest=float(spectrum.exponents[first]),
         standard_error=float(spectrum.standard_errors[first]),
-        memory=float(spectrum.memory_times[first]),
+        memory=timescale.of_kind("memory")[0],
         mean=mean,
         mean_standard_error=error,
         lost=int(torch.isneginf(spectrum.exponents[mine]).sum()),

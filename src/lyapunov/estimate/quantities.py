@@ -1,16 +1,23 @@
-"""What a spectrum says: pure functions of exponents in descending order, in nats per step (or per unit of time).
+"""What a spectrum says: pure functions of exponents in descending order, and `QUANTITIES`, the table of all that are derived.
 
-`total` is the number of exponents the system has; where the k given ones do not determine a quantity, it is None.
+Exponents are in nats per step (or per unit of time). `total` is the number of exponents the system has; where the k given ones
+do not determine a quantity, it is None. A new derived quantity is a function and a row of the table here: `Spectrum`, its JSON
+and its printed table read that.
 """
 
 import math
-from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
 from lyapunov._shapes import Exponents
+from lyapunov.estimate.standard_errors import jackknife
+
+if TYPE_CHECKING:
+    from lyapunov.estimate.result import Spectrum
 
 
 def kaplan_yorke_dimension(exponents: Exponents, *, total: int) -> float | None:
@@ -120,3 +127,155 @@ def variance(exponents: Tensor) -> float:
     """The population variance of the finite exponents (0 for one, NaN-free)."""
     finite = exponents[torch.isfinite(exponents)]
     return float(finite.var(correction=0)) if len(finite) else 0.0
+
+
+TIME_NAMES: dict[Literal["memory", "Lyapunov"], str] = {"memory": "memory", "Lyapunov": "lyapunov_time"}
+"""The two kinds of times, and what readings call each."""
+
+
+def time_columns(timescales: Sequence[Timescale]) -> dict[str, Tensor]:
+    """A column (k,) for the value of each kind of time, and for both ends of its 95 % interval, by the column's name."""
+    columns = {}
+    for kind in TIME_NAMES:
+        value, low, high = times(timescales, kind).unbind(-1)
+        name = kind.lower()
+        columns |= {f"{name}_time": value, f"{name}_low_95": low, f"{name}_high_95": high}
+    return columns
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A number that is derived from a whole spectrum.
+
+    name: its key in `Spectrum.quantities()`, in JSON, and for `Spectrum.standard_error`. label: its name in printed tables.
+    power: how often the unit of the exponents is in it: 1 for a rate, 2 for a variance, 0 for a plain number.
+    value: from a `Spectrum`; None where its exponents do not determine it.
+    error: one standard error, from a `Spectrum` for which the value is finite.
+    digits: after the point in the printed table; None where the table has no place for it, or a line of its own.
+    in_readings: whether readings of a monitor have a field of this name, and one of its error.
+    """
+
+    name: str
+    label: str
+    power: int
+    value: Callable[..., float | None]
+    error: Callable[..., float | None]
+    digits: int | None = None
+    in_readings: bool = False
+
+    def standard_error(self, spectrum: "Spectrum") -> float | None:
+        """One standard error; None where the value is not there or not finite, NaN where nothing can be left out."""
+        value = self.value(spectrum)
+        return None if value is None or not math.isfinite(value) else self.error(spectrum)
+
+
+def _trusted(spectrum: "Spectrum") -> Exponents:
+    """The exponents before the first unreliable one (unreliable ones are the smallest)."""
+    unreliable = torch.nonzero(~spectrum.reliable)
+    return spectrum.exponents[: int(unreliable[0])] if len(unreliable) else spectrum.exponents
+
+
+def _smallest(spectrum: "Spectrum") -> float | None:
+    return float(spectrum.exponents[-1]) if spectrum.is_full and bool(spectrum.reliable[-1]) else None
+
+
+def _sum(spectrum: "Spectrum") -> float | None:
+    if bool(spectrum.exponents.isneginf().any()):
+        return -math.inf
+    size = spectrum.settings.size
+    return spectrum.mean * size if spectrum.mean is not None and spectrum.mean_count == size else None
+
+
+def _error_of_sum(spectrum: "Spectrum") -> float | None:
+    error = spectrum.mean_standard_error
+    return None if error is None else error * spectrum.settings.size
+
+
+def _variance(spectrum: "Spectrum") -> float | None:
+    return variance(spectrum.exponents) if spectrum.is_full and bool(spectrum.reliable.all()) else None
+
+
+def _of_bounded(function: Callable[..., float | None]) -> Callable[..., float | None]:
+    """A function of the trusted exponents, of a spectrum whose state does not grow without bound."""
+
+    def value(spectrum: "Spectrum") -> float | None:
+        return None if "unbounded" in spectrum.verdict.kinds else function(_trusted(spectrum), total=spectrum.settings.size)
+
+    return value
+
+
+def _jackknifed(function: Callable[..., float | None]) -> Callable[..., float | None]:
+    """The error of a function of the trusted exponents, scaled from sampling to all parts of the error budget."""
+
+    def error(spectrum: "Spectrum") -> float | None:
+        count, settings = len(_trusted(spectrum)), spectrum.settings
+        correlated = spectrum.correlation_times[: max(count, 1)]
+
+        def of_rates(rates: Tensor) -> float | None:
+            return function((rates / settings.dt).sort(descending=True).values[:count], total=settings.size)
+
+        found = jackknife(spectrum.history, spectrum.history_steps, correlated, of_rates)
+        return None if found is None else found * _inflation(spectrum, len(correlated))
+
+    return error
+
+
+def _inflation(spectrum: "Spectrum", count: int) -> float:
+    """By how much the errors of the first exponents exceed those of sampling, root mean square; more for copied inputs."""
+    ratios = (spectrum.standard_errors / spectrum.sampling_errors)[:count]
+    ratios = ratios[ratios.isfinite()]
+    return float(ratios.square().mean().sqrt()) / spectrum.independent**0.5 if len(ratios) else 1.0
+
+
+def _variance_of(exponents: Exponents, total: Any) -> float:  # noqa: ARG001
+    return variance(exponents)
+
+
+QUANTITIES = (
+    Quantity(
+        "max",
+        "largest exponent",
+        1,
+        value=lambda spectrum: spectrum.max,
+        error=lambda spectrum: float(spectrum.standard_errors[0]),
+        in_readings=True,
+    ),
+    Quantity(
+        "min",
+        "smallest exponent",
+        1,
+        value=_smallest,
+        error=lambda spectrum: float(spectrum.standard_errors[-1]),
+    ),
+    Quantity(
+        "mean",
+        "mean",
+        1,
+        value=lambda spectrum: spectrum.mean,
+        error=lambda spectrum: spectrum.mean_standard_error,
+        in_readings=True,
+    ),
+    Quantity("variance", "variance", 2, value=_variance, error=_jackknifed(_variance_of), digits=5),
+    Quantity("sum", "sum", 1, value=_sum, error=_error_of_sum, digits=5),
+    Quantity(
+        "kaplan_yorke_dimension",
+        "Kaplan-Yorke dimension",
+        0,
+        value=_of_bounded(kaplan_yorke_dimension),
+        error=_jackknifed(kaplan_yorke_dimension),
+        digits=3,
+    ),
+    Quantity(
+        "entropy_rate",
+        "entropy rate",
+        1,
+        value=_of_bounded(entropy_rate),
+        error=_jackknifed(entropy_rate),
+        digits=5,
+    ),
+)
+"""In the order in which they are listed everywhere."""
+BY_NAME = {quantity.name: quantity for quantity in QUANTITIES}
+"""`QUANTITIES` by their names."""
+READING_NAMES = tuple(name for one in QUANTITIES if one.in_readings for name in (one.name, f"{one.name}_error"))
+"""The fields that readings of a monitor have of them."""

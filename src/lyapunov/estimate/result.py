@@ -24,9 +24,9 @@ from lyapunov.estimate._table import html_table, text_table
 from lyapunov.estimate.attribution import ByLayer
 from lyapunov.estimate.budget import ErrorBudget
 from lyapunov.estimate.difference import Difference
-from lyapunov.estimate.quantities import Timescale
+from lyapunov.estimate.quantities import BY_NAME, QUANTITIES, Timescale
 from lyapunov.estimate.settings import Settings
-from lyapunov.estimate.standard_errors import checked_level, errors, half_widths, jackknife
+from lyapunov.estimate.standard_errors import checked_level, errors, half_widths
 from lyapunov.estimate.statistics import Estimates
 from lyapunov.estimate.verdict import Finding, Verdict
 from lyapunov.tangent import Window
@@ -34,7 +34,6 @@ from lyapunov.tangent import Window
 _FORMAT = "lyapunov-spectrum-3"
 _ON_DISK = "from_reset"
 """The key of `Settings.from_initial_state` in files of this format."""
-_QUANTITIES = ("max", "min", "mean", "variance", "sum", "kaplan_yorke_dimension", "entropy_rate")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -97,7 +96,7 @@ class Spectrum(Estimates):
     @property
     def min(self) -> float | None:
         """The smallest of all n exponents; None if not all were computed, or if it lies below the precision floor."""
-        return float(self.exponents[-1]) if self.is_full and bool(self.reliable[-1]) else None
+        return BY_NAME["min"].value(self)
 
     @property
     def mean(self) -> float | None:
@@ -122,30 +121,24 @@ class Spectrum(Estimates):
     @property
     def variance(self) -> float | None:
         """The variance over the finite exponents of a full run; None if not all were computed and reliable."""
-        return quantities.variance(self.exponents) if self.is_full and bool(self.reliable.all()) else None
+        return BY_NAME["variance"].value(self)
 
     @property
     def sum(self) -> float | None:
         """The sum over all n exponents, the rate of change of volume; -inf where a direction is lost."""
-        if bool(self.exponents.isneginf().any()):
-            return -math.inf
-        return self.mean * self.settings.size if self.mean is not None and self.mean_count == self.settings.size else None
+        return BY_NAME["sum"].value(self)
 
     @property
     def kaplan_yorke_dimension(self) -> float | None:
         """See `quantities.kaplan_yorke_dimension`; None where more (or more reliable) exponents are needed,
         and where the state grows without bound.
         """
-        if "unbounded" in self.verdict.kinds:
-            return None
-        return quantities.kaplan_yorke_dimension(self._trusted_head, total=self.settings.size)
+        return BY_NAME["kaplan_yorke_dimension"].value(self)
 
     @property
     def entropy_rate(self) -> float | None:
         """The sum of the positive exponents, nats per step; None where more exponents are needed, or as above."""
-        if "unbounded" in self.verdict.kinds:
-            return None
-        return quantities.entropy_rate(self._trusted_head, total=self.settings.size)
+        return BY_NAME["entropy_rate"].value(self)
 
     @property
     def memory_times(self) -> Exponents:
@@ -187,34 +180,8 @@ class Spectrum(Estimates):
         Scaled to all parts of the error budget; those of "mean" and "sum" are of sampling only.
         None where the quantity has no value; NaN where nothing can be left out.
         """
-        _checks.one_of(name, _QUANTITIES, "name")
-        value = getattr(self, name)
-        if value is None or not math.isfinite(value):
-            return None
-        if name in ("mean", "sum"):
-            factor = 1 if name == "mean" else self.settings.size
-            return None if self._mean is None else self._mean[1] * factor
-        if name in ("max", "min"):
-            return float(self.standard_errors[0 if name == "max" else -1])
-        head, size = len(self._trusted_head), self.settings.size
-        functions = {
-            "variance": quantities.variance,
-            "kaplan_yorke_dimension": lambda e: quantities.kaplan_yorke_dimension(e[:head], total=size),
-            "entropy_rate": lambda e: quantities.entropy_rate(e[:head], total=size),
-        }
-        times = self.correlation_times[: len(self.exponents) if name == "variance" else max(head, 1)]
-
-        def of_rates(rates: Tensor) -> float | None:
-            return functions[name]((rates / self.settings.dt).sort(descending=True).values)
-
-        found = jackknife(self.history, self.history_steps, times, of_rates)
-        return None if found is None else found * self._inflation(len(times))
-
-    def _inflation(self, count: int) -> float:
-        """By how much the errors of the first exponents exceed those of sampling, root mean square; more for copied inputs."""
-        ratios = (self.standard_errors / self.sampling_errors)[:count]
-        ratios = ratios[ratios.isfinite()]
-        return float(ratios.square().mean().sqrt()) / self.independent**0.5 if len(ratios) else 1.0
+        _checks.one_of(name, tuple(BY_NAME), "name")
+        return BY_NAME[name].standard_error(self)
 
     def __sub__(self, other: "Spectrum") -> Difference:
         """The paired difference, exponent by exponent; refuses what did not see the same inputs from the same frames."""
@@ -252,12 +219,6 @@ class Spectrum(Estimates):
     def _usable(self) -> Tensor:
         return torch.isfinite(self.exponents) & self.reliable
 
-    @property
-    def _trusted_head(self) -> Exponents:
-        """The exponents before the first unreliable one (unreliable ones are the smallest)."""
-        unreliable = torch.nonzero(~self.reliable)
-        return self.exponents[: int(unreliable[0])] if len(unreliable) else self.exponents
-
     def by_layer(self) -> ByLayer:
         """Of each layer the largest of its exponents here, its memory, their mean; prints as a table.
 
@@ -267,7 +228,7 @@ class Spectrum(Estimates):
 
     def quantities(self) -> dict[str, float | None]:
         """The derived numbers, by name."""
-        return {name: getattr(self, name) for name in _QUANTITIES}
+        return {quantity.name: quantity.value(self) for quantity in QUANTITIES}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, numbers and strings, ready for JSON: infinities and NaN as strings."""
@@ -287,7 +248,7 @@ class Spectrum(Estimates):
                 "lost_at": self.lost_at.tolist(),
                 "rank": self.rank,
                 **self.quantities(),
-                "errors": {name: self.standard_error(name) for name in _QUANTITIES},
+                "errors": {name: self.standard_error(name) for name in BY_NAME},
                 "mean_standard_error": self.mean_standard_error,
                 "mean_count": self.mean_count,
                 "volume_residual": self.volume_residual,
@@ -309,12 +270,7 @@ class Spectrum(Estimates):
             "standard_error": self.standard_errors,
             "low_95": interval[:, 0],
             "high_95": interval[:, 1],
-            "memory_time": self.memory_times,
-            "memory_low_95": self.memory_intervals[:, 0],
-            "memory_high_95": self.memory_intervals[:, 1],
-            "lyapunov_time": self.lyapunov_times,
-            "lyapunov_low_95": self.lyapunov_intervals[:, 0],
-            "lyapunov_high_95": self.lyapunov_intervals[:, 1],
+            **quantities.time_columns(self.timescales),
             "correlation_time": self.correlation_times,
             "layer": self.layer,
             "reliable": self.reliable,

@@ -12,13 +12,17 @@ from typing import Any
 from lyapunov._atomic import write_atomically
 from lyapunov._optional import import_optional
 from lyapunov.errors import InvalidInput
-from lyapunov.estimate import Spectrum
+from lyapunov.estimate import READING_NAMES, TIME_NAMES, Spectrum
 from lyapunov.report import figures, series, summary
 from lyapunov.training import Reading, Run
 
 _FEWEST = 2
 """Whole spectra from which on they are a figure of their own."""
-_TIMES = ("memory", "memory_low_95", "memory_high_95", "lyapunov_time", "lyapunov_low_95", "lyapunov_high_95")
+_TIMES = tuple(
+    column for kind, name in TIME_NAMES.items() for column in (name, f"{kind.lower()}_low_95", f"{kind.lower()}_high_95")
+)
+_DERIVED = READING_NAMES[2:]
+"""What readings have beside the largest exponent, which has columns of its own."""
 
 
 def write_report(runs: Sequence[Run], path: Path) -> None:
@@ -149,7 +153,7 @@ class _Shown:
         losses = list(series.losses(self.run))
         most = max((len(reading.exponents) for reading in self.run.readings), default=0)
         columns = ["step", "epoch", *(f"{name}_loss" for name in losses), "largest", "standard_error", "low_95", "high_95"]
-        columns += ["mean", "mean_error", *_TIMES, "drift", "saturated", "seconds", "alarms", "converged", "verdict"]
+        columns += [*_DERIVED, *_TIMES, "drift", "saturated", "seconds", "alarms", "converged", "verdict"]
         columns += [f"exponent_{at}" for at in range(1, most + 1)] + [f"error_{at}" for at in range(1, most + 1)]
         rows = []
         for one in self.run.readings:
@@ -161,7 +165,7 @@ class _Shown:
                 one.max_error,
                 *one.max_interval,
             ]
-            reported += [one.mean, one.mean_error, *_times(one), one.drift, one.saturated, one.seconds]
+            reported += [*(getattr(one, name) for name in _DERIVED), *_times(one), one.drift, one.saturated, one.seconds]
             reported += ["; ".join(alarm.kind for alarm in one.alarms), one.converged, one.failure or one.verdict]
             reported += [*_padded(one.exponents, most), *_padded(one.standard_errors, most)]
             rows.append([_cell(value) for value in reported])
@@ -214,7 +218,7 @@ def _mark(reading: Reading) -> str:
 def _times(reading: Reading) -> list[float | None]:
     """Memory time and Lyapunov time, each with its interval: one of them at the most."""
     scale, empty = reading.timescale, [None] * 3
-    return [value for kind in ("memory", "Lyapunov") for value in (scale[1:] if scale.kind == kind else empty)]
+    return [value for kind in TIME_NAMES for value in (scale[1:] if scale.kind == kind else empty)]
 
 
 def _padded(values: Sequence[float], count: int) -> list[float | None]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from lyapunov._json_safe import json_safe
-from lyapunov.estimate import Spectrum, Timescale
+from lyapunov.estimate import READING_NAMES, TIME_NAMES, Spectrum, Timescale
 
 Kind = Literal["chaos", "short memory", "contracting", "saturating", "settled", "broken"]
 
@@ -97,11 +97,11 @@ class Reading:
 
     def numbers(self) -> dict[str, float]:
         """What run trackers receive: finite numbers by name."""
-        names = ("max", "max_error", "mean", "mean_error", "drift", "saturated", "seconds")
+        names = (*READING_NAMES, "drift", "saturated", "seconds")
         values = {name: getattr(self, name) for name in names}
-        name = {"memory": "memory", "Lyapunov": "lyapunov_time"}.get(self.timescale.kind)
-        if name is not None:
-            values |= dict(zip((name, f"{name}_low", f"{name}_high"), self.timescale[1:], strict=True))
+        for kind, name in TIME_NAMES.items():
+            if self.timescale.kind == kind:
+                values |= dict(zip((name, f"{name}_low", f"{name}_high"), self.timescale[1:], strict=True))
         values |= {f"exponent_{at}": value for at, value in enumerate(self.exponents, start=1)}
         values |= {"alarms": len(self.alarms), "converged": self.converged}
         known = {f"lyapunov/{name}": float(value) for name, value in values.items() if value is not None}
