@@ -131,33 +131,59 @@ def preserving_modules(*modules: nn.Module) -> Generator[None, None, None]:
 
 
 def attribute_restorer(module: nn.Module) -> Callable[[], None]:
-    """A function that puts a module's attributes back, and what its dictionaries, lists and sets contain."""
+    """A function that puts a module's attributes back, and what its dictionaries, lists and sets contain.
+
+    It goes key by key: another thread of the user's that reads the module meanwhile finds every attribute that was there.
+    """
     held = vars(module)
+    before = dict(held)
     filled = [content_restorer(value) for value in held.values() if isinstance(value, dict | list | set)]
-    own = content_restorer(held)
 
     def restore() -> None:
-        for one in [*filled, own]:
+        for one in filled:
             one()
+        _put_back(held, before)
 
     return restore
 
 
 def content_restorer(value: Any) -> Callable[[], None]:
-    """A function that puts back what a dictionary, list or set contains."""
+    """A function that puts back what a dictionary, list or set contains, without emptying it on the way."""
     before = _content(value)
 
     def restore() -> None:
         now = _content(value)
         if len(now) == len(before) and all(one is two for one, two in zip(now, before, strict=True)):
             return  # some dictionaries (outputs of models) cannot be filled at all
-        value.clear()
         if isinstance(value, dict):
-            value.update(zip(before[::2], before[1::2], strict=True))
+            _put_back_in_order(value, dict(zip(before[::2], before[1::2], strict=True)))
+        elif isinstance(value, list):
+            value[:] = before
         else:
-            value.extend(before) if isinstance(value, list) else value.update(before)
+            value.intersection_update(before)
+            value.update(before)
 
     return restore
+
+
+_MISSING = object()
+
+
+def _put_back(value: dict[Any, Any], before: dict[Any, Any]) -> None:
+    """Remove the keys that came, and set those that changed or went: no other key is touched."""
+    for key in [key for key in list(value) if key not in before]:
+        del value[key]
+    for key, one in before.items():
+        if value.get(key, _MISSING) is not one:
+            value[key] = one
+
+
+def _put_back_in_order(value: dict[Any, Any], before: dict[Any, Any]) -> None:
+    """`_put_back`, and the order of the keys where that changed: it is the order of layers in `nn.Sequential`, for example."""
+    _put_back(value, before)
+    if list(value) != list(before):
+        for key in before:
+            value[key] = value.pop(key)
 
 
 def _content(value: Any) -> list[Any]:
