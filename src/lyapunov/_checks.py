@@ -15,7 +15,7 @@ from lyapunov.errors import InvalidInput
 
 
 def tensor(value: Any, name: str) -> Tensor:
-    """A tensor."""
+    """Return `value` where it is a tensor; raise InvalidInput, with how to convert it, where it is not."""
     if isinstance(value, Tensor):
         return value
     remedy = "Convert it with torch.as_tensor(...)."
@@ -36,7 +36,7 @@ def shape(value: Tensor, expected: tuple[int | str, ...], name: str, remedy: str
 
 
 def floating(value: Tensor, name: str) -> None:
-    """Real floating numbers."""
+    """Require real floating-point numbers; integer symbols must be converted or one-hot encoded first."""
     if not value.is_floating_point():
         raise InvalidInput(
             f"Expected floating-point `{name}`, got {value.dtype}. Convert with .float(), or one-hot encode integer symbols: "

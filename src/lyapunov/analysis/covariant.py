@@ -148,7 +148,7 @@ def covariant_vectors(
 
 
 def _found(ready: Prepared, k: int, counted: range, kept: int, seed: int, advance: Callable[[int], None]) -> CovariantVectors:
-    """Both sweeps."""
+    """Sweep forward to store frames and triangles, then back through the triangles to the vectors."""
     batch, there = ready.problem.sequences.batch, ready.stop - ready.settle
     trajectory = ready.trajectory(k, seed)
     history, end = _History(counted, batch, k), ready.like

@@ -45,7 +45,7 @@ class GradientDecay:
 
     @property
     def standard_errors(self) -> Tensor:
-        """(lags,): of `mean`."""
+        """One standard error of `mean` at each lag, (lags,)."""
         return mean(self._values, self._weights).standard_error
 
     def slope(self, first: int | None = None, last: int | None = None) -> Slope:

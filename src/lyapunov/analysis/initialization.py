@@ -135,7 +135,7 @@ class _Search:
         self._seen: list[tuple[float, float]] = []
 
     def found(self, first: float, what: str) -> Spectrum:
-        """The exponents there."""
+        """Find the place, beginning with the strides at `first`, and return the exponents there; `what` goes into the error."""
         low, high = self._enclosed(first)
         while self._met is None and low and high and len(self._seen) < LOOKS and high[0] - low[0] > NARROWEST:
             between = (low[0] + high[0]) / 2

@@ -33,7 +33,7 @@ class Prepared:
 
     @property
     def system(self) -> System:
-        """What is stepped."""
+        """The system whose steps and Jacobians the analysis uses: a layer, a stack, or the user's step."""
         return self.problem.system
 
     @property

@@ -1,4 +1,4 @@
-"""`lyapunov data`."""
+"""The command `lyapunov data`, which brings the data of the experiments to this machine."""
 
 from typing import Literal
 

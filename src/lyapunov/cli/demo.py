@@ -1,4 +1,4 @@
-"""`lyapunov demo`."""
+"""The command `lyapunov demo`, which trains a character LSTM and shows its spectrum while it learns."""
 
 import logging
 import sys

@@ -1,4 +1,4 @@
-"""`lyapunov report`."""
+"""The command `lyapunov report`, which writes runs as one self-contained page."""
 
 from pathlib import Path
 from typing import Annotated, Literal

@@ -1,4 +1,4 @@
-"""`lyapunov spectrum`."""
+"""The command `lyapunov spectrum`, which prints the exponents of a network in a checkpoint."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`lyapunov tune`."""
+"""The command `lyapunov tune`, which searches hyperparameters with losses and spectra."""
 
 import os
 import sys
@@ -155,7 +155,7 @@ class _Bar:
         self._progress.stop()
 
     def show(self, now: SearchStatus) -> None:
-        """One line."""
+        """Update the progress line: the best value so far, and how many trials run, were pruned or failed."""
         best = "no value yet" if now.best is None else f"best {now.best:.5g} (trial {now.best_number})"
         about = f"{best}, {now.running} running, {now.pruned} pruned, {now.failed} failed"
         self._progress.update(self._task, completed=now.ended, description=about)

@@ -1,4 +1,4 @@
-"""`lyapunov watch`."""
+"""The command `lyapunov watch`, which shows the readings of a run that is still going on."""
 
 import time
 from itertools import takewhile

@@ -90,7 +90,7 @@ class Spectrum(Estimates):
 
     @property
     def max(self) -> float:
-        """The largest exponent."""
+        """The largest exponent: above 0 small changes grow, which is chaos in a bounded system; below 0 they fade."""
         return float(self.exponents[0])
 
     @property

@@ -32,7 +32,7 @@ def valid_readings(run: Run) -> list[Reading]:
 
 
 def largest(run: Run) -> Band:
-    """The largest exponent."""
+    """The largest exponent of each reading that has numbers, with its 95 % interval."""
     found = valid_readings(run)
     return Band(
         tuple(reading.step for reading in found),

@@ -28,7 +28,7 @@ def sigmoid_slope(a: Tensor) -> Tensor:
 
 
 def log_sigmoid_slope(a: Tensor) -> Tensor:
-    """ln sigma'(a)."""
+    """ln sigma'(a) as ln sigma(a) + ln sigma(-a), which stays finite where sigma' underflows."""
     return logsigmoid(a) + logsigmoid(-a)
 
 

@@ -214,7 +214,7 @@ class RwkvCache(RecurrentCache):
         return tuple(like.new_zeros(batch, self._config.hidden_size) for _ in range(self._config.num_hidden_layers))
 
     def advance(self, call: Call, token: dict[str, Tensor], leaves: Leaves, carried: Leaves) -> tuple[Leaves, Leaves]:
-        """Sequence by sequence."""
+        """Map the model over single sequences: given several at once, it mixes their shifts."""
 
         def alone(token: dict[str, Tensor], leaves: Leaves, carried: Leaves) -> tuple[Leaves, Leaves]:
             anchor = 0.0 * leaves[0].sum()  # what is written into m may have a tangent: let it have one before

@@ -21,11 +21,11 @@ class Tangent(ABC):
 
     @abstractmethod
     def push(self, frame: Any) -> Any:
-        """J @ frame."""
+        """J @ frame: how small changes of the state move in one step."""
 
     @abstractmethod
     def pull(self, frame: Any) -> Any:
-        """J^T @ frame."""
+        """J^T @ frame: how gradients at the new state come back to the old one."""
 
     def paths(self, frame: Any) -> dict[str, Any]:
         """J @ frame as a sum: what each gate, or whatever else a change goes through, contributes."""
@@ -94,14 +94,14 @@ class LayerTangent(Tangent):
 
     @abstractmethod
     def pull_to_input(self, frame: Frame) -> InputFrame:
-        """X^T @ frame."""
+        """X^T @ frame: how gradients at the new state come back to the input, and so to the layer below."""
 
     @abstractmethod
     def part(self, entries: slice) -> "LayerTangent":
         """Of some entries of the batch."""
 
     def push(self, frame: Frame) -> Frame:
-        """J @ frame."""
+        """J @ frame, for an input that does not change."""
         return self.push_driven(frame, None)
 
 
@@ -124,7 +124,7 @@ class Layer(ClosedForm):
 
     @property
     def tangent_size(self) -> int:
-        """N."""
+        """The number of hidden units N, as the state is h alone."""
         return self.output_size
 
     @property
@@ -137,11 +137,11 @@ class Layer(ClosedForm):
         return like.new_zeros(batch, self.output_size)
 
     def vector(self, state: State) -> Rows:
-        """h."""
+        """The state itself, as it is h alone."""
         return state
 
     def with_vector(self, state: State, vector: Rows) -> State:  # noqa: ARG002
-        """h."""
+        """The vector itself, as the state is h alone."""
         return vector
 
     def output(self, state: State) -> Units:

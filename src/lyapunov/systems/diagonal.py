@@ -54,7 +54,7 @@ class Diagonal(ClosedForm):
         return tuple(Label(0, part, unit) for unit in range(self._shape.numel()) for part in parts)
 
     def initial_state(self, batch: int, like: Tensor) -> State:
-        """Zeros."""
+        """Zeros (batch, *shape), complex where the decay factors are."""
         dtype = like.dtype.to_complex() if self._is_complex else like.dtype
         return torch.zeros(batch, *self._shape, dtype=dtype, device=like.device)
 
@@ -91,7 +91,7 @@ class Diagonal(ClosedForm):
         return states, DiagonalTangent(decay.flatten(1))
 
     def log_diagonal(self, state: State, inputs: Sequence[Input], keep: Keep) -> tuple[list[State], Tensor]:
-        """ln |a|."""
+        """The states after each input, and ln |a| at each step: growth rates, for the Jacobian is diag(a)."""
         states, tangent = self.trace(state, inputs, keep)
         return states, tangent.log_diagonal().unflatten(0, (len(inputs), -1))
 
@@ -154,7 +154,7 @@ class DiagonalTangent(Tangent):
         return factors.repeat_interleave(2, dim=-1) if self._decay.is_complex() else factors
 
     def log_volume(self) -> PerSequence:
-        """Their sum."""
+        """ln |det J| (batch,): for a diagonal Jacobian the sum of ln |a|."""
         return self.log_diagonal().sum(-1)
 
 

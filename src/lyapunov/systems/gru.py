@@ -52,7 +52,7 @@ class GRU(Layer):
         self.device, self.index = weight_hh.device, layer
 
     def step(self, state: Units, x: Tensor) -> Units:
-        """h'."""
+        """h' = (1 - z) n + z h, with PyTorch's gates: the reset gate acts on the recurrent part of the candidate n."""
         gates = self._gates(state, x)
         return gates.one_minus_z * gates.n + gates.z * state
 
@@ -61,7 +61,7 @@ class GRU(Layer):
         return state.abs() > SATURATED
 
     def linearize(self, state: Units, x: Tensor) -> tuple[Units, "GRUTangent"]:
-        """h' and J."""
+        """The new state h', and its Jacobian as the factors that each gate contributes."""
         gates = self._gates(state, x)
         candidate = gates.one_minus_z * gates.n_slope
         terms = torch.stack(
@@ -103,12 +103,12 @@ class GRUTangent(LayerTangent):
         return moved
 
     def pull(self, frame: Frame) -> Frame:
-        """J^T frame."""
+        """J^T @ frame: the update gate's direct path, and what comes back through all three gates."""
         z, by_z, _, by_r, by_n = self._terms
         return add_scaled(self._pulled(self._layer.weight_hh, frame, (by_r, by_z, by_n)), z, frame)
 
     def pull_to_input(self, frame: Frame) -> InputFrame:
-        """X^T frame."""
+        """X^T @ frame: what comes back through the input weights of all three gates."""
         _, by_z, by_input, by_r, _ = self._terms
         return self._pulled(self._layer.weight_ih, frame, (by_r, by_z, by_input))
 

@@ -43,7 +43,7 @@ class IndependentLayers(ClosedForm):
         return tuple(labels)
 
     def initial_state(self, batch: int, like: Tensor) -> State:
-        """Each part's own."""
+        """The initial states of all parts, in their order."""
         return tuple(part.initial_state(batch, like) for part in self.parts)
 
     def step(self, state: State, x: tuple[Any, ...]) -> State:
@@ -61,11 +61,11 @@ class IndependentLayers(ClosedForm):
         return tuple(part.with_vector(own, rows) for part, own, rows in parts)
 
     def saturated(self, state: State) -> Tensor | None:
-        """All parts' units."""
+        """Which units are saturated, part after part, of those parts that can tell; None where none can."""
         return saturated_together(self.parts, state)
 
     def running(self) -> AbstractContextManager[None]:
-        """All parts'."""
+        """Enter what every part sets around a run, and leave it all afterwards."""
         return running_together(self.parts)
 
     def linearize(self, state: State, x: tuple[Any, ...]) -> tuple[State, "IndependentTangent"]:

@@ -96,11 +96,11 @@ class LSTM(Layer):
         return vector[:, : self.output_size], vector[:, self.output_size :]
 
     def output(self, state: tuple[Units, Units]) -> Units:
-        """h."""
+        """h, without the cell c: what the layer above, or a readout, sees."""
         return state[0]
 
     def step(self, state: tuple[Units, Units], x: Tensor) -> tuple[Units, Units]:
-        """(h', c')."""
+        """(h', c') with c' = f c + i g and h' = o tanh(c')."""
         return self._next(_gates(self._preactivations(state[0], x)), state[1])
 
     def saturated(self, state: tuple[Units, Units]) -> Tensor:
@@ -146,7 +146,7 @@ class LSTM(Layer):
 
     @property
     def log_det_u_o(self) -> Tensor:
-        """ln |det U_o|."""
+        """ln |det U_o| of the output gate's recurrent weights, kept for the time of a run."""
         return self.of_weights("ln |det U_o|", lambda: torch.linalg.slogdet(self._u_o).logabsdet)
 
     @property
@@ -195,7 +195,7 @@ class LSTMTangent(LayerTangent):
         return self._rows(d_h, d_c)
 
     def pull(self, frame: Frame) -> Frame:
-        """J^T frame."""
+        """J^T @ frame, through h and, in the full linearization, through the cell."""
         d_h, d_c = self._cotangents(frame)
         pulled = self._pulled(self._layer.weight_hh, d_h, d_c)
         if not self._full:
@@ -203,7 +203,7 @@ class LSTMTangent(LayerTangent):
         return torch.cat([pulled.mT, scale_rows(self._slopes[3], d_c).mT], dim=-1).mT
 
     def pull_to_input(self, frame: Frame) -> InputFrame:
-        """X^T frame."""
+        """X^T @ frame: what comes back through the input weights of all four gates."""
         return self._pulled(self._layer.weight_ih, *self._cotangents(frame))
 
     def paths(self, frame: Frame) -> dict[str, Frame]:

@@ -36,7 +36,7 @@ class RNN(Layer):
         self.volume_cost = "linear" if nonlinearity == "tanh" else "none"
 
     def step(self, state: Units, x: Tensor) -> Units:
-        """h'."""
+        """h' = phi(W_ih x + W_hh h + b), by PyTorch's own kernel for a cell."""
         bias = combine_biases(self.bias_ih, self.bias_hh)
         cell = torch.rnn_tanh_cell if self.nonlinearity == "tanh" else torch.rnn_relu_cell
         return cell(x, state, self.weight_ih, self.weight_hh, bias)
@@ -67,7 +67,7 @@ class RNN(Layer):
 
 
 class RNNTangent(LayerTangent):
-    """diag(phi'(a)) W_hh."""
+    """The Jacobian diag(phi'(a)) W_hh, kept as slopes and weights: it is never formed."""
 
     def __init__(self, layer: RNN, preactivation: Units, slope: Units) -> None:
         self._layer, self._preactivation, self._slope = layer, preactivation, slope
@@ -80,11 +80,11 @@ class RNNTangent(LayerTangent):
         return scale_rows(self._slope, moved)
 
     def pull(self, frame: Frame) -> Frame:
-        """W_hh^T diag(phi') frame."""
+        """J^T @ frame = W_hh^T diag(phi') frame."""
         return product(self._layer.weight_hh.mT, scale_rows(self._slope, frame))
 
     def pull_to_input(self, frame: Frame) -> InputFrame:
-        """W_ih^T diag(phi') frame."""
+        """X^T @ frame = W_ih^T diag(phi') frame."""
         return product(self._layer.weight_ih.mT, scale_rows(self._slope, frame))
 
     def propagate(self, frame: Frame, steps: int) -> Frame:

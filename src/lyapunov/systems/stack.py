@@ -23,11 +23,11 @@ class _Stack(ClosedForm):
 
     @property
     def labels(self) -> tuple[Label, ...]:
-        """Layer by layer."""
+        """The labels of all units, layer by layer from the bottom up, each with the number of its layer."""
         return tuple(label._replace(layer=at) for at, layer in enumerate(self.layers) for label in layer.labels)
 
     def initial_state(self, batch: int, like: Tensor) -> State:
-        """Each layer's own."""
+        """The initial states of all layers, from the bottom up."""
         return tuple(layer.initial_state(batch, like) for layer in self.layers)
 
     def step(self, state: State, x: Tensor) -> State:
@@ -43,11 +43,11 @@ class _Stack(ClosedForm):
         return self.layers[-1].output(state[-1])
 
     def saturated(self, state: State) -> Tensor | None:
-        """All layers' units."""
+        """Which units are saturated, layer after layer, of those layers that can tell; None where none can."""
         return saturated_together(self.layers, state)
 
     def running(self) -> AbstractContextManager[None]:
-        """All layers'."""
+        """Enter what every layer sets around a run, and leave it all afterwards."""
         return running_together(self.layers)
 
     def _linearized(self, state: State, x: Tensor) -> tuple[State, list[LayerTangent]]:
@@ -102,7 +102,7 @@ class Stack(_Stack):
 
 
 class StackTangent(_StackTangent):
-    """Diagonal blocks alone."""
+    """The diagonal blocks of a stack's Jacobian: each layer given the output of the one below."""
 
     def push(self, frame: tuple[Frame, ...]) -> tuple[Frame, ...]:
         """Each frame by its own layer."""

@@ -111,7 +111,7 @@ class Step(System):
 
     @property
     def endless(self) -> bool:
-        """Not with `carried`."""
+        """Whether the step may run past the end of its inputs: not with `carried`, which may be a counter or a cache."""
         return not self._carries
 
     def carried(self, state: State) -> tuple[Tensor, ...]:

@@ -168,6 +168,6 @@ def _elsewhere(first: Tensor, second: Tensor, last: Tensor, end: Tensor) -> Tens
 
 
 def _squares(system: System, one: State, other: State) -> Tensor:
-    """(batch,): squared distances."""
+    """Squared distances (batch,) of two states over all blocks, in float64 on the CPU."""
     parts = zip(blocks(system.vector(one)), blocks(system.vector(other)), strict=True)
     return torch.stack([(a - b).detach().double().square().sum(-1) for a, b in parts]).sum(0).cpu()

@@ -66,7 +66,7 @@ class Cholesky(Orthonormalisation):
     """Two rounds of R^T R = Z^T Z: products, which GPUs prefer. It squares the frame's condition, and breaks down earlier."""
 
     def factor(self, frame: Frame, workers: Workers, *, measured: bool = True) -> Factored:  # noqa: ARG002
-        """All sequences together."""
+        """Factor the frames of all sequences in one batch of products; `workers` are not needed."""
         return Factored(*cholesky(frame), log_lengths(frame))
 
     def log_range(self, log_unit: float) -> float:

@@ -21,7 +21,7 @@ class Point(NamedTuple):
 
     @property
     def is_finite(self) -> bool:
-        """All of it."""
+        """Whether the state and both frames hold no NaN and no infinity."""
         second = () if self.second is None else blocks(self.second)
         return all(is_finite(part) for part in (*tree_flatten(self.state)[0], *blocks(self.frames), *second))
 
@@ -40,7 +40,7 @@ class Columns:
 
     @classmethod
     def of(cls, frames: Frames) -> "Columns":
-        """Of these frames."""
+        """Describe these frames: each block's columns, their ranks in it, and whether every block is square."""
         parts = blocks(frames)
         sizes = tuple(part.shape[-1] for part in parts)
         block = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
@@ -49,7 +49,7 @@ class Columns:
 
     @property
     def count(self) -> int:
-        """Over all blocks."""
+        """How many columns the frames of all blocks have together."""
         return sum(self.sizes)
 
     def among_first(self, sizes: tuple[int, ...]) -> Tensor:

@@ -71,7 +71,7 @@ class ProductRank:
         self._product = product
 
     def ranks(self) -> Tensor:
-        """(batch,) int64."""
+        """The rank (batch,) of each product, int64: the largest over the primes, for each gives a lower bound."""
         self._product = _front(self._product, (self._product != 0).any(1), 2)
         at_once = max(1, _AT_ONCE // max(1, self._product[0].numel()))
         parts = zip(self._product.split(at_once), self._modulus.split(at_once), strict=True)

@@ -105,7 +105,7 @@ class _Count:
         self.counted += 1
 
     def growth(self) -> Growth:
-        """What was counted."""
+        """The `Growth` of the steps counted, with ln |det J| as a sum of growth where no direction collapsed."""
         steps, grown = self._bins.steps(self._inputs), self._bins.growth()
         sizes = torch.tensor(blocks(self._system.tangent_size))
         block = torch.repeat_interleave(torch.arange(len(sizes)), sizes)

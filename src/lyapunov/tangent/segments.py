@@ -40,7 +40,7 @@ class Segment:
 
     @property
     def steps(self) -> int:
-        """How many."""
+        """How many steps the segment has, one for each of its inputs."""
         return len(self.inputs)
 
     @property

@@ -39,7 +39,7 @@ class TimeBins:
             self._bins = [_merged(*pair) if len(pair) == 2 else pair[0] for pair in pairs]
 
     def growth(self) -> Tensor:
-        """(bins, batch, columns)."""
+        """Growth summed over each time bin, (bins, batch, columns), in nats."""
         return torch.stack([one.growth for one in self._bins])
 
     def volume(self) -> tuple[Tensor, Tensor] | None:

@@ -51,7 +51,7 @@ class VolumeAccumulator:
         return all(way.exact for way in self._ways)
 
     def factorize(self, frames: Frames, workers: Workers, *, measured: bool) -> Factorization:
-        """Every block."""
+        """Orthonormalise the frames of every block, and join what was measured on the way."""
         parts = blocks(frames)
         found = [way.factor(part, workers, measured=measured) for part, way in zip(parts, self._ways, strict=True)]
         diagonal = _joined([one.log_diagonal for one in found])

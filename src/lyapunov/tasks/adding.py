@@ -21,7 +21,7 @@ class Adding(Task):
         self._steps, self._batch, self._batches, self._probe = steps, batch, batches, probe
 
     def batches(self, seed: int, epoch: int) -> Iterator[Batch]:
-        """Fresh sequences."""
+        """Draw new sequences for an epoch: the same for the same seed and epoch."""
         generator = stream_of(seed, epoch)
         for _ in range(self._batches):
             yield self._drawn(self._batch, generator)
@@ -31,7 +31,7 @@ class Adding(Task):
         yield self._drawn(1000, torch.Generator().manual_seed(2**40))
 
     def probe(self) -> Batch:
-        """More such sequences."""
+        """Sequences for the monitor, drawn apart from those of training and of the held-out set."""
         return self._drawn(self._probe, torch.Generator().manual_seed(2**40 + 1))
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:

@@ -51,7 +51,7 @@ class Network(nn.Module):
                 nn.init.uniform_(weight, -recipe.spread, recipe.spread)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(batch, time, outputs)."""
+        """Outputs (batch, time, outputs) at every step; the loss of the task picks the steps it needs."""
         return self.readout(self.dropout(self.core(inputs)[0]))
 
 

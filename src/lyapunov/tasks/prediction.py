@@ -30,7 +30,7 @@ class NextCharacter(Task):
             )
 
     def batches(self, seed: int, epoch: int) -> Iterator[Batch]:
-        """Random windows."""
+        """Windows of the training text from random starts: as many as cover it once, in an epoch."""
         generator = stream_of(seed, epoch)
         for _ in range(len(self._data.train) // (self._batch * self._steps)):
             starts = torch.randint(len(self._data.train) - self._steps, (self._batch,), generator=generator)
@@ -53,7 +53,7 @@ class NextCharacter(Task):
         return cross_entropy(outputs.mT, targets, reduction="none")
 
     def encoded(self, inputs: Tensor) -> Tensor:
-        """One-hot."""
+        """One-hot vectors of the symbols, as the network receives them."""
         return one_hot(inputs, self.input_size)
 
     @staticmethod

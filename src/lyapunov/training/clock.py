@@ -17,7 +17,7 @@ class Clock:
         return self._started - self._stopped
 
     def stop(self) -> None:
-        """It ends."""
+        """End the measurement that `start` began, and add its seconds to those spent."""
         self.spent += self.seconds
         self._stopped = time.perf_counter()
 
@@ -28,7 +28,7 @@ class Clock:
 
     @property
     def fraction(self) -> float:
-        """Of all time."""
+        """The fraction of all time, over every process of the run, that measuring has taken."""
         return self.spent / max(self._elapsed, 1e-9)
 
     def fraction_after(self, seconds: float) -> float:

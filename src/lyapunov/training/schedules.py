@@ -20,7 +20,7 @@ class Schedule(Protocol):
     """A schedule: whether a reading is due `now`, the latest one having been at `last` (never: it is always due)."""
 
     def due(self, now: Moment, last: Moment) -> bool:
-        """Whether it is."""
+        """Whether to measure at `now`; a monitor asks at every step that it observes."""
         ...
 
 

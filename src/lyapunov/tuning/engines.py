@@ -33,7 +33,7 @@ class Worker(ABC):
 
     @abstractmethod
     def ask_to_end(self) -> None:
-        """As Ctrl-C does."""
+        """Interrupt the worker as Ctrl-C does; `stop` then waits for its end."""
 
     @abstractmethod
     def stop(self) -> None:

@@ -42,7 +42,7 @@ class SearchSpec:
 
 
 def objective(spec: SearchSpec) -> Callable[[Any], float]:
-    """The user's function."""
+    """Import the user's function, named as module:name, from the folder of the search."""
     function, (module, _, name) = spec.function, spec.function.partition(":")
     if not name:
         raise InvalidInput(f"Expected `function` as module:name, got {function!r}. Name it like train:objective.")

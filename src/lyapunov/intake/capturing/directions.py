@@ -59,7 +59,7 @@ def _of_direction(received: Received, layer: int, backward: bool) -> Received:
 
 
 def _output(module: nn.RNNBase, driven: Received) -> Tensor:
-    """(time, batch, size)."""
+    """Run the module again on what it received: its output (time, batch, size)."""
     whole = as_taken(module, replace(driven, unbatched=False))
     weight: Any = module.weight_hh_l0
     state = whole.state
