@@ -329,8 +329,8 @@ BREAKS = (
     Break(
         "a transient is called chaos",
         "estimate/transients.py",
-        "(growth.parted < _COLLAPSED)",
-        "(growth.parted > _COLLAPSED)",
+        "(growth.parted < COLLAPSED)",
+        "(growth.parted > COLLAPSED)",
         (VERDICT + "test_chaos_along_which_copies_come_together_is_a_transient",),
     ),
     Break(
