@@ -15,7 +15,7 @@ from torch import Tensor
 import lyapunov
 from experiments.outputs import Outcome, command, panels
 from experiments.presets import Preset, sweep
-from lyapunov.intake import Problem, Request, recognize
+from lyapunov.intake import Problem, SystemInputs, recognize
 from lyapunov.systems import known
 from lyapunov.tasks import Learner
 
@@ -67,8 +67,10 @@ KNOWN = {
 
 def _known(name: str, case: known.Known, steps: int) -> dict[str, Any]:
     inputs = case.inputs(4, steps, seed=1) if case.draw_inputs else None
-    request = Request(inputs, case.start(4, seed=1), None if case.draw_inputs else steps, None, "full", True, torch.float64)
-    return _row(name, float(case.exponents[0]) * case.dt, published(recognize(case.system, request), steps // 4))
+    system_inputs = SystemInputs(
+        inputs, case.start(4, seed=1), None if case.draw_inputs else steps, None, "full", True, torch.float64
+    )
+    return _row(name, float(case.exponents[0]) * case.dt, published(recognize(case.system, system_inputs), steps // 4))
 
 
 def _trained(preset: Preset) -> list[dict[str, Any]]:
@@ -85,8 +87,10 @@ def _trained(preset: Preset) -> list[dict[str, Any]]:
             along = {"settle": chosen.settle, "align": chosen.align, "progress": False}
             right = lyapunov.spectrum(core, inputs, k=1, linearization="hidden", **along).max
             full = lyapunov.spectrum(core, inputs, k=1, **along).max
-        request = Request(inputs, None, None, None, "hidden", True, torch.float64)
-        row = _row(f"LSTM, epoch {epochs}, hidden", right, published(recognize(core, request), chosen.settle + chosen.align))
+        system_inputs = SystemInputs(inputs, None, None, None, "hidden", True, torch.float64)
+        row = _row(
+            f"LSTM, epoch {epochs}, hidden", right, published(recognize(core, system_inputs), chosen.settle + chosen.align)
+        )
         found += [row, {**row, "system": f"LSTM, epoch {epochs}, full", "right": full}]
     return found
 

@@ -10,7 +10,7 @@ import lyapunov
 from experiments.fig1 import network
 from experiments.outputs import Outcome, command, panels
 from experiments.presets import Preset
-from lyapunov.intake import Request, recognize
+from lyapunov.intake import SystemInputs, recognize
 
 
 def make(preset: Preset) -> Outcome:
@@ -45,7 +45,7 @@ def make(preset: Preset) -> Outcome:
 @torch.no_grad()
 def bare_product(module: torch.nn.RNN, inputs: Tensor, settle: int, steps: int) -> Tensor:
     """ln of the singular values of the Jacobians' product, over the steps; -inf where they vanish."""
-    problem = recognize(module, Request(inputs, None, None, None, "full", True, torch.float64))
+    problem = recognize(module, SystemInputs(inputs, None, None, None, "full", True, torch.float64))
     state = problem.state
     for t in range(settle):
         state = problem.system.step(state, problem.sequences.at(t))

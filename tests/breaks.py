@@ -133,7 +133,7 @@ BREAKS = (
     Break(
         "what is carried starts where it did",
         "tangent/burn_in.py",
-        "tuple(map(_elsewhere, *carried)) if horizon else carried[0]",
+        "tuple(map(_elsewhere, *carried)) if most_steps else carried[0]",
         "carried[0]",
         (BURN_IN + "test_what_is_carried_starts_elsewhere_too",),
     ),
@@ -189,8 +189,8 @@ BREAKS = (
     Break(
         "burn-in is counted for one step only",
         "estimate/budget.py",
-        "return distance * spread / decay / typical",
-        "return distance * spread / typical",
+        "return distance * deviations / decay / typical",
+        "return distance * deviations / typical",
         (BUDGET + "test_the_burn_in_leaves_the_fluctuations_that_copies_still_differ_by_until_they_come_together",),
     ),
     Break(
@@ -322,7 +322,7 @@ BREAKS = (
     Break(
         "what transients leave does not cancel",
         "estimate/difference.py",
-        "return left * (sampling / alone).nan_to_num(nan=1.0).clamp(max=1.0)",
+        "return left * (sampling / unpaired).nan_to_num(nan=1.0).clamp(max=1.0)",
         "return left",
         (DIFFERENCE + "test_what_transients_leave_in_both_sides_cancels_as_far_as_what_sampling_leaves",),
     ),
@@ -364,8 +364,8 @@ BREAKS = (
     Break(
         "the threshold of trends is reversed",
         "estimate/verdict.py",
-        "large = (size > needed) & (",
-        "large = (size < needed) & (",
+        "large = (size > threshold) & (",
+        "large = (size < threshold) & (",
         (VERDICT + "test_growth_that_differs_between_the_first_quarter_and_the_last_half_is_a_trend",),
     ),
     Break(
@@ -385,7 +385,7 @@ BREAKS = (
     Break(
         "a spread of sequences is called groups",
         "estimate/verdict.py",
-        "_GROUPED * max(own, spread, ",
+        "_GROUPED * max(own, width, ",
         "_GROUPED * max(own, ",
         (VERDICT + "test_groups_are_further_apart_than_sequences_within_them",),
     ),

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lyapunov.intake import Problem, Request, capture, recognize
+from lyapunov.intake import Problem, SystemInputs, capture, recognize
 from lyapunov.systems import Diagonal, diagonal, known
 
 BATCH, STEPS, INPUTS, UNITS = 3, 12, 4, 5
@@ -41,9 +41,9 @@ def seeded(kind: type[nn.Module], *args: Any, scale: float = 3.0, **kwargs: Any)
     return module
 
 
-def request(inputs: Any, state: Any, dtype: torch.dtype, **kwargs: Any) -> Request:
+def request(inputs: Any, state: Any, dtype: torch.dtype, **kwargs: Any) -> SystemInputs:
     defaults = {"steps": None, "lengths": None, "linearization": "full", "coupled": False}
-    return Request(inputs, state, dtype=dtype, **{**defaults, **kwargs})
+    return SystemInputs(inputs, state, dtype=dtype, **{**defaults, **kwargs})
 
 
 def _module_state(module: Any) -> Any:

@@ -10,7 +10,7 @@ from torch.nn.functional import logsigmoid, softplus
 
 import lyapunov
 from lyapunov._shapes import blocks
-from lyapunov.intake import Request, recognize
+from lyapunov.intake import SystemInputs, recognize
 from lyapunov.systems import jacobians
 from tolerances import CLOSED_FORM, ROUNDING, SAME, Z, same
 
@@ -236,7 +236,7 @@ def test_layers_cut_from_each_other_have_the_union_of_a_coupled_frame(kind: Kind
 @pytest.mark.parametrize("coupled", [False, True])
 def test_push_is_the_jacobian_of_the_step(kind: Kind, coupled: bool) -> None:
     """Every entry by central differences; `pull` is its transpose."""
-    problem = recognize(kind.build(), Request(tokens(1, 8), None, None, None, "full", coupled, torch.float64))
+    problem = recognize(kind.build(), SystemInputs(tokens(1, 8), None, None, None, "full", coupled, torch.float64))
     system, state, x = problem.system, problem.state, problem.sequences.at(7)
     with torch.no_grad(), system.running():
         for t in range(7):
@@ -263,7 +263,7 @@ def test_push_is_the_jacobian_of_the_step(kind: Kind, coupled: bool) -> None:
 def test_steps_are_the_model_itself(kind: Kind) -> None:
     """The state after a prompt gives the next tokens' outputs: those of the whole sequence at once."""
     model, sequences = kind.build(), tokens(2, 12)
-    problem = recognize(model, Request(sequences, None, None, None, "full", False, torch.float64))
+    problem = recognize(model, SystemInputs(sequences, None, None, None, "full", False, torch.float64))
     seen = []
     backbone = getattr(model, model.base_model_prefix)
     last = [module for name, module in backbone.named_children() if "norm" in name or "ln_out" in name][-1]
@@ -365,7 +365,7 @@ def test_hybrids_carry_their_attention(name: str) -> None:
     config = getattr(transformers, f"{name}Config")(**SMALL, **SPECIAL, **HYBRIDS[name])
     model = built(getattr(transformers, f"{name}Model"), config)
     sequences = tokens(2, 12)
-    problem = recognize(model, Request(sequences, None, None, None, "full", False, torch.float64))
+    problem = recognize(model, SystemInputs(sequences, None, None, None, "full", False, torch.float64))
     system, state, seen = problem.system, problem.state, []
     assert system.grows
     norms = [module for part, module in model.named_children() if "norm" in part]
@@ -407,7 +407,7 @@ def test_embeddings_are_inputs_as_well() -> None:
 
 def test_everything_runs_in_the_dtype_asked_for() -> None:
     """The step is smooth to float64's precision: a float32 inside would show as steps of 1e-7."""
-    problem = recognize(mamba(), Request(tokens(1, 8), None, None, None, "full", True, torch.float64))
+    problem = recognize(mamba(), SystemInputs(tokens(1, 8), None, None, None, "full", True, torch.float64))
     system = problem.system
     with torch.no_grad(), system.running():
         state = system.step(problem.state, problem.sequences.at(0))
@@ -470,7 +470,7 @@ def test_a_system_built_once_runs_with_the_weights_of_the_moment(build: Any) -> 
         return lyapunov.spectrum(system, tokens(2, 40), k=2, settle=5, align=5, check=False).exponents
 
     model = build()
-    once = recognize(model, Request(tokens(2, 40), None, None, None, "full", False, torch.float64)).system
+    once = recognize(model, SystemInputs(tokens(2, 40), None, None, None, "full", False, torch.float64)).system
     before = exponents(once)
     with torch.no_grad():
         for weight in model.parameters():

@@ -85,7 +85,7 @@ def test_two_processes_on_a_journal_file_one_killed(folder: Path) -> None:
 def test_a_search_goes_on_where_it_was(folder: Path) -> None:
     first = [trial.params for trial in search(spec("quick", folder / "journal.log", 3), workers=1).trials]
     seen: list[int] = []
-    more = search(spec("quick", folder / "journal.log", 5), workers=2, say=lambda now: seen.append(now.ended))
+    more = search(spec("quick", folder / "journal.log", 5), workers=2, say=lambda now: seen.append(now.finished))
     assert [trial.params for trial in more.trials[:3]] == first
     assert len({trial.params["x"] for trial in more.trials}) == 5  # none is drawn again
     assert seen[0] >= 3
@@ -118,7 +118,7 @@ def test_a_search_that_was_killed_repeats_what_was_running(kill: Callable[[int, 
     time.sleep(1.0)  # whoever is left has had the time to say something
     assert Counter(trial.state.name for trial in found.trials) == {"FAIL": 2, "COMPLETE": 2}
     assert {trial.user_attrs["again"] for trial in found.trials[2:]} == {0, 1}
-    assert status(found).ended == 2
+    assert status(found).finished == 2
 
 
 @pytest.mark.parametrize("end", [lambda pid: os.killpg(pid, signal.SIGINT), lambda pid: os.kill(pid, signal.SIGTERM)])

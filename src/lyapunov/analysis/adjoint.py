@@ -15,14 +15,14 @@ from lyapunov.tangent import InputSequences, Segment, still_running, triangulari
 class Sensitivity:
     """d Lambda / d (J_t Q_(t-1)), step by step backwards, of a weighted sum of volumes that the first columns span.
 
-    For the first j columns it is C_t (C_t^T J_t Q_(t-1))^-T, C being what a QR makes of `ended` = Q_T pulled back; the first j
-    columns of C depend on the first j of `ended` alone, so all sums share them.
+    For the first j columns it is C_t (C_t^T J_t Q_(t-1))^-T, C being what a QR makes of `last_frame` = Q_T pulled back; the
+    first j columns of C depend on the first j of `last_frame` alone, so all sums share them.
     """
 
-    def __init__(self, ended: Frame, sums: Sequence[int], shares: Tensor) -> None:
-        self._frame, self._sums, self._shares = ended, tuple(sums), shares
+    def __init__(self, last_frame: Frame, sums: Sequence[int], shares: Tensor) -> None:
+        self._frame, self._sums, self._shares = last_frame, tuple(sums), shares
 
-    def through(self, segment: Segment, stop: int) -> Frame:
+    def pull_back(self, segment: Segment, stop: int) -> Frame:
         """(stop x batch, n, k) of the first `stop` steps of a segment; the next call is for the segment before."""
         ahead: list[Frame] = []
         for at in reversed(range(stop)):
@@ -31,11 +31,11 @@ class Sensitivity:
         columns, factor = torch.cat(ahead[::-1]), torch.cat(segment.factors[:stop])
         across = columns.mT @ torch.cat(segment.frames[1 : stop + 1])
         total = torch.zeros_like(columns)
-        for share, count in zip(self._shares, self._sums, strict=True):
+        for cotangent, count in zip(self._shares, self._sums, strict=True):
             # C^T J Q = (C^T Q') R, so its inverse is that of R after that of C^T Q' = U S
             turned, upper = torch.linalg.qr(across[:, :count, :count])
             solved = torch.linalg.solve_triangular(upper, turned.mT @ columns[..., :count].mT, upper=True)
-            total[..., :count] += share * torch.linalg.solve_triangular(factor[:, :count, :count], solved, upper=True).mT
+            total[..., :count] += cotangent * torch.linalg.solve_triangular(factor[:, :count, :count], solved, upper=True).mT
         return total
 
 
@@ -52,7 +52,7 @@ class Adjoint:
         self._after: list[Tensor | None] = []
         self.gradients = [torch.zeros_like(weight) for weight in self._weights]
 
-    def through(self, segment: Segment, sensitivity: Tensor | None, volumes: Tensor | None) -> None:
+    def pull_back(self, segment: Segment, sensitivity: Tensor | None, volumes: Tensor | None) -> None:
         """`sensitivity` (steps x batch, n, k) to J Q at every step; `volumes` (steps x batch,) to ln |det J|."""
         leaves, structure = tree_flatten(tree_map(self._followed, segment.states[0]))
         end, total = self._value(segment, tree_unflatten(leaves, structure), sensitivity, volumes)

@@ -15,7 +15,7 @@ from lyapunov.analysis.prepared import Prepared, prepared
 from lyapunov.analysis.verdicts import too_few, unsettled
 from lyapunov.errors import InvalidInput
 from lyapunov.estimate import Finding, Verdict, aligned, errors, number
-from lyapunov.intake import Request
+from lyapunov.intake import SystemInputs
 from lyapunov.systems import Label, Linearization, System
 from lyapunov.tangent import MAX_BINS, Segment
 
@@ -131,8 +131,8 @@ def covariant_vectors(
     Raises InvalidInput (also for k beyond the directions that are not lost), Unsupported, BadSystem, Diverged.
     Source: Ginelli et al. 2007.
     """
-    request = Request(inputs, state, steps, None, linearization, True, dtype, carried)
-    with prepared(system, request, settle=settle, check=check, equal=True) as ready:
+    system_inputs = SystemInputs(inputs, state, steps, None, linearization, True, dtype, carried)
+    with prepared(system, system_inputs, settle=settle, check=check, equal=True) as ready:
         why = f" (the system has {ready.size} exponents)"
         count = _checks.whole_number(ready.size if k is None else k, "k", least=1, most=ready.size, why=why)
         first = ready.settle + ready.aligned(align)
@@ -166,7 +166,7 @@ def _found(ready: Prepared, k: int, counted: range, kept: int, seed: int, advanc
         combinations.converge(segment, counted.stop)
         steps = range(max(counted.start - segment.first, 0), min(counted.stop - segment.first, segment.steps))
         if len(steps):
-            sums.add(combinations.through(segment, steps), steps)
+            sums.add(combinations.pull_back(segment, steps), steps)
         advance(there + ready.stop - segment.first)
         if segment.first <= counted.start:
             break
@@ -236,20 +236,20 @@ class _Sums:
         return CovariantVectors(
             exponents=exponents,
             standard_errors=found.standard_errors,
-            growth_rates=_plain(self._growth / total),
-            participation=_plain(self._participation / total),
-            angles=_plain(self._angles / total),
-            smallest_angles=_plain(self._smallest),
+            growth_rates=_on_cpu(self._growth / total),
+            participation=_on_cpu(self._participation / total),
+            angles=_on_cpu(self._angles / total),
+            smallest_angles=_on_cpu(self._smallest),
             paths=tuple(self._path_fractions),
-            path_fractions=_plain(torch.stack(list(self._path_fractions.values())) / total),
-            disagreement=_plain(disagreement),
-            vectors=_plain(torch.cat(self._vectors)),
-            growth=_plain(torch.cat(self._kept_growth)),
+            path_fractions=_on_cpu(torch.stack(list(self._path_fractions.values())) / total),
+            disagreement=_on_cpu(disagreement),
+            vectors=_on_cpu(torch.cat(self._vectors)),
+            growth=_on_cpu(torch.cat(self._kept_growth)),
             first=self._counted.start,
             count=len(self._counted),
             labels=system.labels,
             system=system.name,
-            verdict=Verdict((*state, *_undetermined(_plain(disagreement)), *too_few(history.growth, history.steps))),
+            verdict=Verdict((*state, *_undetermined(_on_cpu(disagreement)), *too_few(history.growth, history.steps))),
         )
 
 
@@ -264,5 +264,5 @@ def _undetermined(disagreement: Exponents) -> list[Finding]:
     return [Finding("too short", f"{message} {remedy}")]
 
 
-def _plain(values: Tensor) -> Tensor:
+def _on_cpu(values: Tensor) -> Tensor:
     return values.double().cpu()

@@ -14,7 +14,7 @@ from lyapunov._trees import tree_flatten, tree_map
 from lyapunov.analysis.lag_decay import Slope, mean, slope, starting_times
 from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.estimate import aligned, number
-from lyapunov.intake import CELLS, Request, cores_of, layer_system, preserving_state, split_layers
+from lyapunov.intake import CELLS, SystemInputs, cores_of, layer_system, preserving_state, split_layers
 from lyapunov.systems import CoupledStack, System
 from lyapunov.tangent import Workers
 
@@ -202,7 +202,7 @@ def _stepwise(core: Any, args: Any, kwargs: Any, output: Any, states: list[list[
             f"Expected a core that is given padded batches in float32 or float64, got {got}. Measure without packing, in "
             "batches, and without autocast."
         )
-    system = layer_system(core, Request(inputs, None, None, None, "full", True, inputs.dtype))
+    system = layer_system(core, SystemInputs(inputs, None, None, None, "full", True, inputs.dtype))
     if given is None:
         state = system.initial_state(inputs.shape[0 if core.batch_first else 1], inputs)
     else:  # handed on from an earlier call, with its graph

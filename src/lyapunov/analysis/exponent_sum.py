@@ -13,7 +13,7 @@ from lyapunov import _checks
 from lyapunov.analysis.adjoint import Adjoint, Sensitivity, leaves_of
 from lyapunov.analysis.prepared import Prepared, prepared
 from lyapunov.errors import InvalidInput, Unsupported
-from lyapunov.intake import Request
+from lyapunov.intake import SystemInputs
 from lyapunov.systems import ClosedForm, System
 from lyapunov.tangent import CheckpointedTrajectory, Segment, Workers
 
@@ -63,10 +63,10 @@ def exponent_sum(
     Raises InvalidInput, Unsupported, BadSystem, Diverged.
     Source: docs/theory.md, from the derivative of ln det.
     """
-    request = Request(inputs, state, steps, lengths, "full", True, dtype, carried)
+    system_inputs = SystemInputs(inputs, state, steps, lengths, "full", True, dtype, carried)
     _checks.flag(fixed_trajectory, "fixed_trajectory")
     differentiated = torch.is_grad_enabled()
-    with prepared(system, request, settle=settle, check=check, graph=True) as ready:
+    with prepared(system, system_inputs, settle=settle, check=check, graph=True) as ready:
         run = _Run.of(ready, _sums(k, ready.size), ready.aligned(align), seed, fixed=fixed_trajectory)
         weights = run.weights() if differentiated else []
         if weights and not ready.system.differentiable:
@@ -125,7 +125,7 @@ class _Run:
     by_volume: bool
     """From ln |det J|, without a frame."""
     aligned: Tensor | None = None
-    ended: Tensor | None = None
+    last_frame: Tensor | None = None
     """The frames before the first counted step, and after the last one."""
 
     @classmethod
@@ -151,7 +151,7 @@ class _Run:
             total = total + self._grown(segment)
             for frame in segment.frames_at(self.start):
                 self.aligned = frame
-            self.ended = segment.frames[-1] if segment.frames else None
+            self.last_frame = segment.frames[-1] if segment.frames else None
         return total / self.counted
 
     def gradient(self, cotangents: Tensor, weights: Sequence[Tensor]) -> list[Tensor]:
@@ -159,19 +159,19 @@ class _Run:
         system, inputs = self.ready.system, self.ready.problem.sequences
         shares = cotangents / self.counted
         with ExitStack() as around:
-            plain = torch.autocast(system.device.type, enabled=False)
-            for context in (torch.inference_mode(False), torch.enable_grad(), plain, system.running()):
+            without_autocast = torch.autocast(system.device.type, enabled=False)
+            for context in (torch.inference_mode(False), torch.enable_grad(), without_autocast, system.running()):
                 around.enter_context(context)
             around.enter_context(Workers.suited_to(system, inputs.batch))
             adjoint = Adjoint(system, inputs, weights, fixed=self.fixed)
             for segment, sensitivity in self._backwards(shares):
                 volumes = self._counted(segment) * shares[0] if self.by_volume else None
-                adjoint.through(segment, sensitivity, volumes)
+                adjoint.pull_back(segment, sensitivity, volumes)
         return adjoint.gradients
 
     def _backwards(self, shares: Tensor) -> Iterator[tuple[Segment, Tensor | None]]:
         """Segments, the last one first, and how the growth depends on every J_t Q_(t-1) of theirs: (steps x batch, n, k)."""
-        ahead = [] if self.ended is None else [(self.ready.stop, Sensitivity(self.ended, self.sums, shares))]
+        ahead = [] if self.last_frame is None else [(self.ready.stop, Sensitivity(self.last_frame, self.sums, shares))]
         if self.aligned is not None and self.start > self.ready.settle:
             ahead.append((self.start, Sensitivity(self.aligned, self.sums, -shares)))
         for segment in self.trajectory.backward():
@@ -180,7 +180,7 @@ class _Run:
                 steps = min(stop - segment.first, segment.steps)
                 if steps > 0:
                     with torch.no_grad():
-                        part = one.through(segment, steps)
+                        part = one.pull_back(segment, steps)
                     found = part if found is None else torch.cat([found[: len(part)] + part, found[len(part) :]])
             made = torch.cat([self.trajectory.running(t) for t in range(segment.first, segment.stop)])
             yield segment, None if found is None else found * made.view(-1, 1, 1)

@@ -30,7 +30,7 @@ class Combinations:
     def __init__(self, frame: Frame, seed: int) -> None:
         batch, _, k = frame.shape
         self._both = [_random_triangle(k, seed + at).to(frame).expand(batch, -1, -1) for at in range(2)]
-        self.disagreement = self._apart()
+        self.disagreement = self._distance()
         """(k,): sine of the angle between vectors from the two starts, where they were last together; the largest."""
 
     def converge(self, segment: Segment, down_to: int) -> None:
@@ -39,14 +39,14 @@ class Combinations:
         for at in reversed(steps):
             self._both = [_before(segment.factors[at], one)[0] for one in self._both]
         if len(steps):
-            self.disagreement = self._apart()
+            self.disagreement = self._distance()
 
-    def _apart(self) -> Tensor:
+    def _distance(self) -> Tensor:
         one, other = self._both
         cosines = (one * other).sum(1).abs().clamp(max=1.0)
         return (1 - cosines.square()).sqrt().amax(0)
 
-    def through(self, segment: Segment, steps: range) -> Stretch:
+    def pull_back(self, segment: Segment, steps: range) -> Stretch:
         """Back through some steps of a segment, numbered within it."""
         current, growth = self._both[0], []
         vectors = [segment.frames[steps.stop] @ current]

@@ -19,7 +19,7 @@ from lyapunov.analysis.readout import LinearizedReadout, Readout
 from lyapunov.analysis.verdicts import unsettled
 from lyapunov.errors import Diverged, InvalidInput
 from lyapunov.estimate import Finding, Verdict, aligned, half_widths, memory_time, number
-from lyapunov.intake import Request
+from lyapunov.intake import SystemInputs
 from lyapunov.systems import joined
 from lyapunov.tangent import TangentPropagator, triangularise
 
@@ -148,8 +148,8 @@ def gradient_exponents(
     asked = tuple(lags) if isinstance(lags, Sequence) else (lags,)
     _checks.require_nonempty(asked, "lags", "lags=(20, 80)")
     asked = _checks.ascending([_checks.whole_number(one, "lags", least=1) for one in asked], "lags")
-    request = Request(inputs, state, steps, lengths, "full", True, dtype, carried)
-    with prepared(system, request, settle=settle, check=check) as ready:
+    system_inputs = SystemInputs(inputs, state, steps, lengths, "full", True, dtype, carried)
+    with prepared(system, system_inputs, settle=settle, check=check) as ready:
         linearized = LinearizedReadout(readout, ready)
         times = _times(ready, asked[-1], _checks.whole_number(starts, "starts", least=1))
         total = len(times) * asked[-1]

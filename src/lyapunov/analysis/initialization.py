@@ -91,7 +91,7 @@ def to_exponent_(
 def critical_scale(module: Any) -> float:
     """The factor on the recurrent weights at which zero turns unstable without inputs, for the least stable layer.
 
-    There ln |keep + drive scale mu_j| = 0 for an eigenvalue mu_j of W (RNN: keep 0, drive 1), U_n (GRU: z, (1 - z) r) or U_g
+    There ln |keep + gain scale mu_j| = 0 for an eigenvalue mu_j of W (RNN: keep 0, gain 1), U_n (GRU: z, (1 - z) r) or U_g
     (LSTM: f, i o), with gates at the mean of their biases: exact where each gate has one bias and candidates have none, else
     where to start, as with relu, which has no derivative at zero. Layers with a projection count as critical as they are.
     Source: docs/theory.md, fixed points of gated networks.
@@ -104,9 +104,9 @@ def critical_scale(module: Any) -> float:
         rows = weight.chunk(kind.blocks)[kind.candidate]
         biases = [getattr(module, f"bias_{of}{suffix}").detach().double().cpu() for of in ("ih", "hh") if module.bias]
         total = sum(biases, torch.zeros(1, dtype=torch.float64).expand(len(weight)))
-        keep, drive = kind.at_zero([float(one.mean().sigmoid()) for one in total.chunk(kind.blocks)])
+        keep, gain = kind.at_zero([float(one.mean().sigmoid()) for one in total.chunk(kind.blocks)])
         if rows.shape[0] == rows.shape[1]:
-            scales.append(_critical(torch.linalg.eigvals(rows), keep, drive))
+            scales.append(_critical(torch.linalg.eigvals(rows), keep, gain))
     return min((scale for scale in scales if scale > 0), default=1.0)
 
 
@@ -118,11 +118,11 @@ def _require_layer(module: Any) -> None:
         )
 
 
-def _critical(eigenvalues: Tensor, keep: float, drive: float) -> float:
-    """The least s with |keep + drive s mu| = 1 for one of them; 0 where there is none."""
+def _critical(eigenvalues: Tensor, keep: float, gain: float) -> float:
+    """The least s with |keep + gain s mu| = 1 for one of them; 0 where there is none."""
     size, real = eigenvalues.abs(), eigenvalues.real
     roots = ((keep * real).square() + (1 - keep**2) * size.square()).sqrt() - keep * real
-    found = (roots / (drive * size.square()))[size > 0]
+    found = (roots / (gain * size.square()))[size > 0]
     return float(found.min()) if len(found) else 0.0
 
 

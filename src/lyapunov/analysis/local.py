@@ -12,7 +12,7 @@ from lyapunov._progress import progress_bar
 from lyapunov.analysis.prepared import Prepared, prepared
 from lyapunov.analysis.verdicts import misaligned, too_few, unsettled
 from lyapunov.estimate import Verdict, aligned, number
-from lyapunov.intake import Request
+from lyapunov.intake import SystemInputs
 from lyapunov.systems import Linearization
 
 LONGEST = 100
@@ -75,8 +75,8 @@ class LocalExponents:
 
     def __repr__(self) -> str:
         batch, steps, _ = self.growth.shape
-        spread = self.growth[:, self.first :].std((0, 1))
-        leading = zip(self.exponents[:_SHOWN].tolist(), spread.tolist(), strict=False)
+        deviations = self.growth[:, self.first :].std((0, 1))
+        leading = zip(self.exponents[:_SHOWN].tolist(), deviations.tolist(), strict=False)
         rows = [("i", "mean growth", "spread over steps")]
         rows += [(str(at), number(value), number(wide)) for at, (value, wide) in enumerate(leading, 1)]
         title = f"Growth of {self.system} by step: {batch} sequences x {steps - self.first} steps, nats"
@@ -109,8 +109,8 @@ def local_exponents(
         most 100).
     Raises InvalidInput, Unsupported, BadSystem, Diverged.
     """
-    request = Request(inputs, state, steps, None, linearization, True, dtype, carried)
-    with prepared(system, request, settle=settle, check=check, equal=True) as ready:
+    system_inputs = SystemInputs(inputs, state, steps, None, linearization, True, dtype, carried)
+    with prepared(system, system_inputs, settle=settle, check=check, equal=True) as ready:
         why = f" (the system has {ready.size} exponents)"
         count = _checks.whole_number(k, "k", least=1, most=ready.size, why=why)
         first = ready.settle + ready.aligned(align, most=LONGEST)

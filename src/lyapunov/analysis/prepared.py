@@ -12,7 +12,7 @@ from lyapunov import _checks
 from lyapunov._shapes import State, blocks
 from lyapunov._trees import tree_map
 from lyapunov.errors import InvalidInput, Unsupported
-from lyapunov.intake import Problem, Request, recognize
+from lyapunov.intake import Problem, SystemInputs, recognize
 from lyapunov.systems import System, check_contract
 from lyapunov.tangent import CheckpointedTrajectory, TangentPropagator, Workers, random_frame, settled_state
 
@@ -90,7 +90,7 @@ class Prepared:
 
 @contextmanager
 def prepared(
-    system: Any, request: Request, *, settle: int | None, check: bool, equal: bool = False, graph: bool = False
+    system: Any, system_inputs: SystemInputs, *, settle: int | None, check: bool, equal: bool = False, graph: bool = False
 ) -> Generator[Prepared, None, None]:
     """Within it, the system is running. `settle` None: found in the data, within a quarter of the inputs.
 
@@ -98,7 +98,7 @@ def prepared(
     Raises InvalidInput, Unsupported, BadSystem.
     """
     with torch.inference_mode(False), torch.set_grad_enabled(graph):
-        problem = recognize(system, request)
+        problem = recognize(system, system_inputs)
         _one_frame(problem)
         if equal and problem.sequences.lengths is not None:
             raise InvalidInput("Expected sequences of one length here, got `lengths`. Pass those of one length, or cut them.")

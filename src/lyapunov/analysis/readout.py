@@ -83,5 +83,5 @@ class LinearizedReadout:
     def _output(self, state: State) -> Tensor:
         """What a step hands to others, as rows of numbers."""
         output = self._system.output(state)
-        plain = isinstance(output, Tensor) and not output.is_complex()
-        return output.flatten(1) if plain else self._system.vector(state)
+        is_real = isinstance(output, Tensor) and not output.is_complex()
+        return output.flatten(1) if is_real else self._system.vector(state)

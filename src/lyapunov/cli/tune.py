@@ -158,15 +158,15 @@ class _Bar:
         """Update the progress line: the best value so far, and how many trials run, were pruned or failed."""
         best = "no value yet" if now.best is None else f"best {now.best:.5g} (trial {now.best_number})"
         about = f"{best}, {now.running} running, {now.pruned} pruned, {now.failed} failed"
-        self._progress.update(self._task, completed=now.ended, description=about)
+        self._progress.update(self._task, completed=now.finished, description=about)
 
 
 def _show(found: list[dict[str, Any]], *, maximize: bool) -> None:
-    ended = _ranked(found, maximize=maximize)
-    names = [name for name in ended[0] if name not in ("state", "why")] if ended else []
-    table = Table(title=f"The best of {len(ended)} completed trials")
+    ranked = _ranked(found, maximize=maximize)
+    names = [name for name in ranked[0] if name not in ("state", "why")] if ranked else []
+    table = Table(title=f"The best of {len(ranked)} completed trials")
     for name in names:
         table.add_column(name.replace("_", " "), justify="right")
-    for row in ended[:BEST]:
+    for row in ranked[:BEST]:
         table.add_row(*(f"{value:.4g}" if isinstance(value := row.get(name, ""), float) else str(value) for name in names))
     Console().print(table)

@@ -5,7 +5,7 @@ from lyapunov.estimate.difference import Difference
 from lyapunov.estimate.estimator import WarmStart, estimated, spectrum
 from lyapunov.estimate.quantities import READING_NAMES, TIME_NAMES, Timescale, exponent_unit, memory_time
 from lyapunov.estimate.result import Spectrum
-from lyapunov.estimate.settings import Settings, Wishes
+from lyapunov.estimate.settings import RunOptions, Settings
 from lyapunov.estimate.standard_errors import DIFFERENT, INDEPENDENT, Errors, errors, half_widths
 from lyapunov.estimate.verdict import ENOUGH_BLOCKS, Finding, Verdict
 
@@ -18,12 +18,12 @@ __all__ = [
     "Difference",
     "Errors",
     "Finding",
+    "RunOptions",
     "Settings",
     "Spectrum",
     "Timescale",
     "Verdict",
     "WarmStart",
-    "Wishes",
     "aligned",
     "errors",
     "estimated",

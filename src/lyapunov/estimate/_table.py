@@ -77,7 +77,7 @@ def _counted(spectrum: "Spectrum") -> str:
 
 
 def _rows(spectrum: "Spectrum") -> list[tuple[str, ...]]:
-    memory = spectrum.timescales
+    timescales = spectrum.timescales
     rows: list[tuple[str, ...]] = []
     for i in shown_rows(len(spectrum.exponents)):
         if i is None:
@@ -87,7 +87,7 @@ def _rows(spectrum: "Spectrum") -> list[tuple[str, ...]]:
         if int(spectrum.lost_at[i]) >= 0:
             flag = f"lost by step {int(spectrum.lost_at[i])}"
         estimate, error = number(float(spectrum.exponents[i])), number(float(spectrum.standard_errors[i]))
-        rows.append((str(i + 1), estimate, error, memory[i].cell, str(int(spectrum.layer[i])), flag))
+        rows.append((str(i + 1), estimate, error, timescales[i].cell, str(int(spectrum.layer[i])), flag))
     return rows
 
 

@@ -53,8 +53,8 @@ def _burn_in(growth: Growth, rates: Tensor) -> Tensor:
     decay = max(-float(rates[rates.isfinite()].max()) if bool(rates.isfinite().any()) else 0.0, 1 / typical)
     each = growth.log_growth / growth.steps.clamp(min=1).unsqueeze(-1)
     counted = growth.steps > 0
-    spread = (each[counted] - rates.nan_to_num(neginf=0.0)).nan_to_num(neginf=0.0).square().mean(0).sqrt()
-    return distance * spread / decay / typical
+    deviations = (each[counted] - rates.nan_to_num(neginf=0.0)).nan_to_num(neginf=0.0).square().mean(0).sqrt()
+    return distance * deviations / decay / typical
 
 
 def still_lacked(before: Tensor, after: Tensor, align: int) -> tuple[Tensor, Tensor]:

@@ -89,8 +89,8 @@ def _left(one: "Spectrum", other: "Spectrum", sampling: Tensor) -> Tensor:
     """What transients and rounding leave in the difference: of both, as far as what sampling leaves does not cancel either."""
     budgets = (one.error_budget, other.error_budget)
     left = torch.hypot(*(budget.systematic for budget in budgets))
-    alone = torch.hypot(*(budget.sampling for budget in budgets))
-    return left * (sampling / alone).nan_to_num(nan=1.0).clamp(max=1.0)
+    unpaired = torch.hypot(*(budget.sampling for budget in budgets))
+    return left * (sampling / unpaired).nan_to_num(nan=1.0).clamp(max=1.0)
 
 
 def _require_paired(one: "Spectrum", other: "Spectrum") -> None:

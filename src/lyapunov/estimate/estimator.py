@@ -13,11 +13,11 @@ from lyapunov._shapes import Frames, blocks
 from lyapunov._trees import tree_map
 from lyapunov.errors import Diverged, LyapunovWarning
 from lyapunov.estimate.result import Spectrum
-from lyapunov.estimate.settings import Method, Settings, Wishes, choose
+from lyapunov.estimate.settings import Method, RunOptions, Settings, choose
 from lyapunov.estimate.statistics import estimates, without_empty
 from lyapunov.estimate.transients import is_positive
 from lyapunov.estimate.verdict import judge, unreliable_tail
-from lyapunov.intake import Problem, Request, independent, recognize
+from lyapunov.intake import Problem, SystemInputs, independent, recognize
 from lyapunov.systems import Label, Linearization, check_contract
 from lyapunov.tangent import (
     NOISE_LIMIT_ADAPTIVE,
@@ -96,9 +96,9 @@ def spectrum(
     Raises InvalidInput, Unsupported, BadSystem, or Diverged (with `.step` and `.partial`).
     Source: Benettin et al. 1980; Vogt, Puelma Touzel, Shlizerman, Lajoie 2020 for recurrent networks.
     """
-    request = Request(inputs, state, steps, lengths, linearization, coupled, dtype, carried)
-    wishes = Wishes(k, settle, align, from_initial_state, qr_every, dt, seed, chunks, method)
-    result = estimated(system, request, wishes, check=check, progress=progress)[0]
+    system_inputs = SystemInputs(inputs, state, steps, lengths, linearization, coupled, dtype, carried)
+    run_options = RunOptions(k, settle, align, from_initial_state, qr_every, dt, seed, chunks, method)
+    result = estimated(system, system_inputs, run_options, check=check, progress=progress)[0]
     _warn_of_tail(result)
     return result
 
@@ -123,8 +123,8 @@ class WarmStart(NamedTuple):
 
 def estimated(
     system: Any,
-    request: Request,
-    wishes: Wishes,
+    system_inputs: SystemInputs,
+    run_options: RunOptions,
     *,
     check: bool = True,
     progress: bool | None = False,
@@ -138,8 +138,8 @@ def estimated(
     """
     warm = warm_start is not None and warm_start.frames is not None
     with torch.inference_mode(False), torch.no_grad():
-        problem = recognize(system, request)
-        settings, options = choose(problem, request, wishes)
+        problem = recognize(system, system_inputs)
+        settings, options = choose(problem, system_inputs, run_options)
         options = (
             options
             if warm_start is None
@@ -273,9 +273,9 @@ def _result(growth: Growth, problem: Problem, settings: Settings) -> Spectrum:
     sizes = blocks(problem.system.tangent_size)
     tolerated = NOISE_LIMIT_ADAPTIVE if "qr_every" in settings.chosen else NOISE_LIMIT_FIXED
     # Where it is not chaos, the inputs decide: what they have in common, growth has, too.
-    alone = independent(problem.sequences.values, problem.sequences.lengths)
-    found = estimates(growth, k=settings.k, sizes=sizes, dt=settings.dt, tolerated=tolerated, independent=alone)
-    if alone < 1 and _is_chaotic(growth) and is_positive(found, settings):
+    independent_fraction = independent(problem.sequences.values, problem.sequences.lengths)
+    found = estimates(growth, k=settings.k, sizes=sizes, dt=settings.dt, tolerated=tolerated, independent=independent_fraction)
+    if independent_fraction < 1 and _is_chaotic(growth) and is_positive(found, settings):
         found = estimates(growth, k=settings.k, sizes=sizes, dt=settings.dt, tolerated=tolerated)
     labels = problem.system.labels
     if isinstance(problem.system.tangent_size, tuple):

@@ -7,7 +7,7 @@ import torch
 
 from lyapunov import _checks
 from lyapunov.errors import InvalidInput, Unsupported
-from lyapunov.intake import Problem, Request, digest
+from lyapunov.intake import Problem, SystemInputs, digest
 from lyapunov.systems import total_size
 from lyapunov.tangent import DEFAULT_BURN_IN, STRETCHES, Growth, RolloutOptions
 
@@ -64,7 +64,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Wishes:
+class RunOptions:
     """Settings as the caller gave them.
 
     `fewer`: `k` is the most, and a smaller system has all its exponents taken. `coarse`: where there are SEVERAL sequences,
@@ -84,20 +84,20 @@ class Wishes:
     coarse: bool = False
 
 
-def choose(problem: Problem, request: Request, wishes: Wishes) -> tuple[Settings, RolloutOptions]:
+def choose(problem: Problem, system_inputs: SystemInputs, run_options: RunOptions) -> tuple[Settings, RolloutOptions]:
     """Checked settings, those that the run finds in the data still 0, and the options that say how it finds them.
 
     Left None: `k` is all; `settle`, `align` and `qr_every` are found, the first two within a quarter of the inputs each (of
     the median sequence), without inputs within a tenth of `steps`, at least 100; `align` takes at most 100.
     """
-    _checks.flag(wishes.from_initial_state, "from_initial_state")
+    _checks.flag(run_options.from_initial_state, "from_initial_state")
     size = total_size(problem.system)
-    named = {"k": wishes.k, "settle": wishes.settle, "align": wishes.align, "qr_every": wishes.qr_every}
-    open_names = ("k", "qr_every") if wishes.from_initial_state else tuple(named)
+    named = {"k": run_options.k, "settle": run_options.settle, "align": run_options.align, "qr_every": run_options.qr_every}
+    open_names = ("k", "qr_every") if run_options.from_initial_state else tuple(named)
     why = f" (the system has {size} exponents)"
-    wanted = size if wishes.k is None else min(wishes.k, size) if wishes.fewer else wishes.k
+    wanted = size if run_options.k is None else min(run_options.k, size) if run_options.fewer else run_options.k
     k = _checks.whole_number(wanted, "k", least=1, most=size, why=why)
-    options = _rollout_options(problem, wishes, k, size)
+    options = _rollout_options(problem, run_options, k, size)
     settings = Settings(
         system=problem.system.name,
         size=size,
@@ -107,25 +107,27 @@ def choose(problem: Problem, request: Request, wishes: Wishes) -> tuple[Settings
         align=0,
         count=0,
         qr_every=0,
-        dt=_checks.positive(wishes.dt, "dt"),
-        dtype=_short(request.dtype),
+        dt=_checks.positive(run_options.dt, "dt"),
+        dtype=_short(system_inputs.dtype),
         source_dtype=_short(problem.source_dtype),
         device=str(problem.system.device),
-        seed=_checks.whole_number(wishes.seed, "seed", least=0),
-        linearization=request.linearization,
-        coupled=request.coupled,
-        from_initial_state=wishes.from_initial_state,
+        seed=_checks.whole_number(run_options.seed, "seed", least=0),
+        linearization=system_inputs.linearization,
+        coupled=system_inputs.coupled,
+        from_initial_state=run_options.from_initial_state,
         inputs=digest(problem.sequences.values, problem.state, problem.sequences.lengths),
         chosen=tuple(name for name in open_names if named[name] is None),
-        chunks=_chunks(problem, wishes),
-        method=_way(problem, wishes),
+        chunks=_chunks(problem, run_options),
+        method=_way(problem, run_options),
     )
     return settings, options
 
 
-def _rollout_options(problem: Problem, wishes: Wishes, k: int, size: int) -> RolloutOptions:
+def _rollout_options(problem: Problem, run_options: RunOptions, k: int, size: int) -> RolloutOptions:
     inputs = problem.sequences
-    settle, align = (_transient(value, name, wishes) for name, value in (("settle", wishes.settle), ("align", wishes.align)))
+    settle, align = (
+        _transient(value, name, run_options) for name, value in (("settle", run_options.settle), ("align", run_options.align))
+    )
     given = (settle or 0) + (align or 0)
     autonomous = inputs.values is None
     longest = inputs.steps if inputs.lengths is None else int(inputs.lengths.max())
@@ -139,7 +141,7 @@ def _rollout_options(problem: Problem, wishes: Wishes, k: int, size: int) -> Rol
     else:
         typical = inputs.steps if inputs.lengths is None else int(inputs.lengths.median())
         limit = min(typical // 4, longest - given - 1)
-    qr_every = None if wishes.qr_every is None else _checks.whole_number(wishes.qr_every, "qr_every", least=1)
+    qr_every = None if run_options.qr_every is None else _checks.whole_number(run_options.qr_every, "qr_every", least=1)
     return RolloutOptions(
         steps=longest,
         settle=settle,
@@ -149,14 +151,14 @@ def _rollout_options(problem: Problem, wishes: Wishes, k: int, size: int) -> Rol
         longest_align=min(limit, DEFAULT_BURN_IN),
         autonomous=autonomous,
         volume_every=_volume_every(problem, k, size, longest),
-        stretches=COARSE if wishes.coarse and inputs.batch >= SEVERAL else STRETCHES,
+        stretches=COARSE if run_options.coarse and inputs.batch >= SEVERAL else STRETCHES,
         whole_intervals=problem.system.volume_cost == "cubic" and k == size and size >= SMALL,
-        follow_copies=not wishes.from_initial_state,
+        follow_copies=not run_options.from_initial_state,
     )
 
 
-def _transient(value: int | None, name: str, wishes: Wishes) -> int | None:
-    if not wishes.from_initial_state:
+def _transient(value: int | None, name: str, run_options: RunOptions) -> int | None:
+    if not run_options.from_initial_state:
         return None if value is None else _checks.whole_number(value, name, least=0)
     if value:
         raise InvalidInput(
@@ -177,37 +179,37 @@ def _volume_every(problem: Problem, k: int, size: int, steps: int) -> int:
     return max(1, min(size // k, steps // (2 * LEAST_SAMPLES)))
 
 
-def _way(problem: Problem, wishes: Wishes) -> Method:
+def _way(problem: Problem, run_options: RunOptions) -> Method:
     """The closed form where there is one."""
-    _checks.one_of(wishes.method, (*get_args(Method), None), "method")
+    _checks.one_of(run_options.method, (*get_args(Method), None), "method")
     triangular = problem.system.triangular
-    if wishes.method == "closed" and not triangular:
+    if run_options.method == "closed" and not triangular:
         raise Unsupported(
             f"Expected a system with triangular Jacobians for method='closed', got {problem.system.name}. Leave `method` out: "
             "its exponents are found by QR."
         )
-    if wishes.chunks > 1:
-        if wishes.method == "closed":
+    if run_options.chunks > 1:
+        if run_options.method == "closed":
             raise InvalidInput(
                 "Expected `chunks` left out with method='closed', got both. Chunks are for frames; leave one out."
             )
         return "qr"
-    method = wishes.method or ("closed" if triangular else "qr")
-    if method == "closed" and wishes.qr_every is not None:
+    method = run_options.method or ("closed" if triangular else "qr")
+    if method == "closed" and run_options.qr_every is not None:
         raise InvalidInput(
-            f"Expected `qr_every` left out with the closed form, got {wishes.qr_every}. For frames pass method='qr'."
+            f"Expected `qr_every` left out with the closed form, got {run_options.qr_every}. For frames pass method='qr'."
         )
     return method
 
 
-def _chunks(problem: Problem, wishes: Wishes) -> int:
-    chunks = _checks.whole_number(wishes.chunks, "chunks", least=1)
+def _chunks(problem: Problem, run_options: RunOptions) -> int:
+    chunks = _checks.whole_number(run_options.chunks, "chunks", least=1)
     if chunks > 1 and problem.system.grows:
         raise Unsupported(
             f"Expected `chunks` left out with {problem.system.name}, whose cache grows with the sequence, got {chunks}. "
             "Chunks start at different steps, with caches of different length."
         )
-    if chunks > 1 and wishes.from_initial_state:
+    if chunks > 1 and run_options.from_initial_state:
         raise InvalidInput(
             f"Expected `chunks` left out with from_initial_state=True, got {chunks}. There is one start and one whole run."
         )

@@ -69,7 +69,7 @@ def errors(history: Tensor, steps: Tensor, independent: float = 1.0) -> Errors:
             differ = _excess(residues[..., mine], steps, within[mine]) > DIFFERENT
             everything = _group_count(steps, widths, count)  # where both agree, both tell
             groups[mine] = torch.where(differ, effective, float(everything)).double()
-            between[mine] = torch.where(differ, between[mine], _plain(residues[..., mine], steps))
+            between[mine] = torch.where(differ, between[mine], _ungrouped(residues[..., mine], steps))
     if steps.shape[1] == 1 and len(widths) >= PIECES:
         pieces = _grouped_error(own, steps, widths, PIECES, fixed=1)
         differ = (chosen > PIECES) & (pieces.square() > DIFFERENT * within.square())
@@ -91,7 +91,7 @@ def _between(residues: Tensor, steps: Tensor) -> tuple[Tensor, float]:
     return (squares * (len(own) - 1) / len(own)).sqrt() / own.sum(), effective
 
 
-def _plain(residues: Tensor, steps: Tensor) -> Tensor:
+def _ungrouped(residues: Tensor, steps: Tensor) -> Tensor:
     """The same where sequences do not truly differ: their residues are as large as their lengths make them."""
     own = steps.sum(0)
     return (residues.sum(0).square().sum(0) * len(own) / max(len(own) - 1, 1)).sqrt() / own.sum()

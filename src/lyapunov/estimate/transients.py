@@ -85,8 +85,8 @@ def _steps_to_fall(nats: float, rate: float, estimates: Estimates, settings: Set
     all steps counted.
     """
     steps = float(estimates.history_steps.sum())
-    spread = _UNEVEN * float(estimates.sampling_errors[0].nan_to_num(nan=0.0)) * settings.dt * math.sqrt(steps)
-    return ((spread + math.sqrt(spread**2 + 4 * rate * nats)) / (2 * rate)) ** 2
+    fluctuation = _UNEVEN * float(estimates.sampling_errors[0].nan_to_num(nan=0.0)) * settings.dt * math.sqrt(steps)
+    return ((fluctuation + math.sqrt(fluctuation**2 + 4 * rate * nats)) / (2 * rate)) ** 2
 
 
 def _steps_to_settle(wanted: int, settings: Settings) -> str:
@@ -132,11 +132,11 @@ def misaligned(settings: Settings, growth: Growth) -> Finding | None:
     least, made = max(settings.align, SHORTEST), settings.settle + settings.align + settings.count
     if found.falls is None:  # more of them hardly help, more counted steps do
         wanted = 2 * least
-        needed = settings.settle + wanted + math.ceil(settings.count * min(found.ratio / _ENOUGH, _LONGER) ** 2)
+        required = settings.settle + wanted + math.ceil(settings.count * min(found.ratio / _ENOUGH, _LONGER) ** 2)
     else:
         wanted = math.ceil(_MARGIN * least * (1 + math.log(found.ratio / _ENOUGH) / found.falls))
-        needed = settings.settle + 4 * wanted
-    longer = f" with inputs of {needed} steps" if made < needed else ""
+        required = settings.settle + 4 * wanted
+    longer = f" with inputs of {required} steps" if made < required else ""
     return Finding("too short", f"{message} about {wanted} would do: pass align={wanted}{longer}.")
 
 

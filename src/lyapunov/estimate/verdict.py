@@ -138,8 +138,8 @@ def _groups(estimates: Estimates) -> Finding | None:
     at = int(gaps.argmax())
     low, high = slice(0, at + 1), slice(at + 1, batch)
     own = float(errors.square().mean().sqrt())
-    spread = max(float(rates[low].max() - rates[low].min()), float(rates[high].max() - rates[high].min()))
-    if not math.isfinite(own) or float(gaps[at]) <= _GROUPED * max(own, spread, _SAME * float(rates.abs().max())):
+    width = max(float(rates[low].max() - rates[low].min()), float(rates[high].max() - rates[high].min()))
+    if not math.isfinite(own) or float(gaps[at]) <= _GROUPED * max(own, width, _SAME * float(rates.abs().max())):
         return None
     message = f"sequences fall into two groups: {at + 1} near {float(rates[low].mean()):.3g}, {batch - at - 1} near"
     message = (
@@ -151,8 +151,8 @@ def _groups(estimates: Estimates) -> Finding | None:
 def _own_errors(estimates: Estimates) -> Tensor:
     """(batch,): standard errors of each sequence's largest exponent, from blocks within it."""
     history, steps = estimates.history[..., :1], estimates.history_steps
-    alone = [errors(history[:, [at]], steps[:, [at]]).standard_errors[0] for at in range(steps.shape[1])]
-    return torch.stack(alone)
+    from_blocks = [errors(history[:, [at]], steps[:, [at]]).standard_errors[0] for at in range(steps.shape[1])]
+    return torch.stack(from_blocks)
 
 
 def _trend(estimates: Estimates) -> Finding | None:
@@ -166,9 +166,11 @@ def _trend(estimates: Estimates) -> Finding | None:
     history, steps = estimates.history[:, whole][..., finite], steps[:, whole]
     early, late = (history[part].sum(0) / steps[part].sum(0).unsqueeze(-1) for part in (first, last))
     change, errors_of_all = late - early, estimates.standard_errors[finite]
-    needed, error = _needed(change, errors_of_all * (steps.sum() / steps[first].sum()) ** 0.5)
+    threshold, error = _threshold(change, errors_of_all * (steps.sum() / steps[first].sum()) ** 0.5)
     size, mean = change.mean(0).abs() / error.clamp(min=1e-300), change.mean(0)
-    large = (size > needed) & (mean.abs() > torch.fmax(2 * errors_of_all, TRIVIAL * (0.01 + estimates.exponents[finite].abs())))
+    large = (size > threshold) & (
+        mean.abs() > torch.fmax(2 * errors_of_all, TRIVIAL * (0.01 + estimates.exponents[finite].abs()))
+    )
     if not bool(large.any()):
         return None
     at = int(torch.where(large, size, 0.0).argmax())
@@ -176,11 +178,11 @@ def _trend(estimates: Estimates) -> Finding | None:
     return Finding("drifting", f"{message} than in their first quarter. Pass longer inputs, and a larger settle.")
 
 
-def _needed(change: Tensor, alone: Tensor) -> tuple[float, Tensor]:
+def _threshold(change: Tensor, from_blocks: Tensor) -> tuple[float, Tensor]:
     """How many errors a change must have, and its error (columns,): from sequences; from blocks where there are few."""
     batch, columns = change.shape
     if batch < 3:
-        return _TREND_ALONE, 1.5 * alone
+        return _TREND_ALONE, 1.5 * from_blocks
     return student_quantile(1 - _TREND_LEVEL / columns, batch - 1), change.std(0) / batch**0.5
 
 

@@ -6,7 +6,7 @@ from lyapunov.intake.files import encode, one_hot_sequences, read_inputs, read_t
 from lyapunov.intake.foreign import require_whole, unwrapped
 from lyapunov.intake.inputs import PaddedSequences, digest, independent
 from lyapunov.intake.layers import CELLS, LAYERS, kind_of, layer_system, only_watches, split_layers
-from lyapunov.intake.problem import Problem, Request, compute_device
+from lyapunov.intake.problem import Problem, SystemInputs, compute_device
 from lyapunov.intake.recognize import recognize
 
 __all__ = [
@@ -17,7 +17,7 @@ __all__ = [
     "Nonlinearity",
     "PaddedSequences",
     "Problem",
-    "Request",
+    "SystemInputs",
     "capture",
     "compute_device",
     "cores_of",

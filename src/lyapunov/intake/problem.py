@@ -25,7 +25,7 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Request:
+class SystemInputs:
     """What the user handed over besides the system itself. Raises InvalidInput for words that it does not know."""
 
     inputs: Any
@@ -49,17 +49,19 @@ def compute_device(device: torch.device, dtype: torch.dtype) -> torch.device:
     return torch.device("cpu") if device.type == "mps" and dtype == torch.float64 else device
 
 
-def sequences_of(values: Any, lengths: Any, request: Request, device: torch.device, *, batch: int) -> PaddedSequences:
+def sequences_of(
+    values: Any, lengths: Any, system_inputs: SystemInputs, device: torch.device, *, batch: int
+) -> PaddedSequences:
     """Checked and cast, from a pytree of (time, batch, ...); None: so many steps as were asked for."""
     if values is None:
-        return autonomous(request.steps, batch)
+        return autonomous(system_inputs.steps, batch)
     sequences = padded_sequences(values, lengths)
     if sequences.lengths is None:
-        _checks.finite_tree(request.inputs, "inputs")
+        _checks.finite_tree(system_inputs.inputs, "inputs")
     else:
         values = without_padding(values, sequences.lengths)
         _checks.finite_tree(tree_map(lambda leaf: leaf.transpose(0, 1), values), "inputs")
-    return PaddedSequences(cast(values, request.dtype, device), sequences.batch, sequences.steps, sequences.lengths)
+    return PaddedSequences(cast(values, system_inputs.dtype, device), sequences.batch, sequences.steps, sequences.lengths)
 
 
 def state_batch(state: Any, axis: int) -> int:
@@ -68,8 +70,8 @@ def state_batch(state: Any, axis: int) -> int:
     return leaves[0].shape[axis] if leaves and leaves[0].dim() > axis else 1
 
 
-def same_device(request: Request, device: torch.device) -> None:
+def same_device(system_inputs: SystemInputs, device: torch.device) -> None:
     """Inputs, state and what is carried are where the module is."""
-    _checks.same_device(request.inputs, device, "inputs")
-    _checks.same_device(request.state, device, "state")
-    _checks.same_device(request.carried, device, "carried")
+    _checks.same_device(system_inputs.inputs, device, "inputs")
+    _checks.same_device(system_inputs.state, device, "state")
+    _checks.same_device(system_inputs.carried, device, "carried")

@@ -37,16 +37,16 @@ def refusing_swapped(modules: Iterable[nn.Module], state: State, x: Input) -> Ge
     found: list[str] = []
     states, inputs = tensors_of(state), tensors_of(x)
 
-    def look(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def check_order(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         first, second = _positional(module)[:2]
-        given = dict(zip((first, second), args, strict=False)) | kwargs
-        if _is_one_of(given.get(first), states) and _is_one_of(given.get(second), inputs):
+        named = dict(zip((first, second), args, strict=False)) | kwargs
+        if _is_one_of(named.get(first), states) and _is_one_of(named.get(second), inputs):
             found.append(f"{type(module).__name__}({first}, {second})")
 
     with ExitStack() as back:
         for part in (part for module in modules for part in module.modules()):
             if _takes_input_first(_positional(part)):
-                back.callback(part.register_forward_pre_hook(look, with_kwargs=True).remove)
+                back.callback(part.register_forward_pre_hook(check_order, with_kwargs=True).remove)
         yield
     if found:
         raise BadSystem(

@@ -216,7 +216,7 @@ class RwkvCache(RecurrentCache):
     def advance(self, call: Call, token: dict[str, Tensor], leaves: Leaves, carried: Leaves) -> tuple[Leaves, Leaves]:
         """Map the model over single sequences: given several at once, it mixes their shifts."""
 
-        def alone(token: dict[str, Tensor], leaves: Leaves, carried: Leaves) -> tuple[Leaves, Leaves]:
+        def one_sequence(token: dict[str, Tensor], leaves: Leaves, carried: Leaves) -> tuple[Leaves, Leaves]:
             anchor = 0.0 * leaves[0].sum()  # what is written into m may have a tangent: let it have one before
             parts = [torch.stack(leaves[at::4], dim=-1).unsqueeze(0) for at in range(4)]
             state = [*parts, (torch.stack(carried, dim=-1) + anchor).unsqueeze(0)]
@@ -224,7 +224,7 @@ class RwkvCache(RecurrentCache):
             layers = [part.squeeze(0).unbind(-1) for part in state]
             return tuple(part for layer in zip(*layers[:4], strict=True) for part in layer), layers[4]
 
-        return vmap(alone)(token, leaves, carried)
+        return vmap(one_sequence)(token, leaves, carried)
 
     def _prepared(self) -> Any:
         """Weights not yet rescaled for inference stay so: the model would rescale them in place."""

@@ -12,7 +12,7 @@ from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 
 from lyapunov._trees import tree_map
-from lyapunov.systems.faults import changed_in_place, fresh, tensors_of, versions_of
+from lyapunov.systems.faults import changed_in_place, in_new_containers, tensors_of, versions_of
 
 
 def modules_reached(function: Any) -> tuple[nn.Module, ...]:
@@ -57,7 +57,7 @@ class CastCall:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """The function's own result."""
-        args = tuple(map(fresh, args)) if self._tried else tree_map(_cloned, args)
+        args = tuple(map(in_new_containers, args)) if self._tried else tree_map(_cloned, args)
         self._tried = True
         given = [tensor for value in args for tensor in tensors_of(value)]
         before = versions_of(given)

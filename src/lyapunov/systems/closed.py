@@ -186,7 +186,7 @@ def costliest(parts: Sequence[System]) -> Literal["none", "linear", "cubic"]:
 def saturated_together(parts: Sequence[System], states: Sequence[State]) -> Tensor | None:
     """`saturated` of several systems side by side, of those that can tell."""
     found = [part.saturated(state) for part, state in zip(parts, states, strict=True)]
-    known = [share for share in found if share is not None]
+    known = [one for one in found if one is not None]
     return torch.cat(known, dim=-1) if known else None
 
 

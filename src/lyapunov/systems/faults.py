@@ -61,7 +61,7 @@ def explained(state: Any) -> Generator[None, None, None]:
         raise BadSystem(_explanation(error, state)) from error
 
 
-def fresh(value: Any) -> Any:
+def in_new_containers(value: Any) -> Any:
     """The same tensors in containers of their own: what refills a list or a dictionary reaches nobody else's."""
     return value if value is None or isinstance(value, Tensor) else tree_map(lambda leaf: leaf, value)
 

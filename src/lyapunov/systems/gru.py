@@ -96,7 +96,7 @@ class GRUTangent(LayerTangent):
     def push_driven(self, frame: Frame, input_frame: InputFrame | None) -> Frame:
         """J frame + X input_frame; the reset gate stands before U_n but not before W_n."""
         z, by_z, by_input, by_r, by_n = self._terms
-        move = self._dense if is_wide(frame) else self._apart
+        move = self._dense if is_wide(frame) else self._gate_by_gate
         moved = add_scaled(move(self._layer.weight_hh, frame, (by_r, by_z, by_n)), z, frame)
         if input_frame is not None:
             moved = moved + move(self._layer.weight_ih, input_frame, (by_r, by_z, by_input))
@@ -128,7 +128,7 @@ class GRUTangent(LayerTangent):
         return product(weight.mT, torch.cat([columns * by.unsqueeze(1) for by in rows], dim=-1).mT)
 
     @staticmethod
-    def _apart(weight: Tensor, frame: InputFrame, rows: Rowwise) -> InputFrame:
+    def _gate_by_gate(weight: Tensor, frame: InputFrame, rows: Rowwise) -> InputFrame:
         """One product serves all gates and all sequences."""
         r, z, n = product(weight, frame).chunk(3, dim=1)
         return add_scaled(add_scaled(scale_rows(rows[0], r), rows[1], z), rows[2], n)

@@ -21,7 +21,7 @@ from lyapunov.systems.step import Step
 from lyapunov.systems.system import System
 
 _Start = Callable[[int, torch.Generator], Tensor]
-_Drive = Callable[[int, int, torch.Generator], Tensor]
+_Inputs = Callable[[int, int, torch.Generator], Tensor]
 _DTYPE = torch.float64
 
 
@@ -33,7 +33,7 @@ class Known:
     exponents: Tensor
     source: str
     draw_start: _Start
-    draw_inputs: _Drive | None = None
+    draw_inputs: _Inputs | None = None
     precision: float = 0.0
     dt: float = 1.0
 
@@ -55,7 +55,7 @@ def _case(
     source: str,
     start: _Start,
     *,
-    inputs: _Drive | None = None,
+    inputs: _Inputs | None = None,
     precision: float = 0.0,
     dt: float = 1.0,
 ) -> Known:

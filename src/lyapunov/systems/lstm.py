@@ -184,7 +184,7 @@ class LSTMTangent(LayerTangent):
     def push_driven(self, frame: Frame, input_frame: InputFrame | None) -> Frame:
         """J frame + X input_frame."""
         size = self._layer.output_size
-        move = self._dense if is_wide(frame) else self._apart
+        move = self._dense if is_wide(frame) else self._gate_by_gate
         d_h, d_c = move(self._layer.weight_hh, frame[:, :size])
         if input_frame is not None:
             by_input = move(self._layer.weight_ih, input_frame)
@@ -261,7 +261,7 @@ class LSTMTangent(LayerTangent):
             columns = moved
         return columns.mT
 
-    def _apart(self, weight: Tensor, frame: InputFrame) -> tuple[Tensor, Tensor]:
+    def _gate_by_gate(self, weight: Tensor, frame: InputFrame) -> tuple[Tensor, Tensor]:
         """dh' (before a projection) and dc' of a change of h or x; one product serves all gates and all sequences."""
         return self._gated(product(weight, frame))
 

@@ -11,7 +11,7 @@ from lyapunov._shapes import Input, Rows, State
 from lyapunov._trees import keystr, tree_flatten, tree_flatten_with_path, tree_map, tree_unflatten
 from lyapunov.errors import BadSystem
 from lyapunov.systems.casting import CastCall, as_complex
-from lyapunov.systems.faults import explained, fresh, same_form
+from lyapunov.systems.faults import explained, in_new_containers, same_form
 from lyapunov.systems.system import Label, System
 
 
@@ -73,11 +73,11 @@ class Step(System):
         """The user's function; a container that it fills anew at every step is not the state of two steps."""
         if not self._carries:
             with explained(state):
-                new = fresh(self._call(state, x))
+                new = in_new_containers(self._call(state, x))
             self._require_form(state, new)
             return new
         with explained(state):
-            new = fresh(self._call(state[0], x, state[1]))
+            new = in_new_containers(self._call(state[0], x, state[1]))
         if not isinstance(new, tuple) or len(new) != 2:
             raise BadSystem(
                 f"Expected step(state, x, carried) to return (state, carried), got {type(new).__name__}. Return the pair, or "

@@ -53,8 +53,8 @@ def burn_in(
         steps = options.settle
         until = steps + (options.longest_align if options.align is None else options.align)
         usual = min(DEFAULT_BURN_IN, options.most)
-        horizon = max(until, usual) if system.carried(state) else steps or usual  # what is carried may be slow
-        copies = Copies(system, inputs, step, state, horizon)
+        most_steps = max(until, usual) if system.carried(state) else steps or usual  # what is carried may be slow
+        copies = Copies(system, inputs, step, state, most_steps)
         while copies.t < until and SETTLED_RATIO < copies.distance < math.inf:
             copies.advance()
         distance = copies.distance if math.isfinite(copies.distance) else None
@@ -113,18 +113,18 @@ def _settled(copies: "Copies", limit: int) -> tuple[int, float | None]:
 class Copies:
     """Two copies of the state on the same inputs, and how far apart they are, relative to the start.
 
-    The second copy starts from where the first one gets to within `horizon` steps, the next sequence's where there are
+    The second copy starts from where the first one gets to within `most_steps` steps, the next sequence's where there are
     several: a state the network really visits. What it carries is that of its own sequence: slow variables are forgotten, too.
     """
 
     def __init__(
-        self, system: System, inputs: InputSequences, step: Callable[[State, int], State], state: State, horizon: int
+        self, system: System, inputs: InputSequences, step: Callable[[State, int], State], state: State, most_steps: int
     ) -> None:
         self._system, self._inputs, self._step = system, inputs, step
         self._passed, last, end = [state], state, state
         few = KEPT // max(sum(leaf.numel() for leaf in tree_flatten(state)[0]), 1)
         first = [system.carried(state)]
-        for t in range(horizon):
+        for t in range(most_steps):
             last, end = end, step(end, t)
             if t == 0:
                 first.append(system.carried(end))
@@ -132,7 +132,7 @@ class Copies:
                 self._passed.append(end)
         self._one = state
         carried = (*first, system.carried(last), system.carried(end))
-        other = system.with_carried(state, tuple(map(_elsewhere, *carried)) if horizon else carried[0])
+        other = system.with_carried(state, tuple(map(_elsewhere, *carried)) if most_steps else carried[0])
         self._other = system.with_vector(other, tree_map(lambda part: part.roll(1, dims=0), system.vector(end)))
         self._first, self.t = _squares(system, self._one, self._other), 0
 

@@ -132,16 +132,16 @@ def cholesky(frame: Frame) -> tuple[Frame, PerColumn]:
     orthonormal to rounding; sequences where they do not go through Householder reflections. Source: Fukaya et al. 2014.
     """
     lengths = torch.linalg.vector_norm(frame, dim=-2, keepdim=True)
-    q, log_diagonal, sound = frame / lengths, lengths.squeeze(-2).log(), torch.ones(len(frame), dtype=torch.bool)
-    sound = sound.to(frame.device)
+    q, log_diagonal, succeeded = frame / lengths, lengths.squeeze(-2).log(), torch.ones(len(frame), dtype=torch.bool)
+    succeeded = succeeded.to(frame.device)
     for _ in range(2):
         factor, info = torch.linalg.cholesky_ex(q.mT @ q)
-        sound = sound & (info == 0)
+        succeeded = succeeded & (info == 0)
         log_diagonal = log_diagonal + factor.diagonal(dim1=-2, dim2=-1).log()
         q = torch.linalg.solve_triangular(factor, q.mT, upper=False).mT
     gap = (q.mT @ q - torch.eye(q.shape[-1], dtype=q.dtype, device=q.device)).abs().amax((-2, -1))
-    sound = sound & (gap <= _ORTHOGONAL * torch.finfo(q.dtype).eps) & torch.isfinite(log_diagonal).all(-1)
-    failed = (~sound).nonzero().squeeze(-1)
+    succeeded = succeeded & (gap <= _ORTHOGONAL * torch.finfo(q.dtype).eps) & torch.isfinite(log_diagonal).all(-1)
+    failed = (~succeeded).nonzero().squeeze(-1)
     if failed.numel():
         again = orthonormalise(frame[failed])
         q, log_diagonal = q.index_copy(0, failed, again[0]), log_diagonal.index_copy(0, failed, again[1])

@@ -144,13 +144,13 @@ class TangentPropagator:
             steps = [parts[0].tangent.part(slice(at * self.inputs.batch, (at + 1) * self.inputs.batch)) for at in wanted]
             return [volume for volume in (tangent.log_volume() for tangent in steps) if volume is not None]
         sizes = [len(tree_flatten(part.states[0])[0][0]) for part in parts]
-        alone = [
+        single = [
             part.tangent.part(slice(entry, entry + 1))
             for at in wanted
             for part, size in zip(parts, sizes, strict=True)
             for entry in range(at * size, (at + 1) * size)
         ]
-        volumes = self.workers.map(lambda tangent: tangent.log_volume(), alone)
+        volumes = self.workers.map(lambda tangent: tangent.log_volume(), single)
         found = [volume for volume in volumes if volume is not None]
         return list(torch.cat(found).unflatten(0, (len(wanted), -1))) if found else []
 

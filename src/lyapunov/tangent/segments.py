@@ -172,6 +172,6 @@ def settled_state(
 
 
 def _diverged(segment: Segment) -> Diverged:
-    sound = [is_finite_state(state) for state in segment.states]
-    at = segment.first + (sound.index(False) - 1 if False in sound else segment.steps - 1)
-    return diverged("frame" if all(sound) else "state", at, at="by")
+    valid = [is_finite_state(state) for state in segment.states]
+    at = segment.first + (valid.index(False) - 1 if False in valid else segment.steps - 1)
+    return diverged("frame" if all(valid) else "state", at, at="by")

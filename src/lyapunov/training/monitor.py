@@ -14,8 +14,8 @@ from safetensors import SafetensorError
 
 from lyapunov import _checks
 from lyapunov.errors import Diverged, InvalidInput, LyapunovWarning
-from lyapunov.estimate import Wishes
-from lyapunov.intake import Request
+from lyapunov.estimate import RunOptions
+from lyapunov.intake import SystemInputs
 from lyapunov.systems import Linearization
 from lyapunov.training.alarms import AlarmThresholds, alarms
 from lyapunov.training.clock import Clock
@@ -98,7 +98,7 @@ class Monitor:
         stopping = (stop_on,) if isinstance(stop_on, str) else tuple(stop_on)
         for kind in stopping:
             _checks.one_of(kind, get_args(Kind), "stop_on")
-        request = Request(None, state, steps, lengths, linearization, coupled, dtype, carried)
+        system_inputs = SystemInputs(None, state, steps, lengths, linearization, coupled, dtype, carried)
         k = _checks.whole_number(k, "k", least=1)
         self.k, self.sinks = k, [sinks] if callable(sinks) else list(sinks)
         self.thresholds = (
@@ -109,14 +109,14 @@ class Monitor:
         self._every = Logarithmic() if every is None else as_schedule(every)
         self._at_most = None if at_most is None else _checks.positive(at_most, "at_most")
         self._stop_on, self._name, self._about = stopping, name, dict(about or {})
-        self._probe = Probe(system, probe, request, core=core, sequences=sequences)
-        self._wishes = Wishes(k, settle, align, from_initial_state, qr_every, dt, seed, fewer=True, coarse=True)
+        self._probe = Probe(system, probe, system_inputs, core=core, sequences=sequences)
+        self._run_options = RunOptions(k, settle, align, from_initial_state, qr_every, dt, seed, fewer=True, coarse=True)
         self._spectra, self._losses = WarmStartedSpectra(), Losses()
         self._readings: list[Reading] = []
         self._clock, self._complained = Clock(), set()
         self._history: History | None = None
         self._measured = False
-        self._told = 0
+        self._latest = 0
 
     @property
     def readings(self) -> tuple[Reading, ...]:
@@ -141,7 +141,7 @@ class Monitor:
         self._losses.add(losses)
         now, found = self._moment(step, epoch), None
         if is_leader() and self._is_due(now) and self._probe.ready():
-            found = self._measure(now, self._wishes.k)
+            found = self._measure(now, self._run_options.k)
         if self._probe.waits and is_leader() and self._is_due(now._replace(step=step + 1)):
             self._probe.ready()  # so that the next step's batch is caught
         if self._stop_on:
@@ -153,7 +153,7 @@ class Monitor:
         if not self._probe.ready():
             raise InvalidInput("Expected a `probe` to read along, got none yet. Pass one to Monitor, or call observe(...).")
         self._losses.add(losses)
-        return self._measure(self._moment(step, epoch), None if whole else self._wishes.k)
+        return self._measure(self._moment(step, epoch), None if whole else self._run_options.k)
 
     def note(self, **losses: Any) -> None:
         """Losses that come when no step ends (of a validation, say): they go into the next reading."""
@@ -170,14 +170,14 @@ class Monitor:
 
     def _moment(self, step: int, epoch: int | None) -> Moment:
         """Checked; a step before the last one is a run that went back."""
-        if _checks.whole_number(step, "step", least=0) < self._told:
+        if _checks.whole_number(step, "step", least=0) < self._latest:
             self._complain(
                 "step",
-                f"Expected a step after {self._told}, got {step}: the run is taken to have gone back, and its readings from "
+                f"Expected a step after {self._latest}, got {step}: the run is taken to have gone back, and its readings from "
                 "there on to be made again. Where steps are counted anew in each epoch, pass how many were made in all.",
             )
             self._readings = [earlier for earlier in self._readings if earlier.step < step]
-        self._told = step
+        self._latest = step
         return Moment(step, epoch)
 
     def _is_due(self, now: Moment) -> bool:
@@ -210,9 +210,9 @@ class Monitor:
         return reading
 
     def _found(self, now: Moment, k: int | None) -> Reading:
-        system, request = self._probe.take()
-        request = request if k is not None else replace(request, dtype=torch.float64)
-        measured = self._spectra.measure(system, request, replace(self._wishes, k=k))
+        system, system_inputs = self._probe.take()
+        system_inputs = system_inputs if k is not None else replace(system_inputs, dtype=torch.float64)
+        measured = self._spectra.measure(system, system_inputs, replace(self._run_options, k=k))
         earlier = [reading for reading in self._readings if reading.failure is None]
         reading = _reading(now, measured, self.k)
         if earlier:

@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import PackedSequence
 from lyapunov import _checks
 from lyapunov._trees import tree_map
 from lyapunov.errors import InvalidInput, LyapunovWarning, Unsupported
-from lyapunov.intake import Captured, Request, capture, cores_of, holds_cores, only_watches, require_whole, unwrapped
+from lyapunov.intake import Captured, SystemInputs, capture, cores_of, holds_cores, only_watches, require_whole, unwrapped
 
 _PATIENCE = 20
 """Training steps without a call of the core, after which a word is said."""
@@ -24,15 +24,15 @@ class Probe:
     of them, a dictionary of keywords, or one value); None: what the core receives in the next batch, its first `sequences`.
     """
 
-    def __init__(self, system: Any, given: Any, request: Request, *, core: str | None, sequences: int) -> None:
+    def __init__(self, system: Any, given: Any, system_inputs: SystemInputs, *, core: str | None, sequences: int) -> None:
         self._system, self._core, self._given = unwrapped(system), core, given
         if isinstance(self._system, nn.Module):
             require_whole(self._system)
-        self._inside = request.state is None and holds_cores(self._system)
-        self.waits = given is None and request.steps is None and not isinstance(system, Captured)
-        self._request = request if self._inside or self.waits else replace(request, inputs=given)
+        self._inside = system_inputs.state is None and holds_cores(self._system)
+        self.waits = given is None and system_inputs.steps is None and not isinstance(system, Captured)
+        self._system_inputs = system_inputs if self._inside or self.waits else replace(system_inputs, inputs=given)
         self._sequences = _checks.whole_number(sequences, "sequences", least=1)
-        self._caught: Request | None = None
+        self._caught: SystemInputs | None = None
         self._hook: Any = None
         self._waited = 0
         if self.waits:
@@ -59,22 +59,22 @@ class Probe:
             )
         return False
 
-    def take(self) -> tuple[Any, Request]:
-        """The system and the request of this measurement."""
+    def take(self) -> tuple[Any, SystemInputs]:
+        """The system of this measurement, and what is passed to it."""
         if self.waits:
             caught, self._caught = self._caught, None
             if caught is None:
                 raise InvalidInput("Expected `ready()` to have said so before `take()`, got no inputs yet. Ask it first.")
             return self._system, caught
         if not self._inside:
-            return self._system, self._request
+            return self._system, self._system_inputs
         args, kwargs = _arguments(self._given)
         try:
             captured = capture(self._system, *args, **kwargs)
         except Exception as error:
             error.add_note(f"This was while {type(self._system).__name__} was called with the `probe` of a lyapunov.Monitor.")
             raise
-        return (captured if self._core is None else captured.core(self._core)), self._request
+        return (captured if self._core is None else captured.core(self._core)), self._system_inputs
 
     def _layer(self) -> nn.Module:
         """The one layer whose next call is waited for."""
@@ -110,7 +110,7 @@ class Probe:
         state = args[1] if len(args) > 1 else kwargs.get("hx")
         packed = isinstance(inputs, PackedSequence)  # its sequences lie apart in no axis: all of them are taken
         self._caught = replace(
-            self._request,
+            self._system_inputs,
             inputs=inputs if packed else _first(inputs, self._sequences, axis=0 if module.batch_first else 1),
             state=_first(state, len(inputs.data) if packed else self._sequences, axis=1),
         )

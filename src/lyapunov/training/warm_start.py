@@ -9,8 +9,8 @@ from torch.nn.utils.rnn import PackedSequence
 
 from lyapunov._shapes import Frames, blocks
 from lyapunov._trees import tree_flatten, tree_map
-from lyapunov.estimate import Spectrum, WarmStart, Wishes, estimated, memory_time
-from lyapunov.intake import Request
+from lyapunov.estimate import RunOptions, Spectrum, WarmStart, estimated, memory_time
+from lyapunov.intake import SystemInputs
 from lyapunov.tangent import SETTLED_RATIO, orthonormalise, random_frame
 from lyapunov.training.reading import distance
 
@@ -46,32 +46,32 @@ class WarmStartedSpectra:
         self._settle = self._align = 0
         self._count = 0
         self._trusted = True
-        self._memory = 0.0
+        self._memory_time = 0.0
         self._shape: Any = None
         self._measured = False
 
-    def measure(self, target: Any, request: Request, wishes: Wishes) -> Measurement:
-        """The next spectrum. `wishes`: as the user has them; `k` None for all exponents: one outside of the series."""
+    def measure(self, target: Any, system_inputs: SystemInputs, run_options: RunOptions) -> Measurement:
+        """The next spectrum. `run_options`: as the user has them; `k` None for all exponents: one outside of the series."""
         check = not self._measured
         self._measured = True
-        if wishes.k is None:
-            spectrum, warm_start = estimated(target, request, wishes, check=check)
+        if run_options.k is None:
+            spectrum, warm_start = estimated(target, system_inputs, run_options, check=check)
             return Measurement(spectrum, warm_start.saturated, None)
-        shape = _shape(request.inputs)
+        shape = _shape(system_inputs.inputs)
         if shape != self._shape:
             self._warm_start, self._shape = None, shape
-        warm = self._warm_started(target, request, wishes) if self._can_warm_start(wishes) else None
+        warm = self._warm_started(target, system_inputs, run_options) if self._can_warm_start(run_options) else None
         if warm is not None and not self._is_cold_start_due():
             found, error = warm, None
         else:
             start = None if self._warm_start is None else self._warm_start._replace(frames=None)
-            found = estimated(target, request, wishes, check=check, warm_start=start)
+            found = estimated(target, system_inputs, run_options, check=check, warm_start=start)
             self._settle, self._align = found[0].settings.settle, found[0].settings.align
             error = None if warm is None else distance(found[0].exponents.tolist(), warm[0].exponents.tolist())
             self._trusted = error is None or not error > max(2 * found[1].tolerated, found[1].disagreement or 0.0)
         self._count += 1
         spectrum, self._warm_start = found
-        self._memory = memory_time(spectrum.max)
+        self._memory_time = memory_time(spectrum.max)
         return Measurement(spectrum, self._warm_start.saturated, error)
 
     def forget(self) -> None:
@@ -88,7 +88,7 @@ class WarmStartedSpectra:
             "align": self._align,
             "count": self._count,
             "trusted": self._trusted,
-            "memory": self._memory,
+            "memory": self._memory_time,
             "shape": self._shape,
         }
 
@@ -98,19 +98,19 @@ class WarmStartedSpectra:
         if state["warm_start"] is not None:
             self._warm_start = WarmStart(**state["warm_start"])
         self._settle, self._align, self._count = state["settle"], state["align"], state["count"]
-        self._trusted, self._memory, self._shape = state["trusted"], state["memory"], state["shape"]
+        self._trusted, self._memory_time, self._shape = state["trusted"], state["memory"], state["shape"]
 
-    def _can_warm_start(self, wishes: Wishes) -> bool:
+    def _can_warm_start(self, run_options: RunOptions) -> bool:
         warm_start = self._warm_start
         if (
             warm_start is None
             or warm_start.frames is None
-            or wishes.from_initial_state
+            or run_options.from_initial_state
             or not (self._trusted or self._is_cold_start_due())
         ):
             return False
         frames = blocks(warm_start.frames)
-        fits = all(part.shape[-1] == min(wishes.k or 0, part.shape[-2]) for part in frames)
+        fits = all(part.shape[-1] == min(run_options.k or 0, part.shape[-2]) for part in frames)
         return fits and all(bool(torch.isfinite(part).all()) for part in frames)
 
     def _is_cold_start_due(self) -> bool:
@@ -120,17 +120,17 @@ class WarmStartedSpectra:
             and self._warm_start.distance is not None
             and self._warm_start.distance <= SETTLED_RATIO
         )
-        outgrown = settled and _FORGOTTEN * self._memory > _OUTGROWN * max(self._settle, 1)
+        outgrown = settled and _FORGOTTEN * self._memory_time > _OUTGROWN * max(self._settle, 1)
         return _is_power_of_three(self._count) or outgrown
 
-    def _warm_started(self, target: Any, request: Request, wishes: Wishes) -> tuple[Spectrum, WarmStart]:
+    def _warm_started(self, target: Any, system_inputs: SystemInputs, run_options: RunOptions) -> tuple[Spectrum, WarmStart]:
         """From the frames of the last run."""
         warm_start = self._warm_start
         assert warm_start is not None
-        same = replace(wishes, settle=self._settle, align=self._align)
+        same = replace(run_options, settle=self._settle, align=self._align)
         frames: Any = warm_start.frames
-        start = warm_start._replace(frames=_refreshed(frames, wishes.seed + 1))
-        return estimated(target, request, same, check=False, warm_start=start)
+        start = warm_start._replace(frames=_refreshed(frames, run_options.seed + 1))
+        return estimated(target, system_inputs, same, check=False, warm_start=start)
 
 
 def _shape(inputs: Any) -> Any:

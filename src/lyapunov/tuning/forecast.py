@@ -32,14 +32,14 @@ def forecast(losses: Numbers, spectra: Numbers, finals: Numbers, *, loss: float,
     Ridge regression of ranks at the end on ranks at the step. Each finished trial is predicted by the others, with and
     without spectra; these are used where that was clearly better.
     """
-    wanted, alone = ranks(finals, finals), ranks(losses, losses)[:, None]
-    beside = np.column_stack([alone, *(ranks(column, column) for column in spectra.T)])
-    gains = held_out(alone, wanted) ** 2 - held_out(beside, wanted) ** 2
+    wanted, of_losses = ranks(finals, finals), ranks(losses, losses)[:, None]
+    of_both = np.column_stack([of_losses, *(ranks(column, column) for column in spectra.T)])
+    gains = held_out(of_losses, wanted) ** 2 - held_out(of_both, wanted) ** 2
     gained, error = float(gains.mean()), float(gains.std(ddof=1) / np.sqrt(len(gains)))
     use = spectra.shape[1] > 0 and gained > SURE * error
     columns = [losses, *(spectra.T if use else ())]
     here = [ranks(np.array([value]), column)[0] for value, column in zip((loss, *spectrum), columns, strict=False)]
-    return Forecast(float(np.array(here) @ _weights(beside if use else alone, wanted)), use, gained, error)
+    return Forecast(float(np.array(here) @ _weights(of_both if use else of_losses, wanted)), use, gained, error)
 
 
 def ranks(values: Numbers, among: Numbers) -> Numbers:

@@ -85,10 +85,10 @@ class SpectrumRule:
     def hopeless(self, spectrum: Mapping[str, float]) -> str | None:
         """Why a network with these numbers cannot train, if it cannot."""
         largest, error = spectrum.get("max", math.nan), spectrum.get("max_error", math.nan)
-        margin = SIGMAS * error if math.isfinite(error) else math.inf
-        if self.lag is not None and (largest - margin) * self.lag > OVERFLOW:
+        two_errors = SIGMAS * error if math.isfinite(error) else math.inf
+        if self.lag is not None and (largest - two_errors) * self.lag > OVERFLOW:
             return f"chaos: gradients over {self.lag:g} steps grow by e^{largest * self.lag:.0f}, beyond what float32 holds."
-        if self.lag is not None and (largest + margin) * self.lag < UNDERFLOW:
+        if self.lag is not None and (largest + two_errors) * self.lag < UNDERFLOW:
             return f"no memory: gradients over {self.lag:g} steps fall by e^{largest * self.lag:.0f}, below what float32 holds."
         if spectrum.get("saturated", 0.0) > self.saturated:
             return f"saturated: {spectrum['saturated']:.0%} of the units sit where nothing moves them."

@@ -25,7 +25,7 @@ RESTARTS = 10
 class SearchStatus:
     """How far a search has come: trials that have ended (and how), those that run, and the best one so far."""
 
-    ended: int
+    finished: int
     running: int
     pruned: int
     failed: int
@@ -122,7 +122,7 @@ def status(study: Any) -> SearchStatus:
     running = states.count("RUNNING")
     best = study.best_trial if "COMPLETE" in states else None
     return SearchStatus(
-        ended=counted(study) - running,
+        finished=counted(study) - running,
         running=running,
         pruned=states.count("PRUNED"),
         failed=states.count("FAIL"),

@@ -43,11 +43,11 @@ def capture(model: Any, /, *args: Any, **kwargs: Any) -> Captured:
     cores = _cores(owner)
     run = partial(model.module if isinstance(model, nn.DataParallel) else model, *args, **kwargs)
 
-    def alone(watch: Callable[..., Pass], *more: Any) -> Pass:
+    def preserved(watch: Callable[..., Pass], *more: Any) -> Pass:
         with preserving_state(owner, (args, kwargs)):
             return watch(run, cores, *more)
 
-    first = alone(watched)
+    first = preserved(watched)
     called = [name for name in cores if first.calls[name]]
     if not called:
         raise Unsupported(
@@ -55,8 +55,8 @@ def capture(model: Any, /, *args: Any, **kwargs: Any) -> Captured:
             "which the model does, and let it call them as modules: layer(x), not layer.forward(x)."
         )
     asked = called if len(called) > 1 else [name for name in called if len(first.calls[name]) > 1]
-    tolerance = _tolerance(first, alone(watched)) if asked else 0.0
-    changes = {name: Change(first, alone(watched_replaced, first, name), tolerance) for name in asked}
+    tolerance = _tolerance(first, preserved(watched)) if asked else 0.0
+    changes = {name: Change(first, preserved(watched_replaced, first, name), tolerance) for name in asked}
     reached = {source: frozenset(filter(change.reaches_inputs, called)) for source, change in changes.items()}
     found = [_core(name, module, first, changes.get(name), reached) for name, module in cores.items()]
     return Captured(tuple(replace(core, sources=_sources(core, cores)) for core in found))

@@ -12,7 +12,7 @@ from lyapunov.intake.capturing.calls import Piece, Received, as_taken
 from lyapunov.intake.capturing.directions import layers_of
 from lyapunov.intake.inputs import PaddedSequences, digest
 from lyapunov.intake.layers import LAYERS, cell_problem, kind_of, layer_problem, require_plain
-from lyapunov.intake.problem import Problem, Request
+from lyapunov.intake.problem import Problem, SystemInputs
 from lyapunov.systems import IndependentLayers
 
 Direction = Literal["forward", "backward"]
@@ -165,11 +165,11 @@ def pieces(core: Core, direction: Direction | None) -> list[Piece]:
     return layers_of(core.module, received, direction == "backward")
 
 
-def captured_problem(captured: Captured, request: Request) -> Problem:
+def captured_problem(captured: Captured, system_inputs: SystemInputs) -> Problem:
     """The problem of one core, or of several in a chain: layers beside each other, each along its own inputs."""
-    _padded(captured, request)
+    _padded(captured, system_inputs)
     for name in ("inputs", "state", "steps"):
-        if getattr(request, name) is not None:
+        if getattr(system_inputs, name) is not None:
             raise InvalidInput(
                 f"Expected `{name}` left out with what was captured, got it. To change it, pass the pieces: captured.module, "
                 "captured.inputs, captured.state, captured.lengths."
@@ -179,18 +179,18 @@ def captured_problem(captured: Captured, request: Request) -> Problem:
         _refuse_loop(core)
         _refuse_outdated(core)
     found = [piece for core in cores for piece in pieces(core, captured.direction)]
-    if len(found) > 1 and request.coupled:
+    if len(found) > 1 and system_inputs.coupled:
         raise Unsupported(
             "Expected coupled=False with layers that have inputs of their own, got coupled=True: how one drives the next is "
             "not in what was captured. Write one step of all of them as step(state, x), and pass that."
         )
-    problems = [_problem(piece, request) for piece in found]
+    problems = [_problem(piece, system_inputs) for piece in found]
     return problems[0] if len(problems) == 1 else _beside(problems, cores)
 
 
-def _padded(captured: Captured, request: Request) -> None:
+def _padded(captured: Captured, system_inputs: SystemInputs) -> None:
     """Lengths of sequences that the model pads and does not pack are known to the user alone."""
-    if request.lengths is None:
+    if system_inputs.lengths is None:
         return
     if captured.direction == "backward" or any(core.received and core.received.lengths is not None for core in captured.cores):
         raise InvalidInput(
@@ -199,10 +199,10 @@ def _padded(captured: Captured, request: Request) -> None:
         )
 
 
-def _problem(piece: Piece, request: Request) -> Problem:
+def _problem(piece: Piece, system_inputs: SystemInputs) -> Problem:
     build: Any = layer_problem if isinstance(piece.module, LAYERS) else cell_problem
-    lengths = request.lengths if piece.lengths is None else piece.lengths
-    return build(piece.module, replace(request, inputs=piece.inputs, state=piece.state, lengths=lengths))
+    lengths = system_inputs.lengths if piece.lengths is None else piece.lengths
+    return build(piece.module, replace(system_inputs, inputs=piece.inputs, state=piece.state, lengths=lengths))
 
 
 def _chain(captured: Captured) -> list[Core]:

@@ -56,14 +56,14 @@ def _inside(given: Any) -> tuple[list[Any], list[Any]]:
 
 def _is_own_object(value: Any) -> bool:
     """Whether it is an object whose attributes may be what a model changes: a cache, a dataclass."""
-    plain = isinstance(value, Tensor | nn.Module | type | torch.Generator | random.Random) or callable(value)
-    return not plain and isinstance(getattr(value, "__dict__", None), dict)
+    is_leaf = isinstance(value, Tensor | nn.Module | type | torch.Generator | random.Random) or callable(value)
+    return not is_leaf and isinstance(getattr(value, "__dict__", None), dict)
 
 
 def _random_states() -> Iterator[Restore]:
-    cpu, plain, numpy = torch.get_rng_state(), random.getstate(), np.random.get_state()
+    cpu, python, numpy = torch.get_rng_state(), random.getstate(), np.random.get_state()
     yield lambda: torch.set_rng_state(cpu)
-    yield lambda: random.setstate(plain)
+    yield lambda: random.setstate(python)
     yield lambda: np.random.set_state(numpy)
     if torch.cuda.is_initialized():
         cuda = torch.cuda.get_rng_state_all()

@@ -162,8 +162,8 @@ def _require_values(part: nn.Module) -> None:
                 f"Expected weights with values, got {name} of {kind} {where}. Call the model once, or load it: "
                 "module.to_empty(device='cpu'), then module.load_state_dict(...)."
             )
-        plain = type(weight) in (Tensor, nn.Parameter) and weight.layout == torch.strided
-        freed = plain and weight.numel() > 0 and weight.untyped_storage().nbytes() == 0
+        dense = type(weight) in (Tensor, nn.Parameter) and weight.layout == torch.strided
+        freed = dense and weight.numel() > 0 and weight.untyped_storage().nbytes() == 0
         flat = isinstance(part, LAYERS + CELLS) and name.startswith("weight_") and weight.dim() != 2
         if freed or flat:
             raise Unsupported(f"Expected whole weights, got a shard of {name} of {kind}, {tuple(weight.shape)}. {_SUMMON}")
