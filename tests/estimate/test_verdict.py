@@ -259,6 +259,6 @@ def test_chaos_along_which_copies_come_together_is_a_transient() -> None:
     parted = torch.ones(10, dtype=torch.float64)
     growth = counted(noisy(0.3), distance=0.9, parted=parted)
     assert judged(growth).converged
-    parted[:2] = 1e-6
+    parted[:2] = 1e-9
     assert "come together in the end (2 of 10 sequences)" in str(judged(replace(growth, parted=parted)))
     assert "copies of the state" in str(judged(replace(growth, log_growth=noisy(-0.3))))

@@ -112,3 +112,9 @@ def test_each_time_around_sequences_go_on_along_the_next_ones_inputs() -> None:
             system, PaddedSequences(values, 3, STEPS), lambda s, t: system.step(s, values[t]), start, STEPS
         )
     assert bool((left < 0.01).all())
+
+
+def test_chaotic_copies_that_come_near_each_other_by_chance_have_not_come_together() -> None:
+    start = torch.rand(20, 1, dtype=F64, generator=torch.Generator().manual_seed(1))
+    left = remaining_distance(*run(lambda s, x: 3.9 * s * (1 - s), start), STEPS)
+    assert bool((left > COLLAPSED).all())
