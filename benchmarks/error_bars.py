@@ -104,7 +104,7 @@ def warm() -> None:
 
 def remedies() -> None:
     """Results that are not converged, repeated with the steps to which their verdicts point."""
-    by_name, total, mended = {cell.name: cell for cell in cells()}, 0, 0
+    by_name, total, converged = {cell.name: cell for cell in cells()}, 0, 0
     for name in REMEDIED:
         cell, asked, done = by_name[name], 0, 0
         for seed in (1, 2, 3):
@@ -117,9 +117,9 @@ def remedies() -> None:
             done += again is not None and again.verdict.converged
             if again is None or not again.verdict.converged:
                 print(f"  {spent and spent.setting}: {(again or first).verdict}")
-        total, mended = total + asked, mended + done
+        total, converged = total + asked, converged + done
         print(f"{name}: {done} of {asked}", flush=True)
-    print(f"all: {mended} of {total} converged with the steps that were named")
+    print(f"all: {converged} of {total} converged with the steps that were named")
 
 
 def _run(cell: Cell, seed: int) -> lyapunov.Spectrum:

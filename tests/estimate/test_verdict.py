@@ -175,7 +175,7 @@ def test_groups_are_further_apart_than_sequences_within_them(own: tuple[float, .
     assert verdict.converged or re.search("3 near 0.0.*, 3 near 1.01", str(verdict))
 
 
-@pytest.mark.parametrize(("lengths", "found"), [((400, 20, 20), True), ((200, 150, 150), False)])
+@pytest.mark.parametrize(("lengths", "found"), [((400, 20, 20), True), ((300, 150, 60), True), ((200, 150, 150), False)])
 def test_one_sequence_that_decides_is_said(lengths: tuple[int, ...], found: bool) -> None:
     steps = (torch.arange(max(lengths)).unsqueeze(-1) < torch.tensor(lengths)).double()
     log_growth = grown(torch.tensor([[-0.5], [-0.3], [-0.8]]).double(), bins=max(lengths), spread=0.1) * steps.unsqueeze(-1)

@@ -148,3 +148,19 @@ def test_an_interval_that_was_found_is_tried_first() -> None:
 
 def test_powers_of_three() -> None:
     assert [count for count in range(100) if _is_power_of_three(count)] == [0, 1, 3, 9, 27, 81]
+
+
+def test_a_warm_start_takes_over_how_far_apart_chaotic_copies_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Following them takes thousands of steps, which a cold start spends and a warm one does not."""
+    module, chaotic = seeded(nn.RNN, 3, 40, batch_first=True, scale=8.0), asked(0.02 * INPUTS)
+    cold, start = estimated(module, chaotic, run_options(settle=20, align=20))
+    assert float(cold.exponents[0]) > 0
+    assert start.parted is not None
+
+    def refused(*_: object) -> None:
+        raise AssertionError("followed again")
+
+    monkeypatch.setattr("lyapunov.estimate.estimator.remaining_distance", refused)
+    warm, kept = estimated(module, chaotic, run_options(settle=20, align=20), warm_start=start)
+    assert float(warm.exponents[0]) > 0
+    assert kept.parted is start.parted

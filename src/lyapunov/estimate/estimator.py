@@ -140,11 +140,8 @@ def estimated(
     with torch.inference_mode(False), torch.no_grad():
         problem = recognize(system, system_inputs)
         settings, options = choose(problem, system_inputs, run_options)
-        options = (
-            options
-            if warm_start is None
-            else replace(options, first=warm_start.qr_every, follow_copies=options.follow_copies and not warm)
-        )
+        if warm_start is not None:
+            options = replace(options, first=warm_start.qr_every, follow_copies=options.follow_copies and not warm)
         threads = Workers.suited_to(problem.system, problem.sequences.batch * settings.chunks)
         with problem.system.running(), torch.autocast(problem.system.device.type, enabled=False), threads as workers:
             if _checks.flag(check, "check"):

@@ -44,8 +44,8 @@ def errors(history: Tensor, steps: Tensor, independent: float = 1.0) -> Errors:
     blocks in f sequences, and has more degrees of freedom. NaN for one sequence too short for two blocks; 0 for -inf, which has
     none to make.
 
-    A single sequence has none beside it. Where PIECES of it truly differ, growth varies more slowly than blocks show, as along
-    a text, and they tell the error.
+    A single sequence has no others to differ from. Where PIECES of it truly differ, growth varies more slowly than blocks
+    show, as it may along a text, and they tell the error.
 
     `independent`: the fraction of the sequences that is independent of each other, below 1 where they are copies or overlap.
     Then there are that many fewer sequences and blocks, and both errors are larger by the root of that.

@@ -39,7 +39,7 @@ def unsettled(estimates: Estimates, settings: Settings, growth: Growth) -> Findi
     distance = growth.distance
     if distance is None or distance <= SETTLED_RATIO:
         return _burn_in(estimates, settings)
-    collapsed = 0 if growth.parted is None else int((growth.parted < COLLAPSED).sum())
+    collapsed = 0 if growth.parted is None else int((growth.parted <= COLLAPSED).sum())
     if is_positive(estimates, settings):
         if not collapsed:
             return None
@@ -67,10 +67,10 @@ def unsettled(estimates: Estimates, settings: Settings, growth: Growth) -> Findi
 def _together_after(distance: float, after: int, estimates: Estimates, settings: Settings) -> int | None:
     """Steps after which copies come together, by how far they came and by the largest exponent; None where neither tells."""
     rate, error = (float(part[0]) * settings.dt for part in (-estimates.exponents, estimates.standard_errors))
-    comes, found = after > 0 and distance <= _STAYS, []
-    if comes:
+    approaching, found = after > 0 and distance <= _STAYS, []
+    if approaching:
         found.append(after * math.log(SETTLED_RATIO) / math.log(distance))
-    rate = rate if rate > 2 * error else max(rate, error) if comes else math.nan
+    rate = rate if rate > 2 * error else max(rate, error) if approaching else math.nan
     if 0 < rate < math.inf:
         found.append(after + _steps_to_fall(math.log(distance / SETTLED_RATIO), rate, estimates, settings))
     wanted = math.ceil(_MARGIN * max(found)) if found else None

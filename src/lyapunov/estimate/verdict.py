@@ -121,7 +121,8 @@ def _unequal(estimates: Estimates) -> Finding | None:
     """One sequence decides, and what it differs by from others cannot be told, though they may seem to agree."""
     steps = estimates.history_steps.sum(0)
     held, effective = float(steps.max() / steps.sum()), float(steps.square().sum() ** 2 / steps.pow(4).sum())
-    if len(steps) == 1 or held <= _DOMINANT or effective >= _TOO_FEW:
+    tells = effective >= _TOO_FEW and float(estimates.degrees[0]) >= 1
+    if len(steps) == 1 or held <= _DOMINANT or tells:
         return None
     message = f"the longest sequence holds {held:.0%} of all steps: the others do not tell what sequences differ by."
     return Finding("too short", f"{message} Pass sequences of like length, or cut the longest one into several.")

@@ -18,7 +18,7 @@ from lyapunov.tangent.workers import Workers
 class Aligned(NamedTuple):
     """What was done before counting: steps to `settle` and to `align`, the `distance` of copies of the state after them.
 
-    `disagreement`: of two random frames, beside what is `tolerated`; None where `align` was given.
+    `disagreement`: of two random frames, with what is `tolerated`; None where `align` was given.
     """
 
     settle: int
@@ -54,14 +54,22 @@ class Aligning:
         return self.compares and self.agreement.reached and self.leading.told_apart
 
     def compare(
-        self, taken: int, found: Factorization, growth: Tensor, second: Frames, running: Tensor, workers: Workers
-    ) -> Frames:
-        """The second frames, factored. `growth` (batch, columns): of the first ones over the `taken` steps."""
-        assert self._second is not None
+        self,
+        taken: int,
+        found: Factorization,
+        growth: Tensor | None,
+        second: Frames | None,
+        running: Tensor,
+        workers: Workers,
+    ) -> Frames | None:
+        """The second frames, factored, where there are any. `growth` (batch, columns): of the first ones over `taken` steps."""
+        if self._second is None or second is None or growth is None:
+            return second
         columns, volumes = self._second
         other = volumes.factorize(second, workers, measured=True)
         other_growth = volumes.add(other, other.diagonal)
-        assert other_growth is not None
+        if other_growth is None:
+            return other.frames
         both = self._columns.among_first(columns.sizes)
         sure, growth = (found.log_dynamic_range + self._log_unit < math.log(SUSPICIOUS))[:, both], growth[:, both]
         leading = (growth - other_growth)[:, self._columns.rank[both] == 0]

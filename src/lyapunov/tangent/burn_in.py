@@ -23,10 +23,10 @@ KEPT = 2**24
 AT_LEAST, AT_MOST, ENTRIES = 2000, 10_000, 2**23
 """Steps for which copies that stay apart are followed, the inputs over and over again where they are fewer: in between, as many
 as states with so many entries in all take."""
-_UNSEEN = 20
-"""Steps between two looks at such copies."""
+_BETWEEN_CHECKS = 20
+"""Steps between two checks of such copies."""
 COLLAPSED = 1e-8
-"""Copies whose distance is this fraction of what it was have come together for good. Chaotic ones come near each other, too, by
+"""Copies whose distance is this fraction of what it was have come together permanently. Chaotic ones come near each other by
 chance: in one dimension to within a thousandth in one of a thousand steps."""
 
 
@@ -65,7 +65,7 @@ def burn_in(
 def remaining_distance(
     system: System, inputs: InputSequences, step: Callable[[State, int], State], state: State, most: int
 ) -> Tensor:
-    """(batch,): how far apart copies are after thousands of steps, or where some come together for good.
+    """(batch,): how far apart copies are after thousands of steps, or where some come together permanently.
 
     Chaos keeps them apart, a long transient does not. The inputs go over and over where they are fewer. Each time around, a
     state goes on along the next sequence's inputs: a short input that returns may keep copies apart where others like it would
@@ -81,7 +81,7 @@ def remaining_distance(
     last = min(max(AT_LEAST, ENTRIES // max(entries, 1)), AT_MOST) if system.endless else min(most, AT_MOST)
     found = copies.each()
     while copies.t < last and bool(found.isfinite().all()) and float(found.min()) > COLLAPSED:
-        for _ in range(min(_UNSEEN, last - copies.t)):
+        for _ in range(min(_BETWEEN_CHECKS, last - copies.t)):
             copies.advance()
         found = copies.each()
     return found

@@ -1,4 +1,4 @@
-"""The steps that are counted: growth, volumes and the state's whereabouts in bins of time, and second frames beside them."""
+"""The steps that are counted: growth, volumes and the state's whereabouts in bins of time, and second frames that go along."""
 
 from typing import Any
 
@@ -19,17 +19,24 @@ from lyapunov.tangent.workers import Workers
 
 
 class Counting:
-    """What is noted of each interval that is counted, after what was done `before`, up to step `stop`."""
+    """What is noted of each interval that is counted, after what was done `before`, up to step `stop`.
 
-    def __init__(self, inputs: InputSequences, columns: Columns, before: Aligned, stop: int, volumes: VolumeSamples) -> None:
+    `shadow`: random frames that go along with the counted ones.
+    """
+
+    def __init__(
+        self,
+        inputs: InputSequences,
+        columns: Columns,
+        before: Aligned,
+        stop: int,
+        volumes: VolumeSamples,
+        shadow: Frames | None,
+    ) -> None:
         self._inputs, self._columns, self._before, self._stop, self.volumes = inputs, columns, before, stop, volumes
         self._bins, self._stretches = TimeBins(before.start), Stretches(before.start, stop)
-        self._alignment: Alignment | None = None
+        self._alignment = None if shadow is None else Alignment(shadow, columns.sizes, age=before.align)
         self._sensitivity: Sensitivity | None = None
-
-    def shadow(self, frames: Frames) -> None:
-        """Random frames will go along."""
-        self._alignment = Alignment(frames, self._columns.sizes, age=self._before.align)
 
     def follow(
         self,

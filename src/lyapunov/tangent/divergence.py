@@ -21,5 +21,5 @@ def diverged(broken: str, t: int, more: str = "", *, partial: Any = None, at: st
 
 
 def is_finite_state(state: State) -> bool:
-    """All of its tensors."""
+    """Whether no tensor in it holds NaN or infinity: a state, frames, or a container of both."""
     return all(is_finite(leaf) for leaf in tree_flatten(state)[0])

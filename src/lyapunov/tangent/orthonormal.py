@@ -77,7 +77,7 @@ class Cholesky(Orthonormalisation):
 class LU(Orthonormalisation):
     """Elimination with row pivoting, for large frames: a fifth of the cost, columns that are not orthonormal but span the same.
 
-    Volumes telescope ([volume_accumulator.py](volume_accumulator.py)), so heights are wanted only where growth is read.
+    Volumes telescope (see `VolumeAccumulator`), so heights are wanted only where growth is read.
     """
 
     exact = False

@@ -6,9 +6,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lyapunov._checks import is_finite
 from lyapunov._shapes import Frames, State, blocks
-from lyapunov._trees import tree_flatten
+from lyapunov.tangent.divergence import is_finite_state
 
 
 class Point(NamedTuple):
@@ -22,8 +21,7 @@ class Point(NamedTuple):
     @property
     def is_finite(self) -> bool:
         """Whether the state and both frames hold no NaN and no infinity."""
-        second = () if self.second is None else blocks(self.second)
-        return all(is_finite(part) for part in (*tree_flatten(self.state)[0], *blocks(self.frames), *second))
+        return is_finite_state((self.state, self.frames, () if self.second is None else self.second))
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lyapunov._checks import is_finite
 from lyapunov._shapes import Frames, State, blocks
 from lyapunov._trees import tree_flatten, tree_map
 from lyapunov.systems import ClosedForm, System, Tangent, joined
+from lyapunov.tangent.divergence import is_finite_state
 from lyapunov.tangent.input_sequences import InputSequences, still_running
 from lyapunov.tangent.orthonormal import is_large
 from lyapunov.tangent.workers import Workers
@@ -68,9 +68,9 @@ class TangentPropagator:
                 state, frames = self.push(state, frames, at)
             else:
                 state = self.step(state, at)
-            if not all(is_finite(part) for part in tree_flatten(state)[0]):
+            if not is_finite_state(state):
                 return at, "state"
-            if not all(is_finite(part) for part in blocks(frames)):
+            if not is_finite_state(frames):
                 return at, "frame"
         return until - 1, "frame"
 

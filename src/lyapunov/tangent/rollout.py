@@ -99,7 +99,11 @@ class _Run:
         """From here on, with orthonormal frames: everything that is by column begins anew, but for what is lost."""
         self.point, self.columns = point, Columns.of(point.frames)
         self.volumes = self._accumulator(point.frames)
-        self.rounding = Rounding(self.columns.count, log_unit(blocks(point.frames)[0].dtype))
+        self.rounding = Rounding(self.columns.count, self._log_unit)
+
+    @property
+    def _log_unit(self) -> float:
+        return log_unit(blocks(self.point.frames)[0].dtype)
 
     def _accumulator(self, frames: Frames) -> VolumeAccumulator:
         ways = [self._way(part) for part in blocks(frames)]
@@ -132,7 +136,7 @@ class _Run:
         start, options = self.point.t, self.options
         last = start + (options.longest_align if options.align is None else options.align)
         second = None if other is None else (Columns.of(other), self._accumulator(other))
-        aligning = Aligning(self.columns, second, log_unit(blocks(self.point.frames)[0].dtype))
+        aligning = Aligning(self.columns, second, self._log_unit)
         self.point = self.point._replace(second=other)
         while self.point.t < last and not aligning.done:
             self._advance(last, aligning, None)
@@ -150,10 +154,8 @@ class _Run:
         self.point = self.point._replace(second=shadow)
         start, inputs = self.point.t, self.propagator.inputs
         stop = self.options.steps + (start if self.options.autonomous else 0)
-        volumes = VolumeSamples(self.options, start, inputs.batch, len(self.columns.sizes))
-        counting = Counting(inputs, self.columns, aligned, stop, volumes)
-        if shadow is not None:
-            counting.shadow(shadow)
+        volumes = VolumeSamples(self.options, inputs, start, len(self.columns.sizes))
+        counting = Counting(inputs, self.columns, aligned, stop, volumes, shadow)
         while self.point.t < stop:
             self._advance(stop, None, counting)
         return self._growth(counting)
@@ -186,14 +188,14 @@ class _Run:
             self._accept(moved, found, aligning, counting)
 
     def _moved(self, taken: int, volumes: VolumeSamples | None) -> _Moved:
-        """State and frames through so many steps, and the second frames beside the first."""
+        """State, frames and second frames through `taken` steps."""
         start, states, samples = self.point, [], None
         point = start
         for first in range(0, taken, AT_ONCE):
             steps = min(AT_ONCE, taken - first)
             propagated, frames, second = self._propagated(point, steps, volumes=volumes is not None and volumes.wanted)
             if volumes is not None:
-                new = volumes.take(propagated, point.t, start.t, lambda t: running_at(self.propagator.inputs, t))
+                new = volumes.take(propagated, point.t, start.t)
                 samples = new if samples is None else samples + new
             states += propagated.states[:-1]
             point = Point(point.t + steps, propagated.states[-1], frames, second)
@@ -219,7 +221,7 @@ class _Run:
         taken, behind = moved.end.t - moved.start.t, found.log_dynamic_range[:, steering]
         if self.interval.too_long(taken, behind, found.diagonal[:, steering]):
             return None
-        if not found.measured and bool((behind + log_unit(blocks(frames)[0].dtype) > math.log(NOISE_LIMIT_ADAPTIVE)).any()):
+        if not found.measured and bool((behind + self._log_unit > math.log(NOISE_LIMIT_ADAPTIVE)).any()):
             return self.volumes.factorize(frames, workers, measured=True)  # a step that loses much is never guessed
         return found
 
@@ -236,29 +238,23 @@ class _Run:
         resolved = self._resolved(found)
         growth, second = self.volumes.add(found, resolved), end.second
         if aligning is not None:
-            if second is not None and growth is not None:
-                second = aligning.compare(taken, found, growth, second, running, self.propagator.workers)
+            second = aligning.compare(taken, found, growth, second, running, self.propagator.workers)
             aligning.leading.add(end.frames, found.frames)
         if counting is not None:
             second = counting.follow(end.t, taken, found.frames, second, growth, running, self.propagator.workers)
             self.interval.keep(taken)
             if moved.samples is not None:
-                counting.volumes.accept(moved.samples, resolved, self.columns, (self._ends(), start.t, end.t))
+                counting.volumes.accept(moved.samples, resolved, self.columns, start.t, end.t)
             counting.note(end.t, self.propagator.system.vector(end.state), growth)
         self.point = Point(end.t, end.state, found.frames, second)
         for t in range(start.t + 1, end.t + 1):
             self.on_step(t)
 
-    def _ends(self) -> Tensor:
-        """(batch,): the step after each sequence's last one."""
-        inputs = self.propagator.inputs
-        return torch.full((inputs.batch,), torch.iinfo(torch.long).max) if inputs.lengths is None else inputs.lengths
-
     def _resolved(self, found: Factorization) -> Tensor:
         """The growth to count: -inf where the direction is lost, the floor where it merely vanished in the arithmetic."""
         diagonal = found.diagonal
         longest = torch.where(diagonal.isneginf(), -math.inf, diagonal + found.log_dynamic_range).cummax(dim=-1).values
-        floor = longest.nan_to_num(neginf=0.0) + log_unit(blocks(found.frames)[0].dtype)
+        floor = longest.nan_to_num(neginf=0.0) + self._log_unit
         return torch.where(diagonal.isneginf(), floor, diagonal).masked_fill(self.collapsed.lost, -math.inf)
 
     def _broken(self, start: Point, until: int, counting: Counting | None, *, pushing: bool) -> Diverged:

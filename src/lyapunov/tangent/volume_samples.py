@@ -1,17 +1,14 @@
-"""ln |det J| of some of the counted steps: sums beside the growth, and what it certifies."""
+"""ln |det J| of some of the counted steps: sums that go with the growth, and certify it."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from lyapunov.tangent.growth import RolloutOptions
+from lyapunov.tangent.input_sequences import InputSequences, running_at
 from lyapunov.tangent.point import Columns
 from lyapunov.tangent.propagation import Propagated
-
-Running = Callable[[int], Tensor]
-"""(batch,): which sequences make a step."""
 
 
 class Samples(NamedTuple):
@@ -31,9 +28,9 @@ class VolumeSamples:
     What is taken in an interval counts once the interval is accepted.
     """
 
-    def __init__(self, options: RolloutOptions, start: int, batch: int, blocks: int) -> None:
-        self._every, self._whole_intervals, self._start = options.volume_every, options.whole_intervals, start
-        self._next = 0
+    def __init__(self, options: RolloutOptions, inputs: InputSequences, start: int, blocks: int) -> None:
+        self._every, self._whole_intervals = options.volume_every, options.whole_intervals
+        self._inputs, self._start, self._next, batch = inputs, start, 0, inputs.batch
         self._pending = self._nothing = Samples((), torch.zeros(batch, dtype=torch.long), 0)
         self.residual = torch.zeros(batch, blocks, dtype=torch.float64)
         """(batch, blocks): how far the growth of square frames is from ln |det J|, over `residual_steps` (batch,)."""
@@ -44,7 +41,7 @@ class VolumeSamples:
         """Whether any are taken."""
         return bool(self._every)
 
-    def take(self, propagated: Propagated, t: int, first: int, running: Running) -> Samples:
+    def take(self, propagated: Propagated, t: int, first: int) -> Samples:
         """Of the steps from t on, in the interval that begins with step `first`; 0 for sequences that have ended."""
         steps = range(len(propagated.states) - 1)
         if not self._takes_whole(first):
@@ -53,26 +50,25 @@ class VolumeSamples:
         if not steps:
             return self._nothing
         volumes = propagated.log_volumes(steps)
-        alive = torch.stack([running(t + at) for at in steps])
+        alive = torch.stack([running_at(self._inputs, t + at) for at in steps])
         if not volumes:
             return Samples((), alive.sum(0), 0)
         found = torch.stack(volumes).double().cpu().view(*alive.shape, -1)
         return Samples((torch.where(alive.unsqueeze(-1), found, 0.0).sum(0),), alive.sum(0), len(steps))
 
-    def accept(self, samples: Samples, growth: Tensor, columns: Columns, reached: tuple[Tensor, int, int]) -> None:
+    def accept(self, samples: Samples, growth: Tensor, columns: Columns, first: int, last: int) -> None:
         """Those of an interval that is kept; square frames have a volume of 1, which certifies the arithmetic.
 
-        `growth` (batch, columns): of the interval. `reached`: the last step of each sequence, the first and the last step of
-        the interval.
+        `growth` (batch, columns): of the interval, from step `first` up to, not including, step `last`.
         """
-        ends, first, last = reached
         if self._takes_whole(first):
             self._next = first + self._every
         self._pending = self._pending + samples
         if samples.steps == last - first and columns.square:
             sums = torch.zeros_like(self.residual).index_add(1, columns.block, growth)
             self.residual += sums - torch.stack(samples.sums).sum(0)
-            self.residual_steps += (ends.clamp(max=last) - first).clamp(min=0)
+            ends = torch.tensor(last) if self._inputs.lengths is None else self._inputs.lengths.clamp(max=last)
+            self.residual_steps += (ends - first).clamp(min=0)
 
     def read(self) -> tuple[Tensor | None, Tensor]:
         """(batch, blocks) and (batch,): sums and steps since they were last read."""
