@@ -406,19 +406,20 @@ def test_embeddings_are_inputs_as_well() -> None:
 
 
 def test_everything_runs_in_the_dtype_asked_for() -> None:
-    """The step is smooth to float64's precision: a float32 inside would show as steps of 1e-7."""
+    """The step is smooth to float64's precision: a float32 inside would move a central difference by 1e-7 / nudge."""
+    nudge = 1e-7
     problem = recognize(mamba(), SystemInputs(tokens(1, 8), None, None, None, "full", True, torch.float64))
     system = problem.system
     with torch.no_grad(), system.running():
         state = system.step(problem.state, problem.sequences.at(0))
         point = system.vector(state)
-        nudged = system.with_vector(state, point + 1e-11)
-        moved = system.vector(system.step(nudged, problem.sequences.at(1))) - system.vector(
-            system.step(state, problem.sequences.at(1))
+        after, before = (
+            system.vector(system.step(system.with_vector(state, point + offset), problem.sequences.at(1)))
+            for offset in (nudge, -nudge)
         )
         pushed = system.push(state, problem.sequences.at(1), torch.ones(1, point.shape[-1], 1).double())[1]
-    assert moved.dtype == torch.float64
-    torch.testing.assert_close(moved / 1e-11, pushed.squeeze(-1), rtol=0, atol=1e-4)
+    assert after.dtype == torch.float64
+    torch.testing.assert_close((after - before) / (2 * nudge), pushed.squeeze(-1), rtol=1e-6, atol=1e-6)
 
 
 def test_an_error_within_the_model_leaves_it_as_it_was() -> None:
