@@ -56,7 +56,7 @@ ORDER = {
         "recognize",
     ),
     "intake/foreign": ("keras_layers", "scripted", "native"),
-    "intake/capturing": ("preserving", "watch", "calls", "directions", "captured", "capture"),
+    "intake/capturing": ("preserving", "operators", "watch", "subclasses", "calls", "directions", "captured", "capture"),
     "tangent": (
         "divergence",
         "input_sequences",

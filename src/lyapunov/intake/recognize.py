@@ -6,18 +6,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from lyapunov import _checks
 from lyapunov._shapes import State
 from lyapunov._trees import tree_flatten, tree_map
 from lyapunov.errors import InvalidInput, Unsupported
-from lyapunov.intake.capturing import Captured, captured_problem
+from lyapunov.intake.capturing import Captured, as_derived_from, captured_problem
 from lyapunov.intake.foreign import is_recurrent, native, native_state, require_usable
 from lyapunov.intake.inputs import PaddedSequences, autonomous, cast, copied
 from lyapunov.intake.languages import is_language_model, language_problem
-from lyapunov.intake.layers import CELLS, LAYERS, cell_problem, layer_problem
+from lyapunov.intake.layers import CELLS, LAYERS, cell_problem, has_own_forward, layer_problem
 from lyapunov.intake.problem import Problem, SystemInputs, compute_device, same_device, sequences_of, state_batch
 from lyapunov.systems import Step, System, require_order
 
@@ -46,6 +46,9 @@ def _problem(system: Any, system_inputs: SystemInputs) -> Problem:
         return captured_problem(system, system_inputs)
     system_inputs = replace(system_inputs, state=native_state(system, system_inputs.state))
     system = native(system)
+    drive = system_inputs.inputs
+    if isinstance(system, LAYERS + CELLS) and has_own_forward(system) and isinstance(drive, Tensor | PackedSequence):
+        system = as_derived_from(system, drive, system_inputs.state)
     if isinstance(system, LAYERS):
         return layer_problem(system, system_inputs)
     if isinstance(system, CELLS):

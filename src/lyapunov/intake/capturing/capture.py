@@ -11,13 +11,15 @@ import torch
 from torch import nn
 
 from lyapunov.errors import LyapunovWarning, Unsupported
-from lyapunov.intake.capturing.calls import chains, starts_apart, stretch, together
+from lyapunov.intake.capturing.calls import Part, own_starts, sequences, stretch, together
 from lyapunov.intake.capturing.captured import Captured, Core, plain_name, shown, weights_digest
 from lyapunov.intake.capturing.preserving import preserving_state
+from lyapunov.intake.capturing.subclasses import calls_within
 from lyapunov.intake.capturing.watch import Call, Pass, distance, watched, watched_replaced
-from lyapunov.intake.foreign import is_recurrent, native, require_whole
+from lyapunov.intake.foreign import is_recurrent, native, require_whole, scripted_kind, unscripted
 from lyapunov.intake.languages import is_language_model
 from lyapunov.intake.layers import CELLS, LAYERS, has_own_forward
+from lyapunov.intake.rebuilt import plain
 from lyapunov.systems import eval_mode
 
 _ROUNDING = 1e-3
@@ -41,13 +43,28 @@ def capture(model: Any, /, *args: Any, **kwargs: Any) -> Captured:
     """
     owner = _owner(model)
     cores = _cores(owner)
+    by_operators = set(cores) - set(cores_of(owner))
     run = partial(model.module if isinstance(model, nn.DataParallel) else model, *args, **kwargs)
 
     def preserved(watch: Callable[..., Pass], *more: Any) -> Pass:
         with preserving_state(owner, (args, kwargs)):
-            return watch(run, cores, *more)
+            return watch(run, cores, by_operators, *more)
 
-    first = preserved(watched)
+    first, refusals, twins = preserved(watched), {}, {}
+    derived = {name: plain(module) for name, module in cores.items() if has_own_forward(module) and first.calls[name]}
+    if derived:
+        with preserving_state(owner, (args, kwargs)):
+            inner = watched(run, derived, derived).calls
+        for name, twin in derived.items():
+            try:
+                calls = calls_within(cores[name], first.calls[name], inner[name])
+            except Unsupported as error:
+                refusals[name] = str(error)
+                continue
+            twins[name] = twin
+            if calls is not first.calls[name]:
+                first.calls[name], cores[name] = calls, twin
+                by_operators.add(name)
     called = [name for name in cores if first.calls[name]]
     if not called:
         raise Unsupported(
@@ -58,7 +75,10 @@ def capture(model: Any, /, *args: Any, **kwargs: Any) -> Captured:
     tolerance = _tolerance(first, preserved(watched)) if asked else 0.0
     changes = {name: Change(first, preserved(watched_replaced, first, name), tolerance) for name in asked}
     reached = {source: frozenset(filter(change.reaches_inputs, called)) for source, change in changes.items()}
-    found = [_core(name, module, first, changes.get(name), reached) for name, module in cores.items()]
+    found = [
+        _core(name, twins.get(name, module), first, changes.get(name), reached, refusals.get(name, ""))
+        for name, module in cores.items()
+    ]
     return Captured(tuple(replace(core, sources=_sources(core, cores)) for core in found))
 
 
@@ -76,15 +96,19 @@ class Change:
         pairs = zip(before, after, strict=False)
         return len(before) != len(after) or any(distance(one.input, two.input) > self.tolerance for one, two in pairs)
 
-    def reaches_state(self, name: str, at: int) -> bool:
-        """Whether one call of a core starts from another state; what ended before is in a loop, and told by its inputs."""
+    def reaches_state(self, name: str, module: nn.Module, part: Part) -> bool:
+        """Whether a row of a call starts from another state; a call that is gone is in a loop, and told by its inputs."""
         before, after = self.first.calls[name], self.other.calls[name]
-        return at < len(after) and distance(before[at].state, after[at].state) > self.tolerance
+        if part.call >= len(after):
+            return False
+        starts = [stretch(module, calls[part.call]).start for calls in (before, after)]
+        rows = [None if start is None else tuple(half[:, part.row : part.row + 1] for half in start) for start in starts]
+        return distance(*rows) > self.tolerance
 
 
 def _owner(model: Any) -> nn.Module:
-    owner = model if isinstance(model, nn.Module) else getattr(model, "__self__", None)
-    if not isinstance(owner, nn.Module):
+    owner = owner_of(model)
+    if owner is None:
         found = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
         raise Unsupported(f"Expected a torch.nn.Module, or a method of one, got {found}. Pass the model itself.")
     require_whole(owner)
@@ -92,22 +116,42 @@ def _owner(model: Any) -> nn.Module:
     return owner
 
 
+def owner_of(model: Any) -> nn.Module | None:
+    """The module itself, or that of which it is a method."""
+    if isinstance(model, torch._C.ScriptMethod):
+        return torch.jit._recursive.wrap_cpp_module(model.owner)
+    owner = model if isinstance(model, nn.Module) else getattr(model, "__self__", None)
+    return owner if isinstance(owner, nn.Module) else None
+
+
 def cores_of(model: nn.Module) -> dict[str, Any]:
     """PyTorch's recurrent layers and cells in a model, by their names."""
     return {plain_name(name): module for name, module in model.named_modules() if isinstance(module, LAYERS + CELLS)}
 
 
+def scripted_cores_of(model: nn.Module) -> dict[str, Any]:
+    """Those that `torch.jit` scripted or traced, as they were before; but for traced cells, which were taken apart."""
+    kinds = [(name, module, scripted_kind(module)) for name, module in model.named_modules()]
+    return {
+        name: unscripted(module, kind)
+        for name, module, kind in kinds
+        if kind is not None and (issubclass(kind, nn.RNNBase) or hasattr(module, "hidden_size"))
+    }
+
+
 def holds_cores(system: Any) -> bool:
-    """Whether it is a module with such cores inside, which is to be captured, and not one that is analysed as it is."""
-    if not isinstance(system, nn.Module) or is_recurrent(system) or is_language_model(system):
+    """Whether it is a module with such cores inside (or a method of one), which is to be captured, not analysed as it is."""
+    owner = owner_of(system)
+    if owner is None or (owner is system and (is_recurrent(system) or is_language_model(system))):
         return False
-    return bool(cores_of(system))
+    return bool(cores_of(owner) or scripted_cores_of(owner))
 
 
 def _cores(owner: nn.Module) -> dict[str, Any]:
     modules = list(owner.named_modules())
-    cores = cores_of(owner)
-    others = _foreign(modules)
+    scripted = scripted_cores_of(owner)
+    cores = {**cores_of(owner), **scripted}
+    others = {name: module for name, module in _foreign(modules).items() if name not in scripted}
     if cores:
         if others:
             warnings.warn(
@@ -159,18 +203,20 @@ def _tolerance(first: Pass, again: Pass) -> float:
     return 10 * gap
 
 
-def _core(name: str, module: nn.Module, first: Pass, change: Change | None, reached: dict[str, frozenset[str]]) -> Core:
+def _core(
+    name: str, module: nn.Module, first: Pass, change: Change | None, reached: dict[str, frozenset[str]], refusal: str
+) -> Core:
     calls = first.calls[name]
     sources = frozenset(source for source, cores in reached.items() if name in cores)
     through = tuple(sorted(source for source in sources & reached.get(name, frozenset()) if source != name))
-    known = Core(name, module, len(calls), fed_by=sources, through=through, failure=change.other.failure if change else "")
-    if not calls or has_own_forward(module):
+    failure = change.other.failure if change else ""
+    known = Core(name, module, len(calls), fed_by=sources, through=through, failure=failure, refusal=refusal)
+    if not calls or refusal:
         return known
     stretches = [stretch(module, call) for call in calls]
-    own_starts = [at for at in range(1, len(calls)) if starts_apart(stretches, at)]
-    changed = change is not None and any(change.reaches_state(name, at) for at in own_starts)
+    changed = change is not None and any(change.reaches_state(name, module, part) for part in own_starts(stretches))
     other_weights = any(distance(_again(module, call), call.output) > _ROUNDING for call in (calls[0], calls[-1]))
-    received = together(stretches, chains(stretches))
+    received = together(stretches, sequences(stretches))
     return replace(known, received=received, state_changed=changed, other_weights=other_weights)
 
 

@@ -36,8 +36,21 @@ class Core:
     """The other cores of that loop."""
     failure: str = ""
     """The error that the model raised when this core returned other outputs."""
+    refusal: str = ""
+    """Why it is not taken: its forward is one of its own, and returns something else."""
     sources: tuple[tuple[nn.Module, str], ...] = ()
     """The other cores that feed it, each with a hash of the weights by which it did."""
+
+    @property
+    def forgets(self) -> bool:
+        """Whether each of several calls is one step, and none goes on where another one ended."""
+        return self.received is not None and self.calls > 1 and len(self.received.values) == 1
+
+    @property
+    def start(self) -> str:
+        """Where its sequences start from, in words."""
+        given = None if self.received is None else self.received.state
+        return "a state of its own" if given is not None and any(bool(part.any()) for part in given) else "zeros"
 
     @property
     def shown(self) -> str:
@@ -152,6 +165,14 @@ def pieces(core: Core, direction: Direction | None) -> list[Piece]:
         raise Unsupported(
             f"Expected a core that computes with the weights it holds, got {core.shown}, which in this pass did not (weights "
             "put in from outside, or changed while it ran). Write the step that uses them as step(state, x), and pass that."
+        )
+    if core.refusal:
+        raise Unsupported(core.refusal)
+    if core.forgets:
+        raise Unsupported(
+            f"Expected a state that is handed on from call to call, got {core.shown}, called {core.calls} times, each time "
+            f"from {core.start}: nothing is handed on from step to step, so this network has no memory at all. Pass the state "
+            "that a call returned to the next one, or whole sequences in one call."
         )
     require_plain(core.module)
     received: Any = core.received  # there, as the core was called and is plain
@@ -291,12 +312,16 @@ def _line(core: Core) -> str:
         parts.append("with a forward of its own")
     else:
         parts.append(_extent(core.received))
-    parts.append(f"{core.calls} call{'s' * (core.calls > 1)}")
+    parts.append(f"{core.calls} call{'s' * (core.calls > 1)}{_handed_on(core)}")
     sources = [shown(name) for name in sorted(core.fed_by - {core.name})]
     sources += ["its own output"] if core.name in core.fed_by else []
     parts += [f"fed by {' and '.join(sources)}"] if sources else []
     parts += ["its state changed between calls"] if core.state_changed else []
     return ", ".join(parts)
+
+
+def _handed_on(core: Core) -> str:
+    return f", each from {core.start}: nothing is handed on, this network has no memory" if core.forgets else ""
 
 
 def _extent(received: Received) -> str:
