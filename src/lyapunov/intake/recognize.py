@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from lyapunov import _checks
 from lyapunov._shapes import State
-from lyapunov._trees import tree_flatten, tree_map
+from lyapunov._trees import keystr, tree_flatten, tree_flatten_with_path, tree_map
 from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.intake.capturing import Captured, as_derived_from, captured_problem
 from lyapunov.intake.foreign import is_recurrent, native, native_state, require_usable
@@ -104,7 +104,7 @@ def _system(system: System, system_inputs: SystemInputs) -> Problem:
     sequences = _tree_sequences(system_inputs, system.device, state_batch(state, 0))
     if state is None:
         state = system.initial_state(sequences.batch, torch.empty(0, dtype=system_inputs.dtype, device=system.device))
-    _same_batch(state, sequences.batch)
+    _same_batch(state, sequences.batch, inputs=system_inputs.inputs)
     return Problem(system, sequences, copied(cast(state, system_inputs.dtype, system.device)), system_inputs.dtype)
 
 
@@ -124,7 +124,7 @@ def _step(function: Callable[..., Any], system_inputs: SystemInputs) -> Problem:
         _checks.continuous(leaf, "state")
     device = compute_device(leaves[0].device, system_inputs.dtype)
     sequences = _tree_sequences(system_inputs, device, state_batch(state, 0))
-    _same_batch(state, sequences.batch)
+    _same_batch(state, sequences.batch, inputs=system_inputs.inputs)
     state = copied(cast(state, system_inputs.dtype, device))
     if system_inputs.carried is None:
         return Problem(Step(function, state, dtype=system_inputs.dtype), sequences, state, leaves[0].dtype)
@@ -135,13 +135,20 @@ def _step(function: Callable[..., Any], system_inputs: SystemInputs) -> Problem:
     return Problem(system, sequences, (state, carried), leaves[0].dtype)
 
 
-def _same_batch(state: State, batch: int, name: str = "state") -> None:
-    for leaf in tree_flatten(state)[0]:
-        if leaf.dim() < 1 or leaf.shape[0] != batch:
-            raise InvalidInput(
-                f"Expected `{name}` batch first with {batch} sequences, as the inputs, got shape {tuple(leaf.shape)}. "
-                f"Expand it: {name}.expand(batch, ...)."
-            )
+def _same_batch(state: State, batch: int, name: str = "state", inputs: Any = None) -> None:
+    for path, leaf in tree_flatten_with_path(state)[0]:
+        if leaf.dim() >= 1 and leaf.shape[0] == batch:
+            continue
+        shape, where = tuple(leaf.shape), f"`{name}{keystr(path)}`"
+        turned = [one for one in tree_flatten(inputs)[0] if leaf.dim() >= 1 and one.shape[1] == leaf.shape[0] != 1]
+        if batch in shape:
+            at = shape.index(batch)
+            remedy = f"Its axis {at} has them: move it to the front on the way in and out of the step, s.movedim({at}, 0)."
+        elif turned:
+            remedy = f"Inputs are (batch, time, ...): these have {shape[0]} along their second axis, so pass x.transpose(0, 1)."
+        else:
+            remedy = f"Expand it: {name}.expand(batch, ...)."
+        raise InvalidInput(f"Expected {where} batch first with {batch} sequences, as the inputs, got shape {shape}. {remedy}")
 
 
 def _refuse_containers(system: Any, system_inputs: SystemInputs) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lyapunov._trees import tree_flatten, tree_map
+from lyapunov._trees import keystr, tree_flatten, tree_flatten_with_path, tree_map
 from lyapunov.errors import BadSystem, LyapunovError
 
 _RAISED = (RuntimeError, TypeError, ValueError, IndexError, AttributeError)
@@ -17,6 +17,12 @@ _DIFFERENTIABLE = (
     "setup_context, jvp, and vmap or generate_vmap_rule."
 )
 _KINDS: tuple[tuple[tuple[str, ...], str, str], ...] = (
+    (
+        ("must override the setup_context",),
+        "a step that forward-mode differentiation can follow",
+        "Write what that autograd.Function computes with torch operations. For a spike with a surrogate gradient: s = "
+        "torch.sigmoid(25 * v); s + ((v > 0).to(v) - s).detach(), with check=False, as that slope is not the true one.",
+    ),
     (
         ("data-dependent control flow",),
         "a step without branches on values of the state",
@@ -74,15 +80,19 @@ def tensors_of(value: Any) -> list[Tensor]:
 
 
 def versions_of(tensors: list[Tensor]) -> list[int]:
-    """How often each was changed in place; none of those that do not count it."""
-    return [tensor._version for tensor in tensors if not tensor.is_inference()]
+    """How often each was changed in place; -1 where that is not counted."""
+    return [-1 if tensor.is_inference() else tensor._version for tensor in tensors]
 
 
-def changed_in_place() -> BadSystem:
-    """The error of a step that does not leave its arguments alone."""
+def changed_in_place(args: tuple[Any, ...], versions: list[int]) -> BadSystem:
+    """The error of a step that does not leave its arguments alone: the first one whose version is another one now."""
+    leaves = [(path, leaf) for path, leaf in tree_flatten_with_path(args)[0] if isinstance(leaf, Tensor)]
+    changed = (path for (path, leaf), before in zip(leaves, versions, strict=True) if versions_of([leaf]) != [before])
+    path: Any = next(changed, None)
+    what = "them" if path is None else f"{('state', 'x', 'carried')[path[0].idx]}{keystr(path[1:])}"
     return BadSystem(
-        "Expected a step that leaves its state and input as they are, got one that changes them in place. Use new tensors: "
-        "s * 0.5 instead of s.mul_(0.5)."
+        f"Expected a step that leaves its state and input as they are, got one that changes {what} in place. Use new tensors: "
+        "s * 0.5 instead of s.mul_(0.5); or hand code that is not yours a clone of it."
     )
 
 

@@ -67,7 +67,7 @@ class Monitor:
         self,
         system: Any,
         probe: Any = None,
-        *,
+        *more: Any,
         every: int | Schedule | None = None,
         at_most: float | None = None,
         k: int = 8,
@@ -95,6 +95,11 @@ class Monitor:
         dtype: torch.dtype = torch.float32,
         seed: int = 0,
     ) -> None:
+        if more:
+            raise InvalidInput(
+                f"Expected Monitor(system, probe), got {2 + len(more)} arguments. Pass what a model is called with as one "
+                "tuple: Monitor(model, (tokens, targets))."
+            )
         _checks.one_of(linearization, ("full", "hidden"), "linearization")
         _checks.one_of(dtype, (torch.float64, torch.float32), "dtype")
         stopping = (stop_on,) if isinstance(stop_on, str) else tuple(stop_on)

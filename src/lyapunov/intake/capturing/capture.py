@@ -1,6 +1,7 @@
 """`capture(...)`: the recurrent cores inside a user's model, with what they really receive, and who feeds whom."""
 
 import math
+import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -24,6 +25,10 @@ from lyapunov.systems import eval_mode
 
 _ROUNDING = 1e-3
 """Two passes from one random state may differ by so much: some sums on a GPU come in no fixed order."""
+_RECURRENT = re.compile(
+    r"rnn|lstm|gru|recurrent|cell|mamba|ssm|s4|s5|rwkv|reservoir|echo|esn|memory|lif|ltc|cfc|spik", re.IGNORECASE
+)
+"""In the name of a class that may be recurrent, and is named before others."""
 _SHOWN = 8
 """Types of modules that a message names."""
 
@@ -160,13 +165,18 @@ def _cores(owner: nn.Module) -> dict[str, Any]:
         return cores
     if others:
         raise Unsupported(f"Expected one of PyTorch's own recurrent layers inside, got {_not_followed(others)}")
-    kinds = list(dict.fromkeys(type(module).__name__ for _, module in modules))
+    kinds = sorted(dict.fromkeys(type(module) for _, module in modules), key=lambda kind: not _RECURRENT.search(kind.__name__))
     more = f" and {len(kinds) - _SHOWN} more" if len(kinds) > _SHOWN else ""
     known = ", ".join(f"nn.{kind.__name__}" for kind in LAYERS + CELLS)
     raise Unsupported(
-        f"Expected a model with one of {known} inside, got modules of the types {', '.join(kinds[:_SHOWN])}{more}. Pass one "
-        "step of its recurrence as step(state, x) to lyapunov.spectrum, with the inputs it receives."
+        f"Expected a model with one of {known} inside, got modules of the types {', '.join(map(_kind, kinds[:_SHOWN]))}{more}. "
+        "Pass one step of its recurrence as step(state, x) to lyapunov.spectrum, with the inputs it receives."
     )
+
+
+def _kind(kind: type) -> str:
+    """A class as it is told from another of the same name: with its module, but for PyTorch's."""
+    return kind.__name__ if kind.__module__.startswith("torch.nn.") else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _foreign(modules: list[tuple[str, nn.Module]]) -> dict[str, nn.Module]:
@@ -182,7 +192,7 @@ def _foreign(modules: list[tuple[str, nn.Module]]) -> dict[str, nn.Module]:
 def _not_followed(others: dict[str, nn.Module]) -> str:
     """The names of foreign parts, and what to do with them; raises where the first one would be refused by itself."""
     native(next(iter(others.values())))
-    named = ", ".join(f"{shown(name)} ({type(module).__name__})" for name, module in others.items())
+    named = ", ".join(f"{shown(name)} ({_kind(type(module))})" for name, module in others.items())
     return (
         f"{named}, whose calls are not followed. Pass it by itself, with the inputs that it receives: "
         "lyapunov.spectrum(part, inputs)."
