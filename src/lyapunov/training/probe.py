@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import PackedSequence
 from lyapunov import _checks
 from lyapunov._trees import tree_map
 from lyapunov.errors import InvalidInput, LyapunovWarning, Unsupported
-from lyapunov.intake import Captured, SystemInputs, capture, cores_of, holds_cores, only_watches, require_whole, unwrapped
+from lyapunov.intake import Captured, SystemInputs, capture, cores_of, is_captured, only_watches, require_whole, unwrapped
 
 _PATIENCE = 20
 """Training steps without a call of the core, after which a word is said."""
@@ -28,7 +28,7 @@ class Probe:
         self._system, self._core, self._given = unwrapped(system), core, given
         if isinstance(self._system, nn.Module):
             require_whole(self._system)
-        self._inside = system_inputs.state is None and holds_cores(self._system)
+        self._inside = system_inputs.state is None and is_captured(self._system)
         self.waits = given is None and system_inputs.steps is None and not isinstance(system, Captured)
         self._system_inputs = system_inputs if self._inside or self.waits else replace(system_inputs, inputs=given)
         self._sequences = _checks.whole_number(sequences, "sequences", least=1)
@@ -70,7 +70,7 @@ class Probe:
             return self._system, self._system_inputs
         args, kwargs = _arguments(self._given)
         try:
-            captured = capture(self._system, *args, **kwargs)
+            captured = capture(self._system, *args, core=self._core, **kwargs)
         except Exception as error:
             error.add_note(f"This was while {type(self._system).__name__} was called with the `probe` of a lyapunov.Monitor.")
             raise

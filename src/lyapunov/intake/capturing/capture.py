@@ -8,16 +8,20 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from lyapunov.errors import LyapunovWarning, Unsupported
+from lyapunov._trees import tree_map
+from lyapunov.errors import InvalidInput, LyapunovWarning, Unsupported
 from lyapunov.intake.capturing.calls import Part, own_starts, sequences, stretch, together
 from lyapunov.intake.capturing.captured import Captured, Core, plain_name, shown, weights_digest
+from lyapunov.intake.capturing.cells import called_step, cells_in, depends_on_itself
 from lyapunov.intake.capturing.preserving import preserving_state
 from lyapunov.intake.capturing.subclasses import calls_within
 from lyapunov.intake.capturing.watch import Call, Pass, distance, watched, watched_replaced
 from lyapunov.intake.foreign import is_recurrent, native, require_whole, scripted_kind, unscripted
+from lyapunov.intake.inputs import digest
 from lyapunov.intake.languages import is_language_model
 from lyapunov.intake.layers import CELLS, LAYERS, has_own_forward
 from lyapunov.intake.rebuilt import plain
@@ -33,7 +37,7 @@ _SHOWN = 8
 """Types of modules that a message names."""
 
 
-def capture(model: Any, /, *args: Any, **kwargs: Any) -> Captured:
+def capture(model: Any, /, *args: Any, core: str | None = None, **kwargs: Any) -> Captured:
     """The recurrent layers and cells inside a model, with the inputs, initial states and lengths they really receive.
 
     Runs `model(*args, **kwargs)` in evaluation mode, without gradients, and watches every `nn.RNN`, `nn.GRU`, `nn.LSTM` and
@@ -42,34 +46,24 @@ def capture(model: Any, /, *args: Any, **kwargs: Any) -> Captured:
     with the outputs of each replaced by others: what then changes in the inputs of a core is fed by them. A core that is fed
     by its own output (a closed loop) is named, and `lyapunov.spectrum` refuses it with the remedies.
 
+    A cell of the user's own is captured as a step where its calls show which arguments are its state: those that are what the
+    call before returned. `core` is its name in `model.named_modules()`; it can be left out where there is no other core.
+
     model: a module (compiled or not), or a method of one. Whatever a pass can change in it (training flags, parameters,
     buffers, gradients, hooks, attributes) and every random state are as before, also where it raises, which it may.
     Raises Unsupported where there is nothing recurrent, where none of it is called, or where two passes differ.
     """
     owner = _owner(model)
-    cores = _cores(owner)
-    by_operators = set(cores) - set(cores_of(owner))
+    cores, called_with = _cores(owner, core), digest(tree_map(_plain_value, (args, kwargs)))
     run = partial(model.module if isinstance(model, nn.DataParallel) else model, *args, **kwargs)
 
-    def preserved(watch: Callable[..., Pass], *more: Any) -> Pass:
+    def preserved(watch: Callable[..., Any], *more: Any) -> Any:
         with preserving_state(owner, (args, kwargs)):
-            return watch(run, cores, by_operators, *more)
+            return watch(run, *more)
 
-    first, refusals, twins = preserved(watched), {}, {}
-    derived = {name: plain(module) for name, module in cores.items() if has_own_forward(module) and first.calls[name]}
-    if derived:
-        with preserving_state(owner, (args, kwargs)):
-            inner = watched(run, derived, derived).calls
-        for name, twin in derived.items():
-            try:
-                calls = calls_within(cores[name], first.calls[name], inner[name])
-            except Unsupported as error:
-                refusals[name] = str(error)
-                continue
-            twins[name] = twin
-            if calls is not first.calls[name]:
-                first.calls[name], cores[name] = calls, twin
-                by_operators.add(name)
+    if not cores:
+        return Captured((_cell(owner, core, preserved),), called=called_with)
+    first, seen = _first_pass(owner, cores, preserved)
     called = [name for name in cores if first.calls[name]]
     if not called:
         raise Unsupported(
@@ -77,14 +71,62 @@ def capture(model: Any, /, *args: Any, **kwargs: Any) -> Captured:
             "which the model does, and let it call them as modules: layer(x), not layer.forward(x)."
         )
     asked = called if len(called) > 1 else [name for name in called if len(first.calls[name]) > 1]
-    tolerance = _tolerance(first, preserved(watched)) if asked else 0.0
-    changes = {name: Change(first, preserved(watched_replaced, first, name), tolerance) for name in asked}
+    tolerance = _tolerance(first, preserved(watched, *seen)) if asked else 0.0
+    changes = {name: Change(first, preserved(watched_replaced, *seen, first, name), tolerance) for name in asked}
     reached = {source: frozenset(filter(change.reaches_inputs, called)) for source, change in changes.items()}
-    found = [
-        _core(name, twins.get(name, module), first, changes.get(name), reached, refusals.get(name, ""))
-        for name, module in cores.items()
-    ]
-    return Captured(tuple(replace(core, sources=_sources(core, cores)) for core in found))
+    found = [_core(name, module, first, changes.get(name), reached) for name, module in cores.items()]
+    return Captured(tuple(replace(core, sources=_sources(core, cores)) for core in found), called=called_with)
+
+
+def _plain_value(leaf: Any) -> Any:
+    """What of an argument can be told again: numbers and words; of other objects their class."""
+    if isinstance(leaf, Tensor | np.ndarray):
+        leaf = torch.as_tensor(leaf).detach()
+        return leaf.double() if leaf.is_floating_point() else leaf
+    return leaf if isinstance(leaf, bool | int | float | complex | str | None) else type(leaf).__name__
+
+
+def _first_pass(owner: nn.Module, cores: dict[str, Any], preserved: Callable[..., Any]) -> tuple[Pass, tuple[Any, set[str]]]:
+    """What the cores receive and return; and how they are watched: the modules, and which of them by their operators.
+
+    Subclasses that compute what the plain layer does become that in `cores`; those that do not are in `refusals`.
+    """
+    watching, by_operators = dict(cores), set(cores) - set(cores_of(owner))
+    first = preserved(watched, watching, by_operators)
+    derived = {name: plain(module) for name, module in cores.items() if has_own_forward(module) and first.calls[name]}
+    inner = preserved(watched, derived, derived).calls if derived else {}
+    for name, twin in derived.items():
+        try:
+            calls = calls_within(cores[name], first.calls[name], inner[name])
+        except Unsupported as error:
+            first.refusals[name] = str(error)
+            continue
+        cores[name] = twin
+        if calls is not first.calls[name]:
+            first.calls[name], watching[name] = calls, twin
+            by_operators.add(name)
+    return first, (watching, by_operators)
+
+
+def _cell(owner: nn.Module, name: str | None, preserved: Callable[..., Any]) -> Core:
+    """A cell of the user's own as a step: the named one, or the only one that hands a state on."""
+    found = cells_in(owner, preserved, name)
+    if len(found) > 1:
+        raise InvalidInput(
+            f"Expected one cell, got {', '.join(found)}, each of which hands a state on from call to call. Name one: "
+            f"lyapunov.capture(model, ..., core={next(iter(found))!r})."
+        )
+    if not found:
+        raise _nothing_recurrent(owner)
+    name, calls = next(iter(found.items()))
+    piece = called_step(name, owner.get_submodule(name), calls)
+    cells: Any = {name: owner.get_submodule(name)}
+    first = Pass({name: calls})
+    _tolerance(first, preserved(watched, cells, ()))
+    other = preserved(watched_replaced, cells, (), first, name)
+    loop = depends_on_itself(piece.module, calls, other.calls[name])
+    fed_by = frozenset({name}) if loop else frozenset()
+    return Core(name, piece.module, len(calls), fed_by=fed_by, failure=other.failure, piece=piece)
 
 
 @dataclass(frozen=True)
@@ -144,19 +186,23 @@ def scripted_cores_of(model: nn.Module) -> dict[str, Any]:
     }
 
 
-def holds_cores(system: Any) -> bool:
-    """Whether it is a module with such cores inside (or a method of one), which is to be captured, not analysed as it is."""
+def is_captured(system: Any) -> bool:
+    """Whether it is a model (or a method of one) around its cores, which is to be captured, and not analysed as it is."""
     owner = owner_of(system)
-    if owner is None or (owner is system and (is_recurrent(system) or is_language_model(system))):
-        return False
-    return bool(cores_of(owner) or scripted_cores_of(owner))
+    return owner is not None and not (owner is system and (is_recurrent(system) or is_language_model(system)))
 
 
-def _cores(owner: nn.Module) -> dict[str, Any]:
+def _cores(owner: nn.Module, core: str | None) -> dict[str, Any]:
+    """What is watched: PyTorch's layers and cells; none where a `core` of another kind is asked for, or there are none."""
     modules = list(owner.named_modules())
     scripted = scripted_cores_of(owner)
     cores = {**cores_of(owner), **scripted}
     others = {name: module for name, module in _foreign(modules).items() if name not in scripted}
+    if core is not None and plain_name(core) not in cores:
+        if core not in dict(modules) or not core:
+            named = ", ".join(map(repr, cores)) or "a part of the model by its name in model.named_modules()"
+            raise InvalidInput(f"Expected `core` to be one of its parts, got {core!r}. Pass {named}, or leave it out.")
+        return {}
     if cores:
         if others:
             warnings.warn(
@@ -165,10 +211,15 @@ def _cores(owner: nn.Module) -> dict[str, Any]:
         return cores
     if others:
         raise Unsupported(f"Expected one of PyTorch's own recurrent layers inside, got {_not_followed(others)}")
+    return {}
+
+
+def _nothing_recurrent(owner: nn.Module) -> Unsupported:
+    modules = list(owner.named_modules())
     kinds = sorted(dict.fromkeys(type(module) for _, module in modules), key=lambda kind: not _RECURRENT.search(kind.__name__))
     more = f" and {len(kinds) - _SHOWN} more" if len(kinds) > _SHOWN else ""
     known = ", ".join(f"nn.{kind.__name__}" for kind in LAYERS + CELLS)
-    raise Unsupported(
+    return Unsupported(
         f"Expected a model with one of {known} inside, got modules of the types {', '.join(map(_kind, kinds[:_SHOWN]))}{more}. "
         "Pass one step of its recurrence as step(state, x) to lyapunov.spectrum, with the inputs it receives."
     )
@@ -213,13 +264,11 @@ def _tolerance(first: Pass, again: Pass) -> float:
     return 10 * gap
 
 
-def _core(
-    name: str, module: nn.Module, first: Pass, change: Change | None, reached: dict[str, frozenset[str]], refusal: str
-) -> Core:
+def _core(name: str, module: nn.Module, first: Pass, change: Change | None, reached: dict[str, frozenset[str]]) -> Core:
     calls = first.calls[name]
     sources = frozenset(source for source, cores in reached.items() if name in cores)
     through = tuple(sorted(source for source in sources & reached.get(name, frozenset()) if source != name))
-    failure = change.other.failure if change else ""
+    failure, refusal = change.other.failure if change else "", first.refusals.get(name, "")
     known = Core(name, module, len(calls), fed_by=sources, through=through, failure=failure, refusal=refusal)
     if not calls or refusal:
         return known

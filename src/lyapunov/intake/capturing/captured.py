@@ -7,12 +7,15 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from lyapunov import _checks
+from lyapunov._trees import tree_flatten
 from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.intake.capturing.calls import Piece, Received, as_taken
+from lyapunov.intake.capturing.cells import CalledStep
 from lyapunov.intake.capturing.directions import layers_of
 from lyapunov.intake.inputs import PaddedSequences, digest
 from lyapunov.intake.layers import LAYERS, cell_problem, kind_of, layer_problem, require_plain
 from lyapunov.intake.problem import Problem, SystemInputs
+from lyapunov.intake.steps import step_problem
 from lyapunov.systems import IndependentLayers
 
 Direction = Literal["forward", "backward"]
@@ -38,6 +41,8 @@ class Core:
     """The error that the model raised when this core returned other outputs."""
     refusal: str = ""
     """Why it is not taken: its forward is one of its own, and returns something else."""
+    piece: Piece | None = None
+    """A cell of the user's own, as the step it was called for."""
     sources: tuple[tuple[nn.Module, str], ...] = ()
     """The other cores that feed it, each with a hash of the weights by which it did."""
 
@@ -61,6 +66,9 @@ class Core:
     def kind(self) -> str:
         """Its type and sizes."""
         module = self.module
+        if self.piece is not None:
+            kind, sizes = type(module.module), " + ".join(str(leaf[0].numel()) for leaf in self.piece.state)
+            return f"{kind.__module__}.{kind.__qualname__} as a step, state {sizes}"
         parts = [f"{module.input_size} -> {module.hidden_size}"]
         if isinstance(module, LAYERS):
             parts += [f"projected to {module.proj_size}"] if module.proj_size else []
@@ -79,6 +87,8 @@ class Captured:
     cores: tuple[Core, ...]
     """In the order of `model.named_modules()`, those that were never called included."""
     direction: Direction | None = None
+    called: str = ""
+    """A hash of what the model was called with."""
 
     def core(self, name: str | None = None, *, direction: Direction | None = None) -> "Captured":
         """One core alone, by its name in `model.named_modules()` (None: the only one), and one direction of it.
@@ -96,7 +106,7 @@ class Captured:
             raise InvalidInput(
                 f"Expected `direction` with a bidirectional layer, got {found.shown}, a {found.kind}. Leave it out."
             )
-        return Captured((found,), direction)
+        return Captured((found,), direction, self.called)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -174,6 +184,8 @@ def pieces(core: Core, direction: Direction | None) -> list[Piece]:
             f"from {core.start}: nothing is handed on from step to step, so this network has no memory at all. Pass the state "
             "that a call returned to the next one, or whole sequences in one call."
         )
+    if core.piece is not None:
+        return [core.piece]
     require_plain(core.module)
     received: Any = core.received  # there, as the core was called and is plain
     if direction is None:
@@ -206,7 +218,7 @@ def captured_problem(captured: Captured, system_inputs: SystemInputs) -> Problem
             "not in what was captured. Write one step of all of them as step(state, x), and pass that."
         )
     problems = [_problem(piece, system_inputs) for piece in found]
-    return problems[0] if len(problems) == 1 else _beside(problems, cores)
+    return replace(problems[0] if len(problems) == 1 else _beside(problems, cores), called=captured.called)
 
 
 def _padded(captured: Captured, system_inputs: SystemInputs) -> None:
@@ -221,7 +233,8 @@ def _padded(captured: Captured, system_inputs: SystemInputs) -> None:
 
 
 def _problem(piece: Piece, system_inputs: SystemInputs) -> Problem:
-    build: Any = layer_problem if isinstance(piece.module, LAYERS) else cell_problem
+    layered = isinstance(piece.module, LAYERS)
+    build: Any = step_problem if isinstance(piece.module, CalledStep) else layer_problem if layered else cell_problem
     lengths = system_inputs.lengths if piece.lengths is None else piece.lengths
     return build(piece.module, replace(system_inputs, inputs=piece.inputs, state=piece.state, lengths=lengths))
 
@@ -308,10 +321,14 @@ def _line(core: Core) -> str:
     if not core.calls:
         return f"{core.shown}: {core.kind}, never called"
     parts = [f"{core.shown}: {core.kind}"]
-    if core.received is None:
-        parts.append("with a forward of its own")
+    if core.piece is not None:
+        shape = tree_flatten(core.piece.inputs)[0][0].shape
+        parts.append(_extent(shape[1], shape[0], core.piece.lengths))
+    elif core.received is not None:
+        steps, batch = core.received.values.shape[:2]
+        parts.append(_extent(steps, batch, core.received.lengths))
     else:
-        parts.append(_extent(core.received))
+        parts.append("with a forward of its own")
     parts.append(f"{core.calls} call{'s' * (core.calls > 1)}{_handed_on(core)}")
     sources = [shown(name) for name in sorted(core.fed_by - {core.name})]
     sources += ["its own output"] if core.name in core.fed_by else []
@@ -324,8 +341,7 @@ def _handed_on(core: Core) -> str:
     return f", each from {core.start}: nothing is handed on, this network has no memory" if core.forgets else ""
 
 
-def _extent(received: Received) -> str:
-    steps, batch = received.values.shape[:2]
-    least = steps if received.lengths is None else int(received.lengths.min())
+def _extent(steps: int, batch: int, lengths: Tensor | None) -> str:
+    least = steps if lengths is None else int(lengths.min())
     span = str(steps) if least == steps else f"{least} to {steps}"
     return f"{batch} sequence{'s' * (batch > 1)} x {span} step{'s' * (steps > 1)}"

@@ -48,6 +48,8 @@ def as_derived_from(module: Any, inputs: Any, state: Any) -> nn.Module:
 
     Raises Unsupported where it does not, or cannot be called so.
     """
+    if any(hasattr(one, "full_tensor") for one in module.parameters()):
+        return module  # sharded: not to be called
     twin = plain(module)
     weight = first_weight(twin)
     inputs, state = tree_map(

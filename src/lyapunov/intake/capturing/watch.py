@@ -43,6 +43,8 @@ class Pass:
 
     calls: dict[str, list[Call]]
     failure: str = field(default="")
+    refusals: dict[str, str] = field(default_factory=dict)
+    """Why a core with a forward of its own is not taken."""
 
 
 class _MoreCalls(BaseException):
