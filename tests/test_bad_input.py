@@ -242,6 +242,12 @@ BAD_AXES = {
         DRIVE.transpose(0, 1),
         r"3 along their second axis.*x\.transpose\(0, 1\)",
     ),
+    "one part in float32": (
+        lambda s, u: (s[0], (s[1] > 0).float()),
+        (HALF, HALF),
+        DRIVE,
+        r"float32 at state\[1\].* not \.float\(\) by",
+    ),
     "one part in place": (lambda s, u: (s[0], s[1].mul_(0.5)), (HALF, HALF + 1), DRIVE, r"changes state\[1\] in place"),
     "its input in place": (lambda s, u: torch.tanh(s + u.add_(1.0)), HALF, DRIVE, "changes x in place"),
     "features before time": (

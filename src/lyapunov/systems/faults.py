@@ -14,11 +14,11 @@ _RAISED = (RuntimeError, TypeError, ValueError, IndexError, AttributeError)
 """What PyTorch raises: `NotImplementedError` is a `RuntimeError`."""
 _DIFFERENTIABLE = (
     "Write the step with differentiable torch operations, without in-place changes of the state; an autograd.Function needs "
-    "setup_context, jvp, and vmap or generate_vmap_rule."
+    "setup_context, jvp, and vmap or generate_vmap_rule, or plain operations in its place."
 )
 _KINDS: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (
-        ("must override the setup_context",),
+        ("setup_context",),
         "a step that forward-mode differentiation can follow",
         "Write what that autograd.Function computes with torch operations. For a spike with a surrogate gradient: s = "
         "torch.sigmoid(25 * v); s + ((v > 0).to(v) - s).detach(), with check=False, as that slope is not the true one.",
@@ -98,18 +98,25 @@ def changed_in_place(args: tuple[Any, ...], versions: list[int]) -> BadSystem:
 
 def same_form(old: Any, new: Any, *, grows: bool = False) -> None:
     """A state has the structure, shapes and dtypes of the one before; where it `grows`, of other lengths."""
-    (before, form), (after, new_form) = tree_flatten(old), tree_flatten(new)
+    form, (after, new_form) = tree_flatten(old)[1], tree_flatten(new)
     if form != new_form or not all(isinstance(leaf, Tensor) for leaf in after):
         raise BadSystem(
             f"Expected the step to return a state of the structure it was given, {_described(old)}, got {_described(new)}. "
             "Return the new state alone, in the same order; outputs and logits do not belong to it."
         )
-    for one, other in zip(before, after, strict=True):
+    for (path, one), other in zip(tree_flatten_with_path(old)[0], after, strict=True):
         if (one.shape != other.shape and not grows) or one.dtype != other.dtype:
+            remedy = "Return the state in the shape and dtype it came in."
+            if one.shape == other.shape:
+                remedy = f"Return it in the dtype it came in: new.to(old.dtype), not {_named(other.dtype)} by name."
             raise BadSystem(
                 f"Expected the step to return a state of shape {tuple(one.shape)} and {one.dtype}, got "
-                f"{tuple(other.shape)} and {other.dtype}. Return the state in the shape and dtype it came in."
+                f"{tuple(other.shape)} and {other.dtype}{f' at state{keystr(path)}' if path else ''}. {remedy}"
             )
+
+
+def _named(dtype: torch.dtype) -> str:
+    return {torch.float32: ".float()", torch.float64: ".double()"}.get(dtype, str(dtype))
 
 
 def _described(state: Any) -> str:

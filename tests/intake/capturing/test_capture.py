@@ -627,10 +627,25 @@ def test_what_is_no_model_is_refused() -> None:
     refused(lambda: lyapunov.capture(3), "got int")
     refused(lambda: lyapunov.capture(nn.LSTM, INPUTS), "the class LSTM")
     refused(lambda: lyapunov.capture(torch.tanh, INPUTS), "a torch.nn.Module")
+    refused(
+        lambda: lyapunov.capture(Forecaster().predict, INPUTS),
+        r"a method of Forecaster, which is none\. It holds \.net: capture",
+    )
+    refused(lambda: lyapunov.capture(Forecaster(), INPUTS), r"got Forecaster\. It holds \.net")
     lazy = nn.Sequential(layer(nn.GRU, FEATURES, UNITS), First(), nn.LazyLinear(2))
     refused(lambda: lyapunov.capture(lazy, INPUTS), "not initialised", lyapunov.InvalidInput)
     empty = nn.Sequential(layer(nn.GRU, FEATURES, UNITS)).to("meta")
     refused(lambda: lyapunov.capture(empty, INPUTS), "on the meta device", lyapunov.InvalidInput)
+
+
+class Forecaster:
+    """What many packages put around a module."""
+
+    def __init__(self) -> None:
+        self.net = nn.Sequential(layer(nn.GRU, FEATURES, UNITS))
+
+    def predict(self, x):
+        return self.net(x)
 
 
 class First(nn.Module):

@@ -156,11 +156,22 @@ class Change:
 def _owner(model: Any) -> nn.Module:
     owner = owner_of(model)
     if owner is None:
-        found = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
-        raise Unsupported(f"Expected a torch.nn.Module, or a method of one, got {found}. Pass the model itself.")
+        raise Unsupported(f"Expected a torch.nn.Module, or a method of one, got {_what(model)}.")
     require_whole(owner)
     native(owner)  # raises for what cannot be watched, or is a layer that is refused
     return owner
+
+
+def _what(model: Any) -> str:
+    """What is no module, in words, and what to pass in its place: a module that it, or what it is a method of, holds."""
+    if isinstance(model, type):
+        return f"the class {model.__name__}. Make one, and pass that"
+    holder = getattr(model, "__self__", model)
+    held = [name for name, value in getattr(holder, "__dict__", {}).items() if isinstance(value, nn.Module)]
+    found = type(holder).__name__ if holder is model else f"a method of {type(holder).__name__}, which is none"
+    if not held:
+        return f"{found}. Pass the model itself"
+    return f"{found}. It holds {', '.join(f'.{name}' for name in held)}: capture that one, called as it is called there"
 
 
 def owner_of(model: Any) -> nn.Module | None:
