@@ -440,9 +440,18 @@ def test_what_is_wrong_from_the_start_is_an_error(tmp_path) -> None:
         monitor(core(), directory=tmp_path, core="lstm")
     with pytest.raises(lyapunov.InvalidInput, match="`probe` to read along"):
         monitor(built(), None, directory=tmp_path).read(0)
-    with pytest.raises(RuntimeError, match="scalar types") as caught:
+    with pytest.raises(
+        lyapunov.InvalidInput, match=r"Model can be called with, got RuntimeError: .*scalar types.*\(tokens, targets"
+    ):
         monitor(built(), PROBE.float(), directory=tmp_path).observe(0)
-    assert "while Model was called with the `probe`" in caught.value.__notes__[0]
+    with pytest.raises(
+        lyapunov.InvalidInput, match=r"Monitor\(system, probe\), got 3 arguments.*one tuple: Monitor\(model, \(tok"
+    ):
+        lyapunov.Monitor(built(), PROBE, PROBE)
+    with pytest.raises(lyapunov.InvalidInput, match="can be called with, got TypeError"):
+        monitor(built(), (PROBE, PROBE), directory=tmp_path).observe(0)
+    method = monitor(built().forward, PROBE, directory=tmp_path / "method").read(0)
+    assert same(method.exponents, monitor(built(), PROBE, directory=tmp_path / "model").read(0).exponents)
     with pytest.raises(lyapunov.InvalidInput, match="`step` to be a whole number"):
         monitor(core(), directory=tmp_path).observe(-1)
 

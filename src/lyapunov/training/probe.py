@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from lyapunov import _checks
 from lyapunov._trees import tree_map
-from lyapunov.errors import InvalidInput, LyapunovWarning, Unsupported
+from lyapunov.errors import InvalidInput, LyapunovError, LyapunovWarning, Unsupported
 from lyapunov.intake import Captured, SystemInputs, capture, cores_of, is_captured, only_watches, require_whole, unwrapped
 
 _PATIENCE = 20
@@ -71,9 +72,16 @@ class Probe:
         args, kwargs = _arguments(self._given)
         try:
             captured = capture(self._system, *args, core=self._core, **kwargs)
-        except Exception as error:
+        except (LyapunovError, torch.OutOfMemoryError) as error:
             error.add_note(f"This was while {type(self._system).__name__} was called with the `probe` of a lyapunov.Monitor.")
             raise
+        except Exception as error:
+            lines = str(error).strip().splitlines() or [""]
+            raise InvalidInput(
+                f"Expected a `probe` that {type(self._system).__name__} can be called with, got {type(error).__name__}: "
+                f"{lines[0].rstrip('.')}. Pass what it is called with in training; several arguments as one tuple: "
+                "Monitor(model, (tokens, targets))."
+            ) from error
         return (captured if self._core is None else captured.core(self._core)), self._system_inputs
 
     def _layer(self) -> nn.Module:
