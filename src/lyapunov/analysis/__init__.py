@@ -5,21 +5,34 @@ from lyapunov.analysis.decay import GradientDecay, gradient_decay
 from lyapunov.analysis.exponent_sum import exponent_sum
 from lyapunov.analysis.flossing import floss_, flossing_loss
 from lyapunov.analysis.gradients import GradientExponents, gradient_exponents
+from lyapunov.analysis.input_reach import InputReach, input_reach
+from lyapunov.analysis.jacobians import StepJacobian, jacobians
 from lyapunov.analysis.local import LocalExponents, local_exponents
+from lyapunov.analysis.memory import Memory, memory
 from lyapunov.analysis.plan import Plan, plan
+from lyapunov.analysis.remembrance import EffectiveRemembrance, effective_remembrance, effective_state_size
 
 __all__ = [
     "CovariantVectors",
+    "EffectiveRemembrance",
     "GradientDecay",
     "GradientExponents",
+    "InputReach",
     "LocalExponents",
+    "Memory",
     "Plan",
+    "StepJacobian",
     "covariant_vectors",
+    "effective_remembrance",
+    "effective_state_size",
     "exponent_sum",
     "floss_",
     "flossing_loss",
     "gradient_decay",
     "gradient_exponents",
+    "input_reach",
+    "jacobians",
     "local_exponents",
+    "memory",
     "plan",
 ]
