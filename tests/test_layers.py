@@ -118,6 +118,7 @@ ORDER = {
         "gradients",
         "decay",
         "whole_model",
+        "paired_runs",
         "memory",
         "input_reach",
         "jacobians",

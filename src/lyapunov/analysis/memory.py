@@ -2,9 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -12,24 +10,11 @@ from torch import Tensor
 
 from lyapunov import _checks
 from lyapunov._optional import import_optional
-from lyapunov._progress import progress_bar
-from lyapunov._shapes import State, blocks
-from lyapunov._trees import tree_map
-from lyapunov.analysis.whole_model import WholeModel, require_one_run, rolled
+from lyapunov.analysis.paired_runs import PairedRuns, of_model, of_system
+from lyapunov.analysis.whole_model import WholeModel
 from lyapunov.errors import InvalidInput, LyapunovError, LyapunovWarning
 from lyapunov.estimate import Finding, Spectrum, Timescale, Verdict, aligned, half_widths, spectrum
-from lyapunov.intake import (
-    PaddedSequences,
-    Problem,
-    SystemInputs,
-    capture,
-    holds_cores,
-    independent,
-    preserving_state,
-    recognize,
-)
-from lyapunov.systems import check_contract
-from lyapunov.tangent import TangentPropagator, Workers
+from lyapunov.intake import SystemInputs, holds_cores
 
 APART = 1.5
 """Factor between the intervals of the measured and of the predicted memory from which on the two are said to part."""
@@ -211,9 +196,9 @@ def memory(
 ) -> Memory:
     """How many steps a network needs to forget where it started, seen on its outputs.
 
-    The first run starts from the model's own state (zeros, or `state`). Each further run starts where the run before has ended,
-    along another sequence's inputs where there are several: a state that the network really visits. Memory is the last step t
-    with |y_t - y'_t| > tolerance * sd(y), plus one. Beside it stands ln(tolerance) / lambda_1.
+    The first run starts from the model's own state (zeros, or `state`), every further one where the first has ended along
+    another sequence's inputs: a state that the network really visits. (Of a single sequence, where it has ended itself.) Memory
+    is the last step t with |y_t - y'_t| > tolerance * sd(y), plus one. Beside it stands ln(tolerance) / lambda_1.
 
     Args:
         model: a model with recurrent layers inside, run as a whole, outputs (batch, time, ...) of every step; or whatever
@@ -223,7 +208,7 @@ def memory(
             `lyapunov.spectrum`.
         tolerance: a fraction of the output's standard deviation over all steps, sequences and starts (root mean square over
             the numbers of one output), between 0 and 1.
-        starts: how many starts are compared with the first.
+        starts: how many starts are compared with the first, at most one for every other sequence.
         state, carried, steps, lengths, dtype, check: as for `lyapunov.spectrum`; not for a whole model, which runs in its own
             dtype. What is carried starts as it is in every run.
         dt: the time of one step, 10.0 for frames of ten milliseconds.
@@ -251,154 +236,29 @@ def memory(
     whole = holds_cores(model) and state is None
     if whole:
         _refuse(carried=carried, steps=steps, lengths=lengths)
-        paired = _of_model(WholeModel.of(model, inputs), count, seed, progress)
+        paired = of_model(WholeModel.of(model, inputs), count, seed, progress)
     else:
         system_inputs = SystemInputs(inputs, state, steps, lengths, "full", False, dtype, carried)
-        paired = _of_system(model, system_inputs, count, seed, check=check, progress=progress)
+        paired = of_system(model, system_inputs, count, seed, check=check, progress=progress)
     found, reason = None, ""
     if _checks.flag(predict, "predict"):
         more = {} if whole else {"state": state, "carried": carried, "steps": steps, "lengths": lengths, "check": False}
         found, reason = _exponent(paired.measured, None if whole else inputs, dtype=dtype, seed=seed, **more)
-    return paired.result(tolerance, found, reason, dt)
+    return _result(paired, tolerance, found, reason, dt)
 
 
-@dataclass(frozen=True)
-class _Paired:
-    """Outputs that were compared: squared distances (starts, steps, batch), the variance of all outputs."""
-
-    squares: Tensor
-    sources: Tensor
-    variance: float
-    lengths: Tensor
-    independent: float
-    system: str
-    measured: Any
-
-    def result(self, tolerance: float, exponent: Spectrum | None, reason: str, dt: float) -> Memory:
-        """Without the variance there is nothing to compare with: then every difference counts."""
-        deviation = self.variance**0.5
-        inside = torch.arange(self.squares.shape[1]).unsqueeze(-1) < self.lengths
-        distances = self.squares.sqrt().masked_fill(~inside, 0.0)
-        apart = distances > tolerance * deviation
-        numbers = torch.arange(1, apart.shape[1] + 1).view(1, -1, 1)
-        last = (numbers * apart).amax(1).double()
-        steps = torch.where(last == self.lengths, math.inf, last + 1)
-        relative = distances / deviation if deviation > 0 else distances
-        given = (self.lengths, deviation, tolerance, self.independent, exponent, reason, self.system, dt)
-        return Memory(steps, self.sources, relative, *given)
-
-
-class _Comparison:
-    """Outputs (steps, batch, outputs) of run after run, each beside the first."""
-
-    def __init__(self, first: Tensor, lengths: Tensor) -> None:
-        self._inside = torch.arange(len(first)).unsqueeze(-1) < lengths
-        self._first, self._kept = first.double().cpu(), self._inside.sum()
-        self._require_finite(self._first)
-        self._middle = (self._first * self._inside.unsqueeze(-1)).sum((0, 1)) / self._kept
-        self._sums, self._products, self._runs = 0.0 * self._middle, 0.0 * self._middle, 0
-        self._add(self._first)
-        self.squares: list[Tensor] = []
-
-    def add(self, outputs: Tensor) -> None:
-        """One more run."""
-        outputs = outputs.double().cpu()
-        self._require_finite(outputs)
-        self._add(outputs)
-        self.squares.append((outputs - self._first).square().mean(-1))
-
-    @property
-    def variance(self) -> float:
-        """Of all runs, steps and sequences, the mean over outputs."""
-        total = self._runs * self._kept
-        return float((self._products / total - (self._sums / total).square()).clamp(min=0).mean())
-
-    def _add(self, outputs: Tensor) -> None:
-        moved = (outputs - self._middle) * self._inside.unsqueeze(-1)
-        self._sums, self._products = self._sums + moved.sum((0, 1)), self._products + moved.square().sum((0, 1))
-        self._runs += 1
-
-    @staticmethod
-    def _require_finite(outputs: Tensor) -> None:
-        if not _checks.is_finite(outputs):
-            raise InvalidInput("Expected finite outputs, got NaN or infinity. Check the weights, the inputs and the state.")
-
-
-def _of_system(
-    system: Any, system_inputs: SystemInputs, starts: int, seed: int, *, check: bool, progress: bool | None
-) -> _Paired:
-    with torch.inference_mode(False), torch.no_grad():
-        problem = recognize(system, system_inputs)
-        inputs, own = problem.sequences, problem.state
-        threads = Workers.suited_to(problem.system, inputs.batch)
-        off = torch.autocast(problem.system.device.type, enabled=False)
-        bar = progress_bar("Memory", (starts + 1) * inputs.steps, enabled=progress)
-        with problem.system.running(), off, threads as workers, bar as advance:
-            if _checks.flag(check, "check"):
-                check_contract(problem.system, own, inputs.at(0), inputs.at(1))
-            go = partial(_run, problem, TangentPropagator(problem.system, inputs, workers))
-            lengths = torch.full((inputs.batch,), inputs.steps) if inputs.lengths is None else inputs.lengths
-            outputs, end = go(own, advance, 0)
-            compared = _Comparison(outputs, lengths)
-            shifts = _shifts(inputs.batch, starts, seed)
-            for at, shift in enumerate(shifts, 1):
-                moved = tree_map(partial(torch.roll, shifts=shift, dims=0), problem.system.vector(end))
-                outputs, end = go(problem.system.with_vector(own, moved), advance, at * inputs.steps)
-                compared.add(outputs)
-    return _paired(compared, shifts, lengths, inputs, problem.system.name, system)
-
-
-def _run(
-    problem: Problem, propagator: TangentPropagator, state: State, advance: Callable[[int], None], done: int
-) -> tuple[Tensor, State]:
-    """Outputs (steps, batch, outputs), and the state in the end."""
-    system, shown = problem.system, []
-    for t in range(problem.sequences.steps):
-        state = propagator.step(state, t)
-        output = system.output(state)
-        real = isinstance(output, Tensor) and not output.is_complex()
-        shown.append(output.flatten(1) if real else torch.cat(blocks(system.vector(state)), dim=-1))
-        advance(done + t)
-    return torch.stack(shown), state
-
-
-def _of_model(whole: WholeModel, starts: int, seed: int, progress: bool | None) -> _Paired:
-    args, kwargs = whole.arguments()
-    captured = capture(whole.model, *args, **kwargs)
-    require_one_run(captured)
-    with torch.inference_mode(False), preserving_state(whole.model, whole.inputs):
-        outputs, ends = whole.run_from(None)
-        batch, steps = outputs.shape[:2]
-        if steps < 2:
-            raise InvalidInput(
-                f"Expected a model that returns an output for every step, (batch, time, ...), got {tuple(outputs.shape)}. "
-                "Return those of all steps, not of the last one alone."
-            )
-        lengths = torch.full((batch,), steps)
-        compared, shifts = _Comparison(outputs.transpose(0, 1), lengths), _shifts(batch, starts, seed)
-        with progress_bar("Memory", starts, enabled=progress) as advance:
-            for at, shift in enumerate(shifts, 1):
-                outputs, ends = whole.run_from(rolled(ends, whole.model, shift))
-                compared.add(outputs.transpose(0, 1))
-                advance(at)
-    first = whole.first
-    sequences = PaddedSequences(first.detach().transpose(0, 1), first.shape[0], first.shape[1])
-    return _paired(compared, shifts, lengths, sequences, type(whole.model).__name__, captured)
-
-
-def _paired(
-    compared: _Comparison, shifts: list[int], lengths: Tensor, inputs: PaddedSequences, name: str, measured: Any
-) -> _Paired:
-    fraction = 1.0 if inputs.values is None else independent(inputs.values, inputs.lengths)
-    sources = torch.stack([torch.arange(len(lengths)).roll(shift) for shift in shifts])
-    return _Paired(torch.stack(compared.squares), sources, compared.variance, lengths, fraction, name, measured)
-
-
-def _shifts(batch: int, starts: int, seed: int) -> list[int]:
-    """By how much sequences are shifted from run to run: never by a whole turn, where there are several."""
-    if batch < 2:
-        return [0] * starts
-    return torch.randint(1, batch, (starts,), generator=torch.Generator().manual_seed(seed)).tolist()
+def _result(paired: PairedRuns, tolerance: float, exponent: Spectrum | None, reason: str, dt: float) -> Memory:
+    """Without the variance there is nothing to compare with: then every difference counts."""
+    deviation = paired.variance**0.5
+    inside = torch.arange(paired.squares.shape[1]).unsqueeze(-1) < paired.lengths
+    distances = paired.squares.sqrt().masked_fill(~inside, 0.0)
+    apart = distances > tolerance * deviation
+    numbers = torch.arange(1, apart.shape[1] + 1).view(1, -1, 1)
+    last = (numbers * apart).amax(1).double()
+    steps = torch.where(last == paired.lengths, math.inf, last + 1)
+    relative = distances / deviation if deviation > 0 else distances
+    given = (paired.lengths, deviation, tolerance, paired.independent, exponent, reason, paired.system, dt)
+    return Memory(steps, paired.sources, relative, *given)
 
 
 def _exponent(measured: Any, inputs: Any, **more: Any) -> tuple[Spectrum | None, str]:

@@ -3,7 +3,15 @@
 from lyapunov.estimate._table import aligned, number
 from lyapunov.estimate.difference import Difference
 from lyapunov.estimate.estimator import WarmStart, estimated, spectrum
-from lyapunov.estimate.quantities import READING_NAMES, TIME_NAMES, Timescale, exponent_unit, memory_time
+from lyapunov.estimate.quantities import (
+    READING_NAMES,
+    TIME_NAMES,
+    Timescale,
+    entropy_rate,
+    exponent_unit,
+    kaplan_yorke_dimension,
+    memory_time,
+)
 from lyapunov.estimate.result import Spectrum
 from lyapunov.estimate.settings import RunOptions, Settings
 from lyapunov.estimate.standard_errors import DIFFERENT, INDEPENDENT, Errors, errors, half_widths
@@ -25,10 +33,12 @@ __all__ = [
     "Verdict",
     "WarmStart",
     "aligned",
+    "entropy_rate",
     "errors",
     "estimated",
     "exponent_unit",
     "half_widths",
+    "kaplan_yorke_dimension",
     "memory_time",
     "number",
     "spectrum",
