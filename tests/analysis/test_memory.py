@@ -306,7 +306,7 @@ def test_the_figure_shows_the_measured_memory() -> None:
     found = lyapunov.memory(lambda h, x: 0.8 * h + x, drawn(6, 200, 1, seed=21), state=torch.zeros(6, 1))
     axes = lyapunov.plots.memory(found, Figure().subplots())
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert any(f"memory {found.value:.3g}" in label for label in labels)
+    assert any(f"memory {found.value:.3g} (" in label for label in labels)
     assert axes.get_yscale() == "log"
 
 
