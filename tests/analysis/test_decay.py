@@ -275,3 +275,6 @@ def test_the_interval_of_a_lag_is_where_the_band_ends() -> None:
     half = 2.571 * float(rates[0, 0].std()) / 6**0.5
     assert found.value == 12
     assert found.interval == tuple(math.ceil(math.log(100) / (0.4 + sign * half)) for sign in (1, -1))
+    offsets = torch.tensor([-9.0, 5.0, 0.0, 3.0, 8.0, -7.0]).double()  # what all lags share cancels
+    moved = lyapunov.GradientDecay(torch.arange(30), values + offsets, torch.arange(40), "core").lag_at(0.01)
+    assert moved == found
