@@ -338,6 +338,24 @@ def test_what_cannot_be_measured_is_refused_with_a_remedy(model: nn.Module, give
         lyapunov.memory(model, drawn(3, 20, 2, seed=22), **given)
 
 
+def test_a_method_of_a_model_is_run_as_it_is() -> None:
+    class Named(Read):
+        def run(self, inputs: Tensor) -> Tensor:
+            return 2 * self(inputs)
+
+    inputs, model = drawn(3, 60, 2, seed=24), Named(seeded(nn.GRU, 2, 3, batch_first=True), [1.0] * 3)
+    one, other = lyapunov.memory(model.run, inputs, predict=False), lyapunov.memory(model, inputs, predict=False)
+    assert one.steps.tolist() == other.steps.tolist()
+    reach = [lyapunov.input_reach(system, inputs, lags=3, starts=2).log_norms for system in (model.run, model)]
+    torch.testing.assert_close(reach[0] - reach[1], torch.full((4, 2, 3), math.log(2), dtype=torch.float64), rtol=0, atol=1e-12)
+
+
+def test_a_core_that_no_hook_sees_is_refused() -> None:
+    model = torch.jit.script(Read(seeded(nn.GRU, 2, 3, batch_first=True), [1.0] * 3))
+    with pytest.raises(lyapunov.Unsupported, match="called as modules"):
+        lyapunov.memory(model, drawn(3, 20, 2, seed=25))
+
+
 def test_outputs_of_the_last_step_alone_are_refused() -> None:
     class Last(Read):
         def forward(self, inputs: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ from lyapunov.intake import (
     Captured,
     Problem,
     SystemInputs,
+    holds_cores,
     preserving_state,
     recognize,
     unwrapped,
@@ -163,7 +164,7 @@ def input_reach(
 
 def _is_whole(model: Any) -> bool:
     """A module that is called with its inputs alone: with recurrent cores inside, or without any."""
-    return isinstance(model, nn.Module) and not isinstance(unwrapped(model), LAYERS + CELLS)
+    return holds_cores(model) or (isinstance(model, nn.Module) and not isinstance(unwrapped(model), LAYERS + CELLS))
 
 
 def _times(steps: int, longest: int, count: int) -> list[int]:
@@ -176,7 +177,7 @@ def _times(steps: int, longest: int, count: int) -> list[int]:
 
 
 def _of_model(whole: WholeModel, longest: int, count: int, progress: bool | None) -> tuple[str, list[int], Tensor]:
-    model, first = whole.model, whole.first
+    model, first = whole.owner, whole.first
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(preserving_state(model, whole.inputs))

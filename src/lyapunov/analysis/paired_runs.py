@@ -118,9 +118,9 @@ def of_model(whole: WholeModel, starts: int, seed: int, progress: bool | None) -
     """Of a model as a whole: its cores are given another state at their first call."""
     args, kwargs = whole.arguments()
     captured = capture(whole.model, *args, **kwargs)
-    require_one_run(captured)
-    with torch.inference_mode(False), preserving_state(whole.model, whole.inputs):
+    with torch.inference_mode(False), preserving_state(whole.owner, whole.inputs):
         outputs, ends = whole.run_from(None)
+        require_one_run(captured, ends)
         batch, steps = outputs.shape[:2]
         if steps < 2:
             raise InvalidInput(
@@ -131,11 +131,11 @@ def of_model(whole: WholeModel, starts: int, seed: int, progress: bool | None) -
         compared, shifts = _Comparison(outputs.transpose(0, 1), lengths), _shifts(batch, starts, seed)
         with progress_bar("Memory", starts, enabled=progress) as advance:
             for at, shift in enumerate(shifts, 1):
-                compared.add(whole.run_from(rolled(ends, whole.model, shift))[0].transpose(0, 1))
+                compared.add(whole.run_from(rolled(ends, whole.owner, shift))[0].transpose(0, 1))
                 advance(at)
     first = whole.first
     sequences = PaddedSequences(first.detach().transpose(0, 1), first.shape[0], first.shape[1])
-    return _paired(compared, shifts, lengths, sequences, type(whole.model).__name__, captured)
+    return _paired(compared, shifts, lengths, sequences, type(whole.owner).__name__, captured)
 
 
 def _paired(

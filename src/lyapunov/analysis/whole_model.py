@@ -20,16 +20,16 @@ States = dict[str, Any]
 
 @dataclass(frozen=True)
 class WholeModel:
-    """A model with what it is called with: one tensor, a tuple of arguments, or a mapping of them by name.
+    """A model (or a method of one) with what it is called with: one tensor, a tuple of arguments, or a mapping of them by name.
 
     Batch first: the first tensor has a row per sequence, and so has what the model returns.
     """
 
-    model: nn.Module
+    model: Any
     inputs: Any
 
     @classmethod
-    def of(cls, model: nn.Module, inputs: Any) -> "WholeModel":
+    def of(cls, model: Any, inputs: Any) -> "WholeModel":
         """What a tokenizer returns is a dictionary, whatever it is."""
         return cls(model, dict(inputs) if isinstance(inputs, Mapping) else inputs)
 
@@ -43,6 +43,11 @@ class WholeModel:
                 "called with: a tensor, a tuple of arguments, or a dictionary of them."
             )
         return found
+
+    @property
+    def owner(self) -> nn.Module:
+        """The module itself, or that of which the model is a method."""
+        return self.model if isinstance(self.model, nn.Module) else self.model.__self__
 
     def call(self) -> Any:
         """The model's own output."""
@@ -66,7 +71,7 @@ class WholeModel:
         with ExitStack() as back:
             if "torch._dynamo" in sys.modules:  # compiled code does not see hooks that come later
                 back.enter_context(torch.compiler.set_stance("force_eager"))
-            for name, core in cores_of(self.model).items():
+            for name, core in cores_of(self.owner).items():
                 if states is not None and name in states:
                     give = partial(_given, waiting=[states[name]])
                     back.callback(core.register_forward_pre_hook(give, with_kwargs=True).remove)
@@ -93,9 +98,14 @@ def rows_of(output: Any, inputs: Tensor) -> Tensor:
     return output.unsqueeze(1) if output.dim() == 2 else output.flatten(2)
 
 
-def require_one_run(captured: Captured) -> None:
-    """Every core runs forwards, and its calls continue each other: else one state does not start it."""
+def require_one_run(captured: Captured, ends: States) -> None:
+    """Every core runs forwards, its calls continue each other, and hooks see them: else one state does not start it."""
     for core in captured.cores:
+        if core.calls and core.name not in ends:
+            raise Unsupported(
+                f"Expected cores that are called as modules, got {core.shown}, which is scripted, or called by its forward. "
+                "Let the model call it as core(x), or measure it by itself: lyapunov.memory(captured.core(name))."
+            )
         if getattr(core.module, "bidirectional", False):
             raise Unsupported(
                 f"Expected cores that run forwards in time, got {core.shown}, which is bidirectional: its backward half starts "
@@ -132,7 +142,7 @@ def inputs_that_vary(whole: WholeModel) -> Iterator[Callable[[], Tensor]]:
         found.append(output.detach().requires_grad_())
         return found[0]
 
-    handles = [part.register_forward_hook(watch) for part in whole.model.modules() if isinstance(part, nn.Embedding)]
+    handles = [part.register_forward_hook(watch) for part in whole.owner.modules() if isinstance(part, nn.Embedding)]
     try:
         yield lambda: _found(found)
     finally:
