@@ -30,7 +30,7 @@ RESULTS, PAGE = Path(__file__).with_suffix(".json"), ROOT / "docs" / "memory.md"
 SEEDS, UNITS, BATCH, STEPS, RATE, ENOUGH = 20, 12, 64, 1000, 1e-2, 1 / 60
 EPISODE, EPISODES = 12, 3
 WHOLE = EPISODE * EPISODES
-WINDOWS = {"late": (WHOLE, 18, 12, 9, 6), "spread": (6,)}
+WINDOWS = {"late": (WHOLE, 18, 12, 9, 6, 3), "spread": (WHOLE, 6, 3)}
 NAMES = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
 
 
@@ -146,8 +146,17 @@ def run_all(say: Callable[[str], None]) -> None:
         for window in windows:
             run(task, window, rows, say)
             if window == WHOLE:
+                lags_before_training(task, rows)
                 named = sorted(rows[f"{task} {WHOLE}"]["lags"])
                 run(task, min(WHOLE, int(named[len(named) // 2])), rows, say)
+
+
+def lags_before_training(task: str, rows: dict) -> None:
+    """The lag that the untrained networks name, beside that of the trained ones."""
+    if "untrained_lags" not in rows[f"{task} {WHOLE}"]:
+        networks = Many([start(seed) for seed in range(SEEDS)])
+        rows[f"{task} {WHOLE}"]["untrained_lags"] = named_lags(task, networks, [0.0] * SEEDS)
+        RESULTS.write_text(json.dumps(rows, indent=1) + "\n")
 
 
 def run(task: str, window: int, rows: dict, say: Callable[[str], None]) -> None:
@@ -172,17 +181,23 @@ def learned(wrong: list[float]) -> int:
 def table() -> str:
     """In Markdown."""
     rows = json.loads(RESULTS.read_text())
-    lines = [
-        "| marks | lag named by `lag_at(0.01)`, median (range) | gradients go back | networks that learn it |",
-        "|---" * 4 + "|",
-    ]
+    heads = (
+        "marks",
+        "lag named by `lag_at(0.01)`, median (range)",
+        "gradients go back",
+        "networks that learn it",
+        "median error",
+    )
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     for task in WINDOWS:
         found = {int(key.split()[1]): row for key, row in rows.items() if key.split()[0] == task}
         lags = sorted(found[WHOLE]["lags"]) if WHOLE in found else []
         named = f"{lags[len(lags) // 2]:.0f} ({lags[0]:.0f} to {lags[-1]:.0f})" if lags else "-"
         for window in sorted(found):
             reach = f"{window} steps" if window < WHOLE else f"all {WHOLE} steps"
-            lines.append(f"| {task} | {named} | {reach} | {learned(found[window]['errors'])} of {SEEDS} |")
+            errors = found[window]["errors"]
+            middle = sorted(errors)[len(errors) // 2]
+            lines.append(f"| {task} | {named} | {reach} | {learned(errors)} of {SEEDS} | {middle:.4f} |")
     return "\n".join(lines) + "\n"
 
 
