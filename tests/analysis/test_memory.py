@@ -355,6 +355,35 @@ def test_a_core_that_no_hook_sees_is_refused() -> None:
         lyapunov.memory(model, drawn(3, 20, 2, seed=25))
 
 
+class Own(nn.Module):
+    """A cell of one's own, called step by step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = Cell()
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        h, shown = torch.zeros(len(inputs), 2, dtype=inputs.dtype), []
+        for x in inputs.unbind(1):
+            h = self.cell(h, x)
+            shown.append(h)
+        return torch.stack(shown, dim=1)
+
+
+class Cell(nn.Module):
+    def forward(self, h: Tensor, x: Tensor) -> Tensor:
+        return 0.7 * h + x
+
+
+def test_a_cell_of_ones_own_in_a_model_is_measured_by_itself() -> None:
+    inputs, model = drawn(3, 90, 2, seed=26), Own()
+    with pytest.raises(lyapunov.Unsupported, match=r"lyapunov\.memory\(lyapunov\.capture"):
+        lyapunov.memory(model, inputs)
+    found = lyapunov.memory(lyapunov.capture(model, inputs))
+    step = lyapunov.memory(lambda h, x: 0.7 * h + x, inputs[:, 1:], state=inputs[:, 0])
+    assert found.value == pytest.approx(step.value, abs=1.5)
+
+
 def test_outputs_of_the_last_step_alone_are_refused() -> None:
     class Last(Read):
         def forward(self, inputs: Tensor) -> Tensor:

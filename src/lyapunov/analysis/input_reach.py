@@ -24,7 +24,7 @@ from lyapunov.intake import (
     Captured,
     Problem,
     SystemInputs,
-    holds_cores,
+    is_captured,
     preserving_state,
     recognize,
     unwrapped,
@@ -164,7 +164,7 @@ def input_reach(
 
 def _is_whole(model: Any) -> bool:
     """A module that is called with its inputs alone: with recurrent cores inside, or without any."""
-    return holds_cores(model) or (isinstance(model, nn.Module) and not isinstance(unwrapped(model), LAYERS + CELLS))
+    return is_captured(model) or (isinstance(model, nn.Module) and not isinstance(unwrapped(model), LAYERS + CELLS))
 
 
 def _times(steps: int, longest: int, count: int) -> list[int]:

@@ -14,7 +14,7 @@ from lyapunov.analysis.paired_runs import PairedRuns, of_model, of_system
 from lyapunov.analysis.whole_model import WholeModel
 from lyapunov.errors import InvalidInput, LyapunovError, LyapunovWarning
 from lyapunov.estimate import Finding, Spectrum, Timescale, Verdict, aligned, half_widths, spectrum
-from lyapunov.intake import SystemInputs, holds_cores
+from lyapunov.intake import SystemInputs, is_captured
 
 APART = 1.5
 """Factor between the intervals of the measured and of the predicted memory from which on the two are said to part."""
@@ -233,7 +233,7 @@ def memory(
         raise InvalidInput(f"Expected `tolerance` between 0 and 1, got {tolerance!r}. Pass 1e-3, say.")
     count, dt = _checks.whole_number(starts, "starts", least=1), _checks.positive(dt, "dt")
     seed = _checks.whole_number(seed, "seed", least=0, most=2**62)
-    whole = holds_cores(model) and state is None
+    whole = is_captured(model) and state is None
     if whole:
         _refuse(carried=carried, steps=steps, lengths=lengths)
         paired = of_model(WholeModel.of(model, inputs), count, seed, progress)

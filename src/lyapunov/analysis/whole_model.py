@@ -103,8 +103,8 @@ def require_one_run(captured: Captured, ends: States) -> None:
     for core in captured.cores:
         if core.calls and core.name not in ends:
             raise Unsupported(
-                f"Expected cores that are called as modules, got {core.shown}, which is scripted, or called by its forward. "
-                "Let the model call it as core(x), or measure it by itself: lyapunov.memory(captured.core(name))."
+                f"Expected PyTorch's own layers or cells, called as modules, got {core.shown}, of another kind, scripted, "
+                "or called by its forward. Measure it by itself: lyapunov.memory(lyapunov.capture(model, ...))."
             )
         if getattr(core.module, "bidirectional", False):
             raise Unsupported(
