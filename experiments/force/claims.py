@@ -1,0 +1,151 @@
+"""The remark, tested: what decides each sentence, fixed before the sweep was read.
+
+The remark: Full-FORCE leaves the same largest, least and mean exponent and a much lower variance, presumably a desirable feature.
+
+- Networks of one seed and task start from the same random weights, so differences are paired over seeds: their mean, and its
+  95 % interval by Student's t. All seeds count, also those that failed to learn.
+- Largest, least, mean: "same" where the interval lies within `SAME` of zero on both sides; "different" where it does not and leaves
+  zero out; else "open". `SAME` is a tenth of the rate at which a unit by itself forgets.
+- Variance: of its logarithm. "much lower" where the ratio's interval lies below a half, "lower" where below one, "higher" where
+  above one; else "open".
+- Desirable: rank correlation of the variance with the error under noise, and with that of longer runs, within rules (the rule
+  is controlled for), bootstrapped over seeds. Positive: lower variance goes with less error.
+- A rule has learned a task where its median normalized error is below `LEARNED`.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import t
+
+from experiments.association import Estimate, Numbers, correlation
+from experiments.force.network import LEAK
+from experiments.force.presets import RULES
+from experiments.force.sweep import Rows, known
+from experiments.presets import Preset
+
+SAME, LEARNED = 0.1, 0.01
+TRAINED = RULES[1:4]
+QUANTITIES = ("largest", "least", "mean", "variance")
+ERRORS = {"noise_error": "noise", "longer_error": "longer runs"}
+TASKS = {"sines": "sum of sines", "delay": "delayed response"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """One task's rows, by rule and seed."""
+
+    task: str
+    rows: dict[tuple[str, int], dict[str, str]]
+
+    @property
+    def seeds(self) -> list[int]:
+        """Those at which every rule of the remark has been run."""
+        rules = RULES[:4]
+        return sorted({seed for _, seed in self.rows if all((rule, seed) in self.rows for rule in rules)})
+
+    @property
+    def controlled(self) -> list[int]:
+        """Those at which the control has been run, too."""
+        return [seed for seed in self.seeds if (RULES[-1], seed) in self.rows]
+
+    def of(self, rule: str, name: str, seeds: Sequence[int] | None = None) -> Numbers:
+        """A column of one rule, in the order of the seeds."""
+        return np.array([float(self.rows[rule, seed][name]) for seed in (self.seeds if seeds is None else seeds)])
+
+
+def tables(preset: Preset) -> list[Table]:
+    """Both tasks, as far as they have been run."""
+    rows: Rows = known(preset)
+    found = [
+        Table(task, {(row["rule"], int(row["seed"])): row for row in rows if row["task"] == task}) for task in TASKS if rows
+    ]
+    return [table for table in found if len(table.seeds) > 1]
+
+
+def paired(differences: Numbers) -> Estimate:
+    """Mean and 95 % interval by Student's t."""
+    count = len(differences)
+    reach = float(t.ppf(0.975, count - 1) * differences.std(ddof=1) / math.sqrt(count))
+    mean = float(differences.mean())
+    return Estimate(mean, mean - reach, mean + reach)
+
+
+def difference(table: Table, other: str, name: str, rule: str = "full-force", seeds: Sequence[int] | None = None) -> Estimate:
+    """Of one rule minus another; of a variance, the logarithm's."""
+    first, second = table.of(rule, name, seeds), table.of(other, name, seeds)
+    return paired(np.log(first / second) if name == "variance" else first - second)
+
+
+def verdict(name: str, found: Estimate) -> str:
+    """The word that the interval earns."""
+    if name == "variance":
+        if found.high < 0:
+            return "much lower" if found.high < math.log(0.5) else "lower"
+        return "higher" if found.low > 0 else "open"
+    if -SAME < found.low and found.high < SAME:
+        return "same"
+    return "different" if found.is_clear else "open"
+
+
+def generalization(table: Table, name: str) -> Estimate:
+    """Rank correlation of the variance with an error over all trained networks of a task, within rules."""
+    count = len(table.seeds)
+    variance, missed = (np.concatenate([table.of(rule, column) for rule in TRAINED]) for column in ("variance", name))
+    seeds = np.tile(np.array(table.seeds, dtype=np.float64), len(TRAINED))
+    rules = [np.repeat([float(rule == one) for rule in TRAINED], count) for one in TRAINED[1:]]
+    return correlation(variance, missed, seeds, rules)
+
+
+def paragraphs(preset: Preset) -> Iterator[str]:
+    """The chapter's tables, as markdown."""
+    isolated = math.log(1 - LEAK) / LEAK
+    for table in tables(preset):
+        yield from _measured(table)
+        yield from _compared(table)
+        yield "\n| lower variance goes with less error under | rank correlation within rules |\n|---|---|"
+        yield from (f"| {words} | {generalization(table, name)} |" for name, words in ERRORS.items())
+        yield ""
+    yield f"All exponents of a network without recurrent weights, at which Full-FORCE begins: {isolated:.4f}."
+
+
+def _measured(table: Table) -> Iterator[str]:
+    yield f"**{TASKS[table.task]}: {len(table.seeds)} seeds, exponents per time constant of a unit**\n"
+    yield "| rule | error | under noise | longer runs | largest | least | mean | variance |"
+    yield "|---" * 8 + "|"
+    for rule in RULES:
+        seeds = table.controlled if rule == RULES[-1] else table.seeds
+        if not seeds:
+            continue
+        errors = " | ".join(_spread(table.of(rule, name, seeds)) for name in ("error", *ERRORS))
+        cells = []
+        for name in QUANTITIES:
+            values, own = table.of(rule, name, seeds), table.of(rule, f"{name}_error", seeds)
+            cells.append(f"{values.mean():+.3f} ± {values.std(ddof=1):.3f} ({np.median(own):.3f})")
+        named = f"{rule} ({len(seeds)} seeds)" if rule == RULES[-1] else rule
+        yield f"| {named} | {errors} | {' | '.join(cells)} |"
+    yield "\nErrors: median (least to largest). Exponents: mean ± standard deviation over seeds (median error of one spectrum).\n"
+
+
+def _compared(table: Table) -> Iterator[str]:
+    yield f"| Full-FORCE against | {' | '.join(QUANTITIES[:3])} | variance, ratio |\n" + "|---" * 5 + "|"
+    for other in ("back-propagation", "force", "untrained"):
+        yield f"| {other} | {' | '.join(_cell(name, difference(table, other, name)) for name in QUANTITIES)} |"
+    if len(table.controlled) > 1:
+        control = RULES[-1]
+        for other in ("back-propagation", "full-force"):
+            cells = [_cell(name, difference(table, other, name, control, table.controlled)) for name in QUANTITIES]
+            yield f"| *{control}* against {other} | {' | '.join(cells)} |"
+
+
+def _cell(name: str, found: Estimate) -> str:
+    if name != "variance":
+        return f"{found}: {verdict(name, found)}"
+    ratio = [math.exp(value) for value in (found.value, found.low, found.high)]
+    return f"{ratio[0]:.2f} [{ratio[1]:.2f}, {ratio[2]:.2f}]: {verdict(name, found)}"
+
+
+def _spread(values: Numbers) -> str:
+    return f"{np.median(values):.1e} ({values.min():.1e} to {values.max():.1e})"
