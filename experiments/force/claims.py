@@ -1,11 +1,11 @@
 """The remark, tested: what decides each sentence, fixed before the sweep was read.
 
-The remark: Full-FORCE leaves the same largest, least and mean exponent and a much lower variance, presumably a desirable feature.
+The remark: Full-FORCE leaves the same largest, least and mean exponent and a much lower variance, presumably desirable.
 
 - Networks of one seed and task start from the same random weights, so differences are paired over seeds: their mean, and its
   95 % interval by Student's t. All seeds count, also those that failed to learn.
-- Largest, least, mean: "same" where the interval lies within `SAME` of zero on both sides; "different" where it does not and leaves
-  zero out; else "open". `SAME` is a tenth of the rate at which a unit by itself forgets.
+- Largest, least, mean: "same" where the interval lies within `SAME` of zero on both sides; "different" where it does not and
+  leaves zero out; else "open". `SAME` is a tenth of the rate at which a unit by itself forgets.
 - Variance: of its logarithm. "much lower" where the ratio's interval lies below a half, "lower" where below one, "higher" where
   above one; else "open".
 - Desirable: rank correlation of the variance with the error under noise, and with that of longer runs, within rules (the rule
@@ -85,7 +85,7 @@ def verdict(name: str, found: Estimate) -> str:
         if found.high < 0:
             return "much lower" if found.high < math.log(0.5) else "lower"
         return "higher" if found.low > 0 else "open"
-    if -SAME < found.low and found.high < SAME:
+    if max(-found.low, found.high) < SAME:
         return "same"
     return "different" if found.is_clear else "open"
 
@@ -126,7 +126,7 @@ def _measured(table: Table) -> Iterator[str]:
             cells.append(f"{values.mean():+.3f} ± {values.std(ddof=1):.3f} ({np.median(own):.3f})")
         named = f"{rule} ({len(seeds)} seeds)" if rule == RULES[-1] else rule
         yield f"| {named} | {errors} | {' | '.join(cells)} |"
-    yield "\nErrors: median (least to largest). Exponents: mean ± standard deviation over seeds (median error of one spectrum).\n"
+    yield "\nErrors: median (range). Exponents: mean ± standard deviation over seeds (median error of one spectrum).\n"
 
 
 def _compared(table: Table) -> Iterator[str]:

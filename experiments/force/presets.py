@@ -42,6 +42,6 @@ def plan(preset: Preset) -> Plan:
     """One of the three."""
     return {
         "tiny": Plan(16, 2, 800, Descent(8, 50, 2), settle=20, align=20, counted=80, sequences=2, trials=1),
-        "small": Plan(256, 10, 30_000, Descent(), settle=100, align=100, counted=400, sequences=2, trials=6),
+        "small": Plan(256, 10, 60_000, Descent(), settle=100, align=100, counted=600, sequences=2, trials=8),
         "paper": Plan(1000, 10, 120_000, Descent(2000, 400, 16), settle=200, align=400, counted=4000, sequences=4, trials=50),
     }[preset]

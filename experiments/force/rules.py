@@ -78,7 +78,7 @@ def full_force(
 class Descent:
     """Settings of back-propagation."""
 
-    updates: int = 150
+    updates: int = 300
     window: int = 200
     batch: int = 8
     learning_rate: float = 1e-3
