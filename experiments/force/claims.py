@@ -16,6 +16,7 @@ The remark: Full-FORCE leaves the same largest, least and mean exponent and a mu
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from scipy.stats import t
@@ -24,6 +25,7 @@ from experiments.association import Estimate, Numbers, correlation
 from experiments.force.network import LEAK
 from experiments.force.presets import RULES
 from experiments.force.sweep import Rows, known
+from experiments.outputs import RESULTS
 from experiments.presets import Preset
 
 SAME, LEARNED = 0.1, 0.01
@@ -56,9 +58,9 @@ class Table:
         return np.array([float(self.rows[rule, seed][name]) for seed in (self.seeds if seeds is None else seeds)])
 
 
-def tables(preset: Preset) -> list[Table]:
+def tables(preset: Preset, results: Path = RESULTS) -> list[Table]:
     """Both tasks, as far as they have been run."""
-    rows: Rows = known(preset)
+    rows: Rows = known(preset, results)
     found = [
         Table(task, {(row["rule"], int(row["seed"])): row for row in rows if row["task"] == task}) for task in TASKS if rows
     ]
