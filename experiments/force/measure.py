@@ -10,7 +10,7 @@ from torch import Tensor
 
 import lyapunov
 from experiments.force.network import LEAK, LeakyTanh, Network, Numbers, drawn
-from experiments.force.presets import GAIN, Plan
+from experiments.force.presets import GAIN, LONGER, Plan
 from experiments.force.rules import Trained, back_propagation, force, full_force
 from experiments.force.tasks import Task, batch, trials
 
@@ -74,9 +74,10 @@ def spectrum(network: Network, state: Numbers, task: Task, plan: Plan) -> lyapun
 def row(rule: str, task: Task, plan: Plan, seed: int) -> tuple[dict[str, Any], Tensor]:
     """Everything about one network, and its exponents."""
     begun = time.process_time()
-    network, state = trained(rule, task, plan, seed)
+    measured = plan.longer if rule.endswith(LONGER) else plan
+    network, state = trained(rule.removesuffix(LONGER), task, plan, seed)
     training = time.process_time() - begun
-    found = spectrum(network, state, task, plan)
+    found = spectrum(network, state, task, measured)
     low, high = plan.noise
     return {
         "task": task.name,
@@ -98,6 +99,6 @@ def row(rule: str, task: Task, plan: Plan, seed: int) -> tuple[dict[str, Any], T
         "verdict": " ".join(kind.replace(" ", "-") for kind in found.verdict.kinds) or "converged",
         "training_seconds": training,
         "seconds": time.process_time() - begun,
-        "settings": plan.settings,
+        "settings": measured.settings,
         "made_with": f"lyapunov {lyapunov.__version__}; torch {torch.__version__}; numpy {np.__version__}",
     }, found.exponents

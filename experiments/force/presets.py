@@ -3,7 +3,7 @@
 `tiny` takes seconds and is what the tests run; `small` is 256 units and ten seeds; `paper` is Sussillo and Abbott's 1000 units.
 """
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 from experiments.force.rules import Descent
 from experiments.force.tasks import DelayedResponse, Sines, Task
@@ -11,6 +11,8 @@ from experiments.presets import Preset
 
 RULES = ("untrained", "full-force", "force", "back-propagation", "full-force from W0")
 """In the order in which a seed's networks are trained. The last is a control: the same rule, begun at the random weights."""
+LONGER = ", over more steps"
+"""Behind a rule: the same network once more, its spectrum over `Plan.longer`."""
 GAIN = 1.5
 
 
@@ -30,6 +32,11 @@ class Plan:
     noise: tuple[float, float] = (0.01, 0.03)
     """Standard deviation of what tests add to every unit at every step: the level of the claims, and a stronger one."""
     tasks: tuple[Task, ...] = field(default=(Sines(), DelayedResponse()))
+
+    @property
+    def longer(self) -> "Plan":
+        """The same with three times the burn-in and alignment, and four times as many steps counted."""
+        return replace(self, settle=3 * self.settle, align=3 * self.align, counted=4 * self.counted)
 
     @property
     def settings(self) -> str:

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from experiments.force.measure import row
-from experiments.force.presets import RULES, Plan, plan
+from experiments.force.presets import LONGER, RULES, Plan, plan
 from experiments.force.tasks import Task
 from experiments.outputs import RESULTS
 from experiments.presets import Preset
@@ -22,11 +22,10 @@ Rows = list[dict[str, str]]
 
 
 def wanted(chosen: Plan) -> Iterator[tuple[int, Task, str]]:
-    """Seed by seed, so that what is there at any time is paired; the control last."""
-    for rules in (RULES[:-1], RULES[-1:]):
-        for seed in range(chosen.seeds):
-            for task in chosen.tasks:
-                yield from ((seed, task, rule) for rule in rules)
+    """Seed by seed, so that what is there at any time is paired; then one seed's spectra over more steps; then the control."""
+    yield from ((seed, task, rule) for seed in range(chosen.seeds) for task in chosen.tasks for rule in RULES[:-1])
+    yield from ((0, task, rule + LONGER) for task in chosen.tasks for rule in RULES[1:-1])
+    yield from ((seed, task, RULES[-1]) for seed in range(chosen.seeds) for task in chosen.tasks)
 
 
 def run(preset: Preset, results: Path = RESULTS) -> Rows:
@@ -46,7 +45,8 @@ def known(preset: Preset, results: Path = RESULTS) -> Rows:
     """Rows that are there; those of other settings are refused."""
     file = results / f"force-{preset}.csv"
     rows = read(file) if file.exists() else []
-    if any(one["settings"] != plan(preset).settings for one in rows):
+    chosen = plan(preset)
+    if any(one["settings"] != (chosen.longer if one["rule"].endswith(LONGER) else chosen).settings for one in rows):
         raise InvalidInput(
             f"Expected rows made with the settings that {preset} has now, got others in {file}. Move the file away."
         )

@@ -15,7 +15,7 @@ import torch
 from experiments.force import claims, figure, sweep
 from experiments.force.measure import error, spectrum, trained
 from experiments.force.network import LEAK, LeakyTanh, Network, drawn
-from experiments.force.presets import RULES, plan
+from experiments.force.presets import LONGER, RULES, plan
 from experiments.force.rules import Descent, LeastSquares, back_propagation, descended, force, full_force
 from experiments.force.tasks import DelayedResponse, Sines, batch, steps, trials
 from safetensors.torch import load_file
@@ -263,7 +263,7 @@ def test_a_tiny_sweep_has_a_row_and_a_spectrum_per_network(tiny: Path) -> None:
     rows, spectra = rows_of(tiny), load_file(tiny / "force-tiny.safetensors")
     assert {(row["task"], row["rule"], row["seed"]) for row in rows} == {
         (task, rule, seed) for task in ("sines", "delay") for rule in RULES for seed in ("0", "1")
-    }
+    } | {(task, rule + LONGER, "0") for task in ("sines", "delay") for rule in claims.TRAINED}
     for row in rows:
         exponents = spectra[f"{row['task']}/{row['rule']}/{row['seed']}"].double()
         assert float(row["largest"]) == pytest.approx(exponents.max().item(), rel=1e-5)
@@ -276,13 +276,14 @@ def test_a_tiny_sweep_has_a_row_and_a_spectrum_per_network(tiny: Path) -> None:
 
 def test_the_figure_and_the_tables_are_made_from_what_is_there(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = figure.make("tiny", tiny)
-    assert len(found.rows) == 20
+    assert len(found.rows) == 26
     assert len(found.figure.axes) == 4
     assert "variance" in found.ours
     monkeypatch.setattr(claims, "tables", lambda preset, results=tiny, tables=claims.tables: tables(preset, results))
     text = "\n".join(claims.paragraphs("tiny"))
     assert text.count("| Full-FORCE against |") == 2
     assert "full-force from W0 (2 seeds)" in text
+    assert text.count("| seed 0 over more steps |") == 2
 
 
 def test_rows_of_other_settings_are_refused(tiny: Path, tmp_path: Path) -> None:
@@ -303,7 +304,7 @@ def test_a_sweep_that_was_killed_goes_on_to_the_same_rows(tiny: Path, tmp_path: 
         time.sleep(0.01)
     os.kill(started.pid, signal.SIGKILL)
     started.wait()
-    assert 4 <= len(rows_of(tmp_path)) < 20
+    assert 4 <= len(rows_of(tmp_path)) < 26
     sweep.run("tiny", tmp_path)
     assert rows_of(tmp_path) == rows_of(tiny)
     kept, whole = (load_file(folder / "force-tiny.safetensors") for folder in (tmp_path, tiny))
