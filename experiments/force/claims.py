@@ -52,8 +52,9 @@ class Table:
 
     @property
     def controlled(self) -> list[int]:
-        """Those at which the control has been run, too."""
-        return [seed for seed in self.seeds if (RULES[-1], seed) in self.rows]
+        """Those at which the control has been run, too, if they are several."""
+        found = [seed for seed in self.seeds if (RULES[-1], seed) in self.rows]
+        return found if len(found) > 1 else []
 
     def of(self, rule: str, name: str, seeds: Sequence[int] | None = None) -> Numbers:
         """A column of one rule, in the order of the seeds."""
@@ -67,6 +68,11 @@ def tables(preset: Preset, results: Path = RESULTS) -> list[Table]:
         Table(task, {(row["rule"], int(row["seed"])): row for row in rows if row["task"] == task}) for task in TASKS if rows
     ]
     return [table for table in found if len(table.seeds) > 1]
+
+
+def minutes(rows: Rows) -> float:
+    """Of one core, that all of these took."""
+    return sum(float(row["seconds"]) for row in rows) / 60
 
 
 def paired(differences: Numbers) -> Estimate:
@@ -94,9 +100,10 @@ def verdict(name: str, found: Estimate) -> str:
     return "different" if found.is_clear else "open"
 
 
-def noise_ratio(table: Table) -> Estimate:
-    """Logarithm of Full-FORCE's error under noise over back-propagation's. This was asked after the rows had been read."""
-    return paired(np.log(table.of("full-force", "noise_error") / table.of("back-propagation", "noise_error")))
+def noise_ratio(table: Table, other: str) -> Estimate:
+    """Logarithm of Full-FORCE's error under noise over that of another rule. This was asked after the rows had been read."""
+    seeds = table.controlled if other == RULES[-1] else table.seeds
+    return paired(np.log(table.of("full-force", "noise_error", seeds) / table.of(other, "noise_error", seeds)))
 
 
 def generalization(table: Table, name: str) -> Estimate:
@@ -116,11 +123,14 @@ def paragraphs(preset: Preset) -> Iterator[str]:
         yield from _compared(table)
         yield "\n| lower variance goes with less error under | rank correlation within rules |\n|---|---|"
         yield from (f"| {words} | {generalization(table, name)} |" for name, words in ERRORS.items())
-        yield f"| Full-FORCE's error over back-propagation's, noise (looked at afterwards) | {_bracket(noise_ratio(table))} |\n"
+        yield "\n| looked at afterwards | Full-FORCE's error under noise over that of the other |\n|---|---|"
+        yield from (f"| {other} | {_bracket(noise_ratio(table, other))} |" for other in TRAINED[:0:-1])
+        if table.controlled:
+            yield f"| {RULES[-1]} | {_bracket(noise_ratio(table, RULES[-1]))} |"
+        yield ""
         yield from _measured_longer(table)
-    minutes = sum(float(row["seconds"]) for table in found for row in table.rows.values()) / 60
     yield f"All exponents of a network without recurrent weights, at which Full-FORCE begins: {isolated:.4f}. The networks took"
-    yield f"{minutes:.0f} minutes of one core."
+    yield f"{minutes([row for table in found for row in table.rows.values()]):.0f} minutes of one core."
 
 
 def _measured(table: Table) -> Iterator[str]:
@@ -147,7 +157,7 @@ def _compared(table: Table) -> Iterator[str]:
     yield f"| Full-FORCE against | {' | '.join(QUANTITIES[:3])} | variance, ratio |\n" + "|---" * 5 + "|"
     for other in ("back-propagation", "force", "untrained"):
         yield f"| {other} | {' | '.join(_cell(name, difference(table, other, name)) for name in QUANTITIES)} |"
-    if len(table.controlled) > 1:
+    if table.controlled:
         control = RULES[-1]
         for other in ("back-propagation", "full-force"):
             cells = [_cell(name, difference(table, other, name, control, table.controlled)) for name in QUANTITIES]

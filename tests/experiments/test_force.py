@@ -309,3 +309,63 @@ def test_a_sweep_that_was_killed_goes_on_to_the_same_rows(tiny: Path, tmp_path: 
     assert rows_of(tmp_path) == rows_of(tiny)
     kept, whole = (load_file(folder / "force-tiny.safetensors") for folder in (tmp_path, tiny))
     assert all(torch.equal(kept[name], whole[name]) for name in whole)
+
+
+@pytest.fixture(scope="module")
+def small() -> dict[str, claims.Table]:
+    """The committed rows, by task."""
+    return {table.task: table for table in claims.tables("small")}
+
+
+def test_all_networks_of_the_page_have_been_run(small: dict[str, claims.Table]) -> None:
+    assert all(table.seeds == table.controlled == list(range(10)) for table in small.values())
+    assert {int(row["unreliable"]) for table in small.values() for row in table.rows.values()} == {0}
+
+
+def word(table: claims.Table, other: str, name: str) -> str:
+    return claims.verdict(name, claims.difference(table, other, name))
+
+
+def test_what_the_page_says_holds(small: dict[str, claims.Table]) -> None:
+    for table in small.values():
+        assert all(np.median(table.of(rule, "error")) < claims.LEARNED for rule in claims.TRAINED)
+        assert all(table.of(rule, "error").max() < claims.LEARNED for rule in ("force", "full-force"))
+        for other in ("back-propagation", "force"):
+            assert word(table, other, "mean") == "same"
+            assert claims.difference(table, other, "mean").low > 0
+        assert claims.verdict("variance", claims.difference(table, "force", "variance")) in ("lower", "much lower")
+        assert claims.noise_ratio(table, "force").high < 0
+    sines, delay = small["sines"], small["delay"]
+    for rule in claims.TRAINED:
+        assert np.median(delay.of(rule, "longer_error")) < 2 * np.median(delay.of(rule, "error")) < 2 * claims.LEARNED
+        assert np.median(sines.of(rule, "longer_error")) > 0.25
+    assert all(sines.of(rule, "error").max() < claims.PUBLISHED for rule in ("force", "full-force"))
+    assert word(sines, "back-propagation", "largest") == "same"
+    assert word(sines, "back-propagation", "variance") == "much lower"
+    assert math.exp(claims.difference(sines, "back-propagation", "variance").value) == pytest.approx(0.1, abs=0.02)
+
+
+def test_what_the_page_says_does_not_hold(small: dict[str, claims.Table]) -> None:
+    sines, delay = small["sines"], small["delay"]
+    assert all(word(table, "back-propagation", "least") == "different" for table in small.values())
+    assert claims.difference(sines, "back-propagation", "least").low > 0
+    assert claims.difference(delay, "back-propagation", "least").high < 0
+    assert word(delay, "back-propagation", "variance") == "open"
+    assert word(delay, "back-propagation", "largest") == "different"
+    assert claims.difference(delay, "back-propagation", "largest").low > 0
+    for table in small.values():
+        assert not any(claims.generalization(table, name).is_clear for name in claims.ERRORS)
+        assert claims.noise_ratio(table, "back-propagation").low > math.log(1.5)
+        assert claims.difference(table, "full-force", "variance", RULES[-1], table.controlled).low > 0
+        assert claims.difference(table, "back-propagation", "variance", RULES[-1], table.controlled).low > 0
+    assert claims.noise_ratio(sines, RULES[-1]).high < math.log(0.5)
+    assert not claims.noise_ratio(delay, RULES[-1]).is_clear
+
+
+def test_verdicts_are_what_the_page_says_of_them(small: dict[str, claims.Table]) -> None:
+    """Four times as many steps do not move what decides: within three standard errors of the difference."""
+    for table in small.values():
+        assert all("too-short" in row["verdict"] for (rule, _), row in table.rows.items() if not rule.endswith(LONGER))
+        for rule in claims.TRAINED:
+            short, long = table.rows[rule, 0], table.rows[rule + LONGER, 0]
+            assert all(abs(claims.apart(short, long, name)) < 3 for name in ("largest", "variance"))
