@@ -45,8 +45,12 @@ ORDER = {
     ),
     "intake": (
         "inputs",
+        "file_kinds",
         "files",
+        "vocabulary",
+        "in_front",
         "checkpoint",
+        "encoding",
         "problem",
         "layers",
         "rebuilt",

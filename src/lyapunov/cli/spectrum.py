@@ -1,16 +1,12 @@
 """The command `lyapunov spectrum`, which prints the exponents of a network in a checkpoint."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
-
-from lyapunov import _checks
-from lyapunov.estimate import spectrum as estimate
-from lyapunov.intake import load_checkpoint, read_inputs
-from lyapunov.report import plots
 
 
 def spectrum(
@@ -18,6 +14,7 @@ def spectrum(
     /,
     *,
     inputs: Path,
+    vocabulary: str | None = None,
     k: int | None = None,
     linearization: Literal["full", "hidden"] = "full",
     coupled: bool = False,
@@ -39,10 +36,13 @@ def spectrum(
     Parameters
     ----------
     checkpoint
-        .safetensors, or a torch.save file of tensors (never unpickled) with the usual parameter names (weight_ih_l0, ...).
+        .safetensors, .npz, or a torch.save file of tensors (never unpickled) with the usual parameter names (weight_ih_l0, ...).
     inputs
-        .npy or .safetensors of shape (batch, time, features) or (time, features), or a .txt with as many different symbols as
-        the network has inputs.
+        .npy, .npz or .safetensors of shape (batch, time, features) or (time, features), as the core receives them; of
+        integers (batch, time), which go through the checkpoint's embedding; or a .txt, encoded symbol by symbol.
+    vocabulary
+        Of a .txt, how its symbols are numbered: sorted, first-appearance (in this text), or a file with the symbols in their
+        order (JSON, one per line, or all in a row). Default: as the checkpoint says, else sorted. What was taken is printed.
     k
         How many leading exponents (default: all).
     linearization
@@ -74,15 +74,21 @@ def spectrum(
     plot
         Also draw it to this file (.png, .svg, .pdf).
     """
+    from lyapunov import _checks, estimate
+    from lyapunov.intake import core_inputs, load_checkpoint
+    from lyapunov.report import plots
+
     if save is not None:
         _checks.writable(save, "save", (".safetensors",))
     if plot is not None:
         _checks.writable(plot, "plot", (".png", ".svg", ".pdf"))
     found = load_checkpoint(checkpoint, core=core, nonlinearity=nonlinearity)
-    values = read_inputs(inputs, size=found.module.input_size, vocabulary=found.vocabulary, sequences=sequences, steps=steps)
-    result = estimate(
+    encoded = core_inputs(inputs, found, vocabulary=vocabulary, sequences=sequences, steps=steps)
+    if encoded.about:
+        print(encoded.about, file=sys.stderr if as_json else sys.stdout, flush=True)
+    result = estimate.spectrum(
         found.module,
-        values,
+        encoded.values,
         k=k,
         linearization=linearization,
         coupled=coupled,
@@ -96,4 +102,5 @@ def spectrum(
         result.save(save)
     if plot is not None:
         plots.save_spectrum_figure(result, plot)
-    print(json.dumps(result.to_dict(), allow_nan=False) if as_json else result)
+    encoding = {"encoding": encoded.about} if encoded.about else {}
+    print(json.dumps(result.to_dict() | encoding, allow_nan=False) if as_json else result)

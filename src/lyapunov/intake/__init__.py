@@ -2,6 +2,7 @@
 
 from lyapunov.intake.capturing import Captured, capture, cores_of, is_captured, preserving_state
 from lyapunov.intake.checkpoint import Checkpoint, Nonlinearity, load_checkpoint
+from lyapunov.intake.encoding import Encoded, core_inputs
 from lyapunov.intake.files import encode, one_hot_sequences, read_inputs, read_text, require_file
 from lyapunov.intake.foreign import require_whole, unwrapped
 from lyapunov.intake.inputs import PaddedSequences, digest, independent
@@ -14,12 +15,14 @@ __all__ = [
     "LAYERS",
     "Captured",
     "Checkpoint",
+    "Encoded",
     "Nonlinearity",
     "PaddedSequences",
     "Problem",
     "SystemInputs",
     "capture",
     "compute_device",
+    "core_inputs",
     "cores_of",
     "digest",
     "encode",

@@ -8,13 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from lyapunov import _checks
 from lyapunov.errors import InvalidInput, Unsupported
+from lyapunov.intake.file_kinds import foreign_kind, is_npz, is_safetensors
 from lyapunov.intake.files import require_file
+from lyapunov.intake.in_front import Front, Map, front_of
+from lyapunov.intake.vocabulary import Vocabulary, in_checkpoint
 
 Nonlinearity = Literal["tanh", "relu"]
 _GATES = {1: nn.RNN, 3: nn.GRU, 4: nn.LSTM}
@@ -24,45 +28,131 @@ _WHOLE = "(top level)"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A module with the file's weights (batch_first), the name of the core it came from, and the file's vocabulary if any."""
+    """A module with the file's weights (batch_first), the name of the core it came from, and what else the file says.
+
+    noted: the vocabulary, if the file has one. front: the embedding before the core, or what may stand there. recipe: four
+    lines that capture the core inside the user's own model.
+    """
 
     module: nn.RNNBase
     core: str
-    vocabulary: list[str] | None
+    noted: Vocabulary | None
+    front: Front
+    recipe: str
+
+    @property
+    def vocabulary(self) -> list[str] | None:
+        """The symbols in their order, where the file has them."""
+        return None if self.noted is None else list(self.noted.symbols)
+
+
+@dataclass(frozen=True)
+class _File:
+    """Tensors by dotted name, everything else likewise, and the expression that loads the weights again."""
+
+    tensors: Mapping[str, Tensor]
+    entries: Mapping[str, Any]
+    loader: str
 
 
 def load_checkpoint(path: str | Path, *, core: str | None = None, nonlinearity: Nonlinearity | None = None) -> Checkpoint:
-    """Reads a .safetensors file, or any other with `torch.load(weights_only=True)`.
+    """Reads a file of safetensors, numpy.savez, or any other with `torch.load(weights_only=True)`.
 
     `core` names the recurrent part where the file holds several; `nonlinearity` is asked for where the part is a vanilla RNN,
     whose weights do not tell it. Raises InvalidInput or Unsupported.
     """
+    path = Path(path)
+    kind = foreign_kind(path) if path.exists() else None
+    if kind is not None:
+        raise Unsupported(f"Expected a checkpoint of PyTorch weights, got {path.name}, {kind.name}. {kind.remedy}")
     path = require_file(path, "a checkpoint")
-    tensors, metadata = _safetensors(path) if path.suffix == ".safetensors" else (_torch_file(path), {})
-    name, suffix = _choose_core(tensors, core, path)
-    prefix = "" if name == _WHOLE else name + "."
-    own = {
-        key.removeprefix(prefix): value
-        for key, value in tensors.items()
-        if key.startswith(prefix + "weight_") or key.startswith(prefix + "bias_")
-    }
+    file = _safetensors(path) if is_safetensors(path) else _npz(path) if is_npz(path) else _torch_file(path)
+    name, suffix = _choose_core(file.tensors, core, path)
+    own = _of_core(file.tensors, name)
     if not suffix:
         own = {key + "_l0": value for key, value in own.items()}
-    vocabulary = json.loads(metadata["vocabulary"]) if "vocabulary" in metadata else None
-    return Checkpoint(_module(own, name, nonlinearity), name, vocabulary)
+    module = _module(own, name, nonlinearity)
+    front = _front(file.tensors, name, module.input_size)
+    return Checkpoint(module, name, in_checkpoint(file.entries), front, _recipe(file, name))
 
 
-def _safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _prefix(core: str) -> str:
+    return "" if core == _WHOLE else core + "."
+
+
+def _of_core(tensors: Mapping[str, Tensor], core: str) -> dict[str, Tensor]:
+    """The parameters of a core by their own names."""
+    prefix = _prefix(core)
+    return {
+        key.removeprefix(prefix): value
+        for key, value in tensors.items()
+        if key.startswith((prefix + "weight_ih", prefix + "weight_hh", prefix + "weight_hr", prefix + "bias_ih", prefix + "bias_hh"))
+    }
+
+
+def _front(tensors: Mapping[str, Tensor], core: str, size: int) -> Front:
+    """What may stand before the core: tensors of no core, and the other cores."""
+    names = [match["core"] or _WHOLE for key in tensors if (match := _FIRST.match(key))]
+    taken = {_prefix(name) + key for name in names for key in _of_core(tensors, name)}
+    others = {key: value for key, value in tensors.items() if key not in taken}
+    return front_of("" if core == _WHOLE else core, size, others, [_as_map(tensors, name) for name in names if name != core])
+
+
+def _as_map(tensors: Mapping[str, Tensor], name: str) -> Map:
+    """Another core, from the width of its inputs to that of its outputs."""
+    own = _of_core(tensors, name)
+    first = next(value for key, value in own.items() if key.startswith("weight_ih"))
+    out = next((value.shape[0] for key, value in own.items() if key.startswith("weight_hr")), None)
+    hidden = next((value.shape[1] for key, value in own.items() if key.startswith("weight_hh")), first.shape[0])
+    width = out or hidden
+    both = 2 * width if any(key.endswith("_reverse") for key in own) else width
+    return Map(f"the core {name}", tuple(first.shape), ((first.shape[1], both),))
+
+
+def _recipe(file: _File, core: str) -> str:
+    part = "captured" if sum(bool(_FIRST.match(key)) for key in file.tensors) == 1 else f"captured.core({core!r})"
+    return (
+        "\n    model = Model(...)  # yours, as it was trained"
+        f"\n    model.load_state_dict({file.loader})"
+        "\n    captured = lyapunov.capture(model, tokens)  # as your model is called"
+        f"\n    print(lyapunov.spectrum({part}))"
+    )
+
+
+def _safetensors(path: Path) -> _File:
     try:
         with safe_open(path, framework="pt") as file:
-            return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            entries = {key: _decoded(value) for key, value in (file.metadata() or {}).items()}
     except (SafetensorError, OSError) as error:
         raise InvalidInput(f"Expected a safetensors checkpoint at {path}, got: {error}. Save it again.") from error
+    return _File(tensors, entries, f"safetensors.torch.load_file({path.name!r})")
 
 
-def _torch_file(path: Path) -> dict[str, Tensor]:
+def _decoded(value: str) -> Any:
+    """What a header says, as JSON where it is some."""
     try:
-        return _flatten(torch.load(path, map_location="cpu", weights_only=True))
+        return json.loads(value)
+    except json.JSONDecodeError:
+        return value
+
+
+def _npz(path: Path) -> _File:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name.replace("/", "."): file[name] for name in file.files}
+    except (ValueError, OSError, EOFError) as error:
+        raise InvalidInput(
+            f"Expected arrays of numbers in {path.name}, got: {error} It was not unpickled. Save them with numpy.savez."
+        ) from error
+    numbers = {name: torch.from_numpy(value) for name, value in arrays.items() if value.dtype.kind in "fiub" and value.ndim}
+    words = {name: value.tolist() for name, value in arrays.items() if value.dtype.kind == "U"}
+    return _File(numbers, words, f"{{name: torch.from_numpy(each) for name, each in numpy.load({path.name!r}).items()}}")
+
+
+def _torch_file(path: Path) -> _File:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a file of something else fails in any way at all inside the reader
         wanted = _wanted(path) if isinstance(error, pickle.UnpicklingError) else ""
         if wanted:
@@ -74,6 +164,15 @@ def _torch_file(path: Path) -> dict[str, Tensor]:
             f"Expected a checkpoint written by torch.save or safetensors, got {path.name}, which cannot be read as one "
             f"({type(error).__name__}). Save it again."
         ) from error
+    tensors, entries = _flatten(content)
+    return _File(tensors, entries, f"torch.load({path.name!r}, weights_only=True){_inside(content)}")
+
+
+def _inside(content: Any) -> str:
+    """The entry of a larger checkpoint that has the weights."""
+    if not isinstance(content, Mapping) or any(isinstance(value, Tensor) for value in content.values()):
+        return ""
+    return next((f"[{key!r}]" for key, value in content.items() if any(map(_FIRST.match, _flatten(value)[0]))), "")
 
 
 def _wanted(path: Path) -> str:
@@ -84,16 +183,20 @@ def _wanted(path: Path) -> str:
         return ""
 
 
-def _flatten(content: Any, prefix: str = "") -> dict[str, Tensor]:
-    """The tensors of nested dictionaries, by dotted path."""
+def _flatten(content: Any, prefix: str = "") -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors of nested dictionaries, and everything else in them, by dotted path."""
+    place = prefix.removesuffix(".")
     if isinstance(content, Tensor):
-        return {prefix.removesuffix("."): content}
+        return {place: content}, {}
     if not isinstance(content, Mapping):
-        return {}
-    found: dict[str, Tensor] = {}
+        return {}, {place: content}
+    tensors: dict[str, Tensor] = {}
+    entries: dict[str, Any] = {place: content}
     for key, value in content.items():
-        found.update(_flatten(value, f"{prefix}{key}."))
-    return found
+        below = _flatten(value, f"{prefix}{key}.")
+        tensors.update(below[0])
+        entries.update(below[1])
+    return tensors, entries
 
 
 def _choose_core(tensors: Mapping[str, Tensor], core: str | None, path: Path) -> tuple[str, str]:

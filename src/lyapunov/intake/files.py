@@ -1,7 +1,8 @@
-"""Input files as tensors: .npy, .safetensors, or text as one-hot symbols."""
+"""Input files as tensors: .npy, .npz, .safetensors, or text as one-hot symbols."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -10,6 +11,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lyapunov.errors import InvalidInput
+from lyapunov.intake.file_kinds import foreign_kind
+
+_USUAL = ("inputs", "input", "x", "X", "tokens", "data", "arr_0")
+"""Names of the inputs among the arrays of a file, the likeliest first."""
 
 
 def require_file(path: str | Path, what: str) -> Path:
@@ -23,29 +28,48 @@ def require_file(path: str | Path, what: str) -> Path:
 def read_inputs(
     path: str | Path, *, size: int, vocabulary: Sequence[str] | None = None, sequences: int = 10, steps: int = 300
 ) -> Tensor:
-    """Inputs (batch, time, size) from a file; .npy and .safetensors are taken whole, text is cut into `sequences` x `steps`.
+    """Inputs (batch, time, size) from a file; arrays are taken whole, text is cut into `sequences` x `steps`.
 
     Text needs a vocabulary of `size` symbols: the given one, or, left None, the symbols of the text itself in sorted order.
     """
     path = require_file(path, "an inputs file")
-    if path.suffix == ".txt":
+    if is_text(path):
         return _text(path, size, vocabulary, sequences, steps)
-    if path.suffix not in (".npy", ".safetensors"):
-        raise InvalidInput(f"Expected inputs as .npy, .safetensors or .txt, got {path.name}. Save them with numpy.save, say.")
-    values = _array(path) if path.suffix == ".npy" else _tensor(path)
+    values = read_array(path)
     return values.unsqueeze(0) if values.dim() == 2 else values
+
+
+def is_text(path: Path) -> bool:
+    """Whether a file of inputs is a text, by its name."""
+    return path.suffix == ".txt"
+
+
+def read_array(path: Path) -> Tensor:
+    """The array of a file, as it was saved; raises InvalidInput where it holds none, or more than one that could be meant."""
+    readers = {".npy": _array, ".npz": _archive, ".safetensors": _tensor}
+    if path.suffix not in readers:
+        kind = foreign_kind(path)
+        got = path.name if kind is None else f"{path.name}, {kind.name}"
+        raise InvalidInput(
+            f"Expected inputs as .npz, .npy, .safetensors or .txt, got {got}. Save the array itself, with numpy.save, say."
+        )
+    return readers[path.suffix](path)
 
 
 def one_hot_sequences(symbols: Tensor, *, size: int, sequences: int, steps: int, dtype: torch.dtype = torch.float32) -> Tensor:
     """`sequences` windows of `steps` symbols, spread over the text without overlap, one-hot: (sequences, steps, size)."""
+    return torch.nn.functional.one_hot(windows(symbols, sequences, steps), size).to(dtype)
+
+
+def windows(symbols: Tensor, sequences: int, steps: int) -> Tensor:
+    """(sequences, steps): pieces of a text, spread over it without overlap."""
     if len(symbols) < sequences * steps:  # windows that overlap would make the error between them too small
         raise InvalidInput(
             f"Expected text of at least {sequences * steps} symbols for {sequences} sequences of {steps} steps, got "
             f"{len(symbols)}. Ask for fewer sequences or steps."
         )
     starts = torch.linspace(0, len(symbols) - steps, sequences).long()
-    windows = symbols[starts.unsqueeze(-1) + torch.arange(steps)]
-    return torch.nn.functional.one_hot(windows, size).to(dtype)
+    return symbols[starts.unsqueeze(-1) + torch.arange(steps)]
 
 
 def encode(text: str, vocabulary: Sequence[str]) -> Tensor:
@@ -86,14 +110,30 @@ def _array(path: Path) -> Tensor:
         raise InvalidInput(f"Expected an array of numbers in {path}, got: {error}. Save it with numpy.save.") from error
 
 
+def _archive(path: Path) -> Tensor:
+    """Of numpy.savez: nothing is unpickled."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return torch.from_numpy(file[_only(file.files, path)])
+    except InvalidInput:
+        raise
+    except (ValueError, OSError, TypeError, EOFError, AttributeError, BadZipFile) as error:
+        raise InvalidInput(f"Expected arrays of numbers in {path}, got: {error}. Save them with numpy.savez.") from error
+
+
 def _tensor(path: Path) -> Tensor:
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:
         raise InvalidInput(f"Expected a safetensors file at {path}, got: {error}. Save it with safetensors.") from error
-    if "inputs" not in tensors and len(tensors) != 1:
+    return tensors[_only(list(tensors), path)]
+
+
+def _only(names: Sequence[str], path: Path) -> str:
+    """The name of the inputs: the only one, or one of the usual ones."""
+    usual = next((name for name in _USUAL if name in names), None)
+    if usual is None and len(names) != 1:
         raise InvalidInput(
-            f"Expected one tensor, or one called `inputs`, in {path.name}, got {', '.join(sorted(tensors)) or 'none'}. "
-            "Rename it."
+            f"Expected one array, or one called `inputs`, in {path.name}, got {', '.join(sorted(names)) or 'none'}. Rename it."
         )
-    return tensors["inputs"] if "inputs" in tensors else next(iter(tensors.values()))
+    return names[0] if usual is None else usual
