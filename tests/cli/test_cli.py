@@ -45,6 +45,25 @@ def test_spectrum_prints_the_table_of_the_library(files, capsys) -> None:
     assert_same_text(capsys.readouterr().out, repr(lyapunov.spectrum(GRU, INPUTS)))
 
 
+def test_spectrum_says_how_a_text_was_encoded(tmp_path, capsys) -> None:
+    network = seeded(nn.GRU, 4, 5, batch_first=True)
+    save_file(dict(network.state_dict()), tmp_path / "gru.safetensors")
+    text = "abca" * 30 + "d" * 10
+    (tmp_path / "text.txt").write_text(text)
+    (tmp_path / "order.json").write_text('["d", "b", "a", "c"]')
+    options = ["--inputs", tmp_path / "text.txt", "--sequences", 1, "--steps", 130, "--k", 1]
+    for order, more in (("abcd", []), ("dbac", ["--vocabulary", tmp_path / "order.json"])):
+        assert run("spectrum", tmp_path / "gru.safetensors", *options, *more) == 0
+        said, _, printed = capsys.readouterr().out.partition("\n")
+        inputs = torch.eye(4, dtype=torch.float64)[torch.tensor([[order.index(symbol) for symbol in text]])]
+        assert_same_text(printed, repr(lyapunov.spectrum(network, inputs, k=1)))
+        assert said.startswith(f"text.txt: 4 symbols, in {'the order of order.json' if more else 'sorted order'}: ")
+    assert run("spectrum", tmp_path / "gru.safetensors", *options, "--vocabulary", "first-appearance", "--json") == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["encoding"] == captured.err.strip()
+    assert "in the order of first appearance in this text: 'a' 'b' 'c' 'd'" in captured.err
+
+
 def test_spectrum_prints_json_saves_and_draws(files, capsys) -> None:
     options = ["--k", 2, "--json", "--save", files / "s.safetensors", "--plot", files / "s.png"]
     assert run("spectrum", files / "gru.safetensors", "--inputs", files / "inputs.npy", *options) == 0
@@ -169,7 +188,7 @@ def test_ctrl_c_elsewhere_is_a_word_not_a_traceback(monkeypatch, capsys, files) 
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lyapunov.cli.spectrum.estimate", interrupted)
+    monkeypatch.setattr("lyapunov.estimate.spectrum", interrupted)
     assert run("spectrum", files / "gru.safetensors", "--inputs", files / "inputs.npy") == 130
     assert "Traceback" not in capsys.readouterr().err
 

@@ -116,7 +116,11 @@ def test_files_of_torch_and_numpy_have_their_vocabulary_too(tmp_path) -> None:
 
 REFUSED = {
     "no such file": ("nowhere.json", None, "sorted or first-appearance or a file, got .*nowhere.json"),
-    "too few": ("v.json", json.dumps(SHUFFLED[:-1]), "9 different symbols, the network's input size, got 8 in the order of v.json"),
+    "too few": (
+        "v.json",
+        json.dumps(SHUFFLED[:-1]),
+        "9 different symbols, the network's input size, got 8 in the order of v.json",
+    ),
     "not different": ("v.txt", "aab", "Expected 9 different symbols in v.txt.*got 1 .1 different., 3 .2 different."),
     "words": ("v.json", json.dumps([f"word{at}" for at in range(9)]), "single characters.*'word0'.*tokenizer"),
     "not in it": ("v.json", json.dumps(list("hello wrd!")[:3] + list("abcxyz")), "got 'l' at position|got 'o' at position"),

@@ -19,6 +19,15 @@ def test_arrays_come_back_as_they_were_saved(tmp_path) -> None:
     assert torch.equal(read_inputs(tmp_path / "c.safetensors", size=3), values[:1])
 
 
+@pytest.mark.parametrize(
+    ("arrays", "taken"),
+    [({"anything": 1}, 1), ({"inputs": 1, "x": 2}, 1), ({"y": 2, "x": 1}, 1), ({"targets": 2, "data": 1, "z": 3}, 1)],
+)
+def test_of_an_archive_the_array_with_the_usual_name_is_taken(arrays, taken: int, tmp_path) -> None:
+    np.savez(tmp_path / "a.npz", **{name: np.full((2, 4, 3), value) for name, value in arrays.items()})
+    assert torch.equal(read_inputs(tmp_path / "a.npz", size=3), torch.full((2, 4, 3), taken))
+
+
 def test_text_becomes_one_hot_pieces_spread_over_it(tmp_path) -> None:
     (tmp_path / "t.txt").write_text("abcabcabcabc" + "b" * 8)
     inputs = read_inputs(tmp_path / "t.txt", size=3, sequences=2, steps=8)
@@ -44,6 +53,10 @@ REFUSED = {
     "not an array": ("n.npy", lambda p: p.write_text("hello"), "array of numbers"),
     "not safetensors": ("n.safetensors", lambda p: p.write_text("hello"), "safetensors file"),
     "several tensors": ("s.safetensors", lambda p: save_file({"a": torch.zeros(1), "b": torch.ones(1)}, p), "a, b"),
+    "archive of several": ("a.npz", lambda p: np.savez(p, train=np.zeros(2), test=np.zeros(2)), "called `inputs`.*test, train"),
+    "archive of objects": ("a.npz", lambda p: np.savez(p, inputs=np.array([{}], dtype=object)), "arrays of numbers"),
+    "not an archive": ("a.npz", lambda p: p.write_text("hello"), "arrays of numbers"),
+    "a graph": ("a.onnx", lambda p: p.write_bytes(b"\x08\x08\x12\x07pytorch"), "got a.onnx, an ONNX graph"),
     "another kind": ("x.csv", lambda p: p.write_text("1,2"), r"\.npy, \.safetensors or \.txt"),
 }
 

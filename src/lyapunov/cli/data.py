@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from lyapunov.tasks import DATA_DIR, data_directory, fetch
+from lyapunov.cli import Loading
 
 
 def data(action: Literal["fetch"], /) -> None:
@@ -16,5 +16,8 @@ def data(action: Literal["fetch"], /) -> None:
     action
         "fetch".
     """
+    with Loading():
+        from lyapunov.tasks import DATA_DIR, data_directory, fetch
+
     found = fetch(lambda name: print(name, flush=True))
     print(f"{action}: {len(found)} files in {data_directory()} (the folder is {DATA_DIR}, where that is set)")

@@ -10,11 +10,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from lyapunov.cli import INTERRUPTED
-from lyapunov.intake import read_text
-from lyapunov.report import ReadingTable, plots
-from lyapunov.tasks import Training, corpus, demo_corpus, require_enough, run_demo, start_directory
-from lyapunov.training import NAME, Run
+from lyapunov.cli import INTERRUPTED, Loading
 
 _Positive = Parameter(validator=Number(gte=1))
 
@@ -45,6 +41,11 @@ def demo(
     seed
         Of the weights and of the random frames.
     """
+    with Loading():
+        from lyapunov.intake import read_text
+        from lyapunov.report import ReadingTable
+        from lyapunov.tasks import Training, corpus, demo_corpus, require_enough, run_demo, start_directory
+
     data = demo_corpus() if text is None else corpus(text.name, read_text(text))
     require_enough(data)
     directory = start_directory(directory)
@@ -78,6 +79,9 @@ def _alarms_in_the_table() -> Iterator[None]:
 
 def _leave(directory: Path) -> None:
     """Draws the figure of what there is, and says where everything lies."""
+    from lyapunov.report import plots
+    from lyapunov.training import NAME, Run
+
     if not (directory / NAME).exists():
         print("No epoch was finished.")
         return

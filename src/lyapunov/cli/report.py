@@ -5,9 +5,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from lyapunov import _checks
-from lyapunov.report import plots, write_report
-from lyapunov.training import Run
+from lyapunov.cli import Loading
 
 
 def report(
@@ -29,6 +27,11 @@ def report(
     form
         Of those files.
     """
+    with Loading():
+        from lyapunov import _checks
+        from lyapunov.report import plots, write_report
+        from lyapunov.training import Run
+
     _checks.require_nonempty(runs, "the folder of a run", "lyapunov report runs/demo")
     _checks.writable(output, "output", (".html", ".htm"))
     read = [Run.load(run) for run in runs]

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from lyapunov.cli import Loading
+
 
 def spectrum(
     checkpoint: Path,
@@ -36,7 +38,7 @@ def spectrum(
     Parameters
     ----------
     checkpoint
-        .safetensors, .npz, or a torch.save file of tensors (never unpickled) with the usual parameter names (weight_ih_l0, ...).
+        .safetensors, .npz, or a torch.save file of tensors (nothing is unpickled) with PyTorch's names (weight_ih_l0, ...).
     inputs
         .npy, .npz or .safetensors of shape (batch, time, features) or (time, features), as the core receives them; of
         integers (batch, time), which go through the checkpoint's embedding; or a .txt, encoded symbol by symbol.
@@ -74,9 +76,10 @@ def spectrum(
     plot
         Also draw it to this file (.png, .svg, .pdf).
     """
-    from lyapunov import _checks, estimate
-    from lyapunov.intake import core_inputs, load_checkpoint
-    from lyapunov.report import plots
+    with Loading():
+        from lyapunov import _checks, estimate
+        from lyapunov.intake import core_inputs, load_checkpoint
+        from lyapunov.report import plots
 
     if save is not None:
         _checks.writable(save, "save", (".safetensors",))

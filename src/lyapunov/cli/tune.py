@@ -5,23 +5,18 @@ import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
-from lyapunov import _checks
-from lyapunov._optional import import_optional
-from lyapunov._rows import write_rows
-from lyapunov.errors import Unsupported
-from lyapunov.integrations import spectrum_pruner
-from lyapunov.report import write_report
-from lyapunov.training import NAME, Run
-from lyapunov.tuning import Engine, SearchSpec, SearchStatus, SpectrumRule, rows, search
+from lyapunov.cli import Loading
 
+if TYPE_CHECKING:
+    from lyapunov.training import Run
+    from lyapunov.tuning import SearchSpec, SearchStatus, SpectrumRule
+
+Engine = Literal["processes", "ray"]
 Pruner = Literal["median", "halving", "none"]
 BEST = 10
 """Trials that are shown."""
@@ -79,6 +74,11 @@ def tune(
     output
         Folder of the journal, of trials.csv, and of report.html where trials have left their runs there.
     """
+    with Loading():
+        from lyapunov import _checks
+        from lyapunov._rows import write_rows
+        from lyapunov.tuning import SearchSpec, SpectrumRule, rows, search
+
     output.mkdir(parents=True, exist_ok=True)
     spec = SearchSpec(
         function=function,
@@ -99,7 +99,14 @@ def tune(
     write_rows(found, output / "trials.csv")
     _show(found, maximize=maximize)
     print(f"{output / 'trials.csv'}: {len(found)} trials")
-    runs = list(_runs(found, spec, maximize=maximize))
+    _report(list(_runs(found, spec, maximize=maximize)), output)
+
+
+def _report(runs: "list[Run]", output: Path) -> None:
+    """One page about the runs that trials have left, if there are some."""
+    from lyapunov.errors import Unsupported
+    from lyapunov.report import write_report
+
     if runs:
         try:
             write_report(runs, output / "report.html")
@@ -119,8 +126,10 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _runs(found: list[dict[str, Any]], spec: SearchSpec, *, maximize: bool) -> Iterator[Run]:
+def _runs(found: list[dict[str, Any]], spec: "SearchSpec", *, maximize: bool) -> "Iterator[Run]":
     """Of the best trials, those that have left readings."""
+    from lyapunov.training import NAME, Run
+
     for row in _ranked(found, maximize=maximize)[:BEST]:
         folder = spec.run_folder(row["trial"])
         if folder is not None and (folder / NAME).exists() and (run := Run.load(folder)).readings:
@@ -132,8 +141,11 @@ def _ranked(found: list[dict[str, Any]], *, maximize: bool) -> list[dict[str, An
     return sorted((row for row in found if row["state"] == "complete"), key=lambda row: row["value"], reverse=maximize)
 
 
-def _pruner(name: Pruner, rule: SpectrumRule) -> object:
+def _pruner(name: Pruner, rule: "SpectrumRule") -> object:
     """In the process that needs it."""
+    from lyapunov._optional import import_optional
+    from lyapunov.integrations import spectrum_pruner
+
     pruners = import_optional("optuna", "tune").pruners
     kinds = {"median": None, "halving": pruners.SuccessiveHalvingPruner(), "none": pruners.NopPruner()}
     return spectrum_pruner(kinds[name], rule)
@@ -142,7 +154,10 @@ def _pruner(name: Pruner, rule: SpectrumRule) -> object:
 class _Bar:
     """How far the search has come."""
 
-    def __init__(self, spec: SearchSpec) -> None:
+    def __init__(self, spec: "SearchSpec") -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
         text = TextColumn("{task.description}")
         self._progress = Progress(text, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=Console(stderr=True))
         self._task = self._progress.add_task(spec.study, total=spec.trials)
@@ -154,7 +169,7 @@ class _Bar:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def show(self, now: SearchStatus) -> None:
+    def show(self, now: "SearchStatus") -> None:
         """Update the progress line: the best value so far, and how many trials run, were pruned or failed."""
         best = "no value yet" if now.best is None else f"best {now.best:.5g} (trial {now.best_number})"
         about = f"{best}, {now.running} running, {now.pruned} pruned, {now.failed} failed"
@@ -162,6 +177,9 @@ class _Bar:
 
 
 def _show(found: list[dict[str, Any]], *, maximize: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
     ranked = _ranked(found, maximize=maximize)
     names = [name for name in ranked[0] if name not in ("state", "why")] if ranked else []
     table = Table(title=f"The best of {len(ranked)} completed trials")

@@ -3,13 +3,15 @@
 import time
 from itertools import takewhile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from lyapunov.report import ReadingTable
-from lyapunov.training import NAME, Reading, Run
+from lyapunov.cli import Loading
+
+if TYPE_CHECKING:
+    from lyapunov.training import Reading, Run
 
 
 def watch(
@@ -31,6 +33,10 @@ def watch(
         Seconds between two checks of the folder.
     """
     try:
+        with Loading():
+            from lyapunov.report import ReadingTable
+            from lyapunov.training import Run
+
         found = Run.load(run) if once else _waited_for(run, every)
         system = found.about.get("system", "")
         with ReadingTable(f"{found.name}{f': {system}' if system else ''}", unit=found.unit) as table:
@@ -46,8 +52,10 @@ def watch(
         return
 
 
-def _waited_for(run: Path, every: float) -> Run:
+def _waited_for(run: Path, every: float) -> "Run":
     """The run, once there is one."""
+    from lyapunov.training import NAME, Run
+
     if not (run / NAME).exists() and run.name != NAME:
         print(f"Waiting for {run / NAME}   (Ctrl-C ends the waiting)")
         while not (run / NAME).exists():
@@ -55,7 +63,7 @@ def _waited_for(run: Path, every: float) -> Run:
     return Run.load(run)
 
 
-def _new(before: Run, now: Run) -> tuple[Reading, ...]:
+def _new(before: "Run", now: "Run") -> "tuple[Reading, ...]":
     """Readings from the first one on that was not there before, or was made again."""
     pairs = zip(before.readings, now.readings, strict=False)
     same = takewhile(lambda pair: (pair[0].step, pair[0].seconds) == (pair[1].step, pair[1].seconds), pairs)

@@ -86,7 +86,9 @@ def _of_core(tensors: Mapping[str, Tensor], core: str) -> dict[str, Tensor]:
     return {
         key.removeprefix(prefix): value
         for key, value in tensors.items()
-        if key.startswith((prefix + "weight_ih", prefix + "weight_hh", prefix + "weight_hr", prefix + "bias_ih", prefix + "bias_hh"))
+        if key.startswith(
+            (prefix + "weight_ih", prefix + "weight_hh", prefix + "weight_hr", prefix + "bias_ih", prefix + "bias_hh")
+        )
     }
 
 

@@ -47,7 +47,10 @@ def front_of(core: str, size: int, others: Mapping[str, Tensor], cores: Sequence
     named = {name: value for name, value in ahead.items() if _is_table(name, value, others) and _called_embedding(name)}
     fitting = _nearest([name for name, value in named.items() if value.shape[1] == size], own, named)
     chosen = fitting[0] if len(fitting) == 1 else None
-    maps = [*cores, *(one for name, value in ahead.items() if name != chosen and (one := _map(name, value, others)) is not None)]
+    maps = [
+        *cores,
+        *(one for name, value in ahead.items() if name != chosen and (one := _map(name, value, others)) is not None),
+    ]
     if chosen is None:
         unclear = [Map(name, tuple(value.shape), ()) for name, value in named.items() if len(fitting) != 1]
         unclear += [
@@ -102,7 +105,9 @@ def _nearest(names: list[str], core: Sequence[str], tables: Mapping[str, Tensor]
     most = max(map(shared, names), default=0)
     found: list[str] = []
     for name in (name for name in names if shared(name) == most):
-        if not any(tables[name].shape == tables[other].shape and bool((tables[name] == tables[other]).all()) for other in found):
+        if not any(
+            tables[name].shape == tables[other].shape and bool((tables[name] == tables[other]).all()) for other in found
+        ):
             found.append(name)
     return found
 

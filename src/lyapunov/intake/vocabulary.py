@@ -12,7 +12,9 @@ from lyapunov.intake.files import read_text
 
 ORDERS = ("sorted", "first-appearance")
 """What can be made of the text itself."""
-_NAMES = re.compile(r"vocab|alphabet|chars?(acters)?$|symbols|stoi|itos|(char|token|word|sym(bol)?|ix|idx|id|int)s?_?(2|to)_?\w+")
+_NAMES = re.compile(
+    r"vocab|alphabet|chars?(acters)?$|symbols|stoi|itos|(char|token|word|sym(bol)?|ix|idx|id|int)s?_?(2|to)_?\w+"
+)
 """Names under which checkpoints keep a vocabulary."""
 _ESCAPES = {r"\n": "\n", r"\t": "\t", r"\r": "\r", r"\\": "\\", r"\s": " "}
 _SHOWN = 3
@@ -119,6 +121,7 @@ def require_characters(vocabulary: Vocabulary, text: str) -> None:
     longer = [symbol for symbol in vocabulary.symbols if len(symbol) > 1]
     if unknown is not None and len(longer) > len(vocabulary.symbols) / 2:
         raise InvalidInput(
-            f"Expected a vocabulary of single characters, into which a text is split, got {', '.join(map(repr, longer[:3]))}, ... "
-            "Encode the text with the tokenizer it belongs to, and pass the numbers as integers: numpy.save('tokens.npy', tokens)."
+            f"Expected a vocabulary of single characters, into which a text is split, got {', '.join(map(repr, longer[:3]))}, "
+            "... Encode the text with the tokenizer it belongs to, and pass the numbers as integers: "
+            "numpy.save('tokens.npy', tokens)."
         )
