@@ -5,6 +5,7 @@ import io
 import json
 import re
 import shutil
+from itertools import pairwise
 
 import pytest
 
@@ -287,6 +288,113 @@ def test_light_dark_and_logarithmic(shown) -> None:
     assert min(heights) >= 300
     shown.page.uncheck("#logarithmic")
     assert shown.page.evaluate(axis.format("course")) == "linear"
+
+
+BUTTONS = {"Download plot as a PNG", "Zoom", "Pan", "Zoom in", "Zoom out", "Autoscale", "Reset axes"}
+
+
+def test_no_button_asks_the_network_for_anything(shown) -> None:
+    opened = []
+    shown.page.context.on("page", lambda page: opened.append(page.url))
+    shown.page.on("download", lambda download: None)
+    shown.page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
+    titles = shown.page.eval_on_selector_all(".modebar-btn", "all => all.map(one => one.dataset.title)")
+    assert set(titles) == BUTTONS
+    assert len(titles) == 7 * len(BUTTONS)
+    count = shown.page.evaluate(
+        "() => { const all = [...document.querySelectorAll('.modebar-btn, button, a[href], [role=button]')];"
+        " all.forEach(one => one.click()); return all.length; }"
+    )
+    assert count > len(titles) + 7
+    shown.page.wait_for_timeout(1000)
+    assert shown.page.query_selector(".plotly-cloud-dialog-box") is None
+    assert opened == []
+    assert all(url.startswith(("file:", "data:", "blob:")) for url in shown.asked), shown.asked
+
+
+def test_the_page_forbids_what_could_leave_it(shown) -> None:
+    shown.page.evaluate("fetch('https://example.org/').catch(() => null)")
+    assert any("Content Security Policy" in said for said in shown.said)
+    shown.said.clear()
+    shown.asked = [url for url in shown.asked if "example.org" not in url]
+
+
+def test_logarithmic_steps_keep_every_reading_where_it_belongs(browser, tmp_path) -> None:
+    history, steps = History(tmp_path / "run"), [0, 1, 3, 10, 1000]
+    for at, step in enumerate(steps):
+        sure = {"verdict": "converged" if at else "too short: so it is", "kinds": () if at else ("too short",)}
+        history.append(Reading(step, None, {"val": 2.0}, exponents=(-0.5, -0.6), standard_errors=(0.1, 0.1), **sure).record())
+    write_report([Run.load(history.directory)], tmp_path / "report.html")
+    window = Shown(browser, tmp_path / "report.html")
+    figure = "document.querySelector('[data-figure=course]')"
+    for _ in range(2):
+        assert window.page.evaluate(f"{figure}.data.filter(one => one.x.length).map(one => one.x)") == 4 * [steps]
+        window.page.check("#logarithmic")
+        drawn = window.page.evaluate(f"{figure}.querySelector('.scatterlayer').querySelectorAll('.point').length")
+        assert drawn == len(steps)
+        axis = window.page.evaluate(f"(({{type, ticktext, tickvals}}) => [type, ticktext, tickvals])({figure}.layout.xaxis)")
+        assert axis == ["log", ["0", "1", "2", "5", "10", "20", "50", "100", "200", "500", "1000"], axis[2]]
+        assert [value - 1 for value in axis[2]] == [int(text) for text in axis[1]]
+        lines = window.page.eval_on_selector_all(
+            "[data-figure=course] .js-line", "all => all.map(one => one.getAttribute('d'))"
+        )
+        places = [float(x) for line in lines for x in re.findall(r"[ML](-?[\d.]+),", line)]
+        assert min(places) >= 0
+        edges = window.page.evaluate("document.getElementById('map').data[0].x")
+        assert edges[0] == 1
+        assert edges[-1] == pytest.approx(1001)
+        assert [round(edge, 3) for edge in edges[1:-1]] == [round(((a + 1) * (b + 1)) ** 0.5, 3) for a, b in pairwise(steps)]
+        assert window.page.evaluate("document.getElementById('map').data[0].customdata[0]") == steps
+        window.page.uncheck("#logarithmic")
+    assert window.said == []
+    window.page.context.close()
+
+
+def test_indices_and_few_steps_have_whole_ticks(browser, tmp_path) -> None:
+    history = History(tmp_path / "run")
+    for step in (0, 1, 2):
+        history.append(Reading(step, None, {"val": 2.0}, exponents=(-0.5, -0.6), standard_errors=(0.1, 0.1)).record())
+    write_report([Run.load(history.directory)], tmp_path / "report.html")
+    window = Shown(browser, tmp_path / "report.html")
+    for figure, axis in (("#lines", "x"), ("#map", "y"), ("#map", "x"), ("[data-figure=course]", "x3")):
+        ticks = window.page.eval_on_selector_all(f"{figure} .{axis}tick text", "all => all.map(one => one.textContent)")
+        assert ticks
+        assert all(re.fullmatch(r"\d+", tick) for tick in ticks), (figure, ticks)
+    window.page.context.close()
+
+
+OUTSIDE = """() => [
+        ...document.querySelectorAll('.figure text, .figure .legend, h1, h2, h3, p, label, button, output, select')
+    ]
+    .map(one => [one.getBoundingClientRect(), one])
+    .filter(([box, one]) => box.width > 0 && !one.closest('.skip, .hidden, .modebar'))
+    .filter(([box, one]) => {
+        const figure = one.closest('.figure')?.getBoundingClientRect();
+        return box.left < 0 || box.right > innerWidth
+            || (figure && (box.left < figure.left || box.right > figure.right))
+            || (figure && (box.top < figure.top || box.bottom > figure.bottom));
+    }).map(([box, one]) => one.textContent.slice(0, 60))"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [390, 1280])
+def test_nothing_is_cut_off(browser, tmp_path, width: int, scheme: str) -> None:
+    long = "a-run-with-a-very-long-name-of-an-lstm-with-256-hidden-units-and-a-seed-of-1234"
+    runs = [
+        made(tmp_path / "long", name=long, readings=3),
+        *(made(tmp_path / f"run-{at}", layers=1, readings=2) for at in range(3)),
+    ]
+    write_report(runs, tmp_path / "report.html")
+    window = Shown(browser, tmp_path / "report.html", width=width, scheme=scheme)
+    for _ in range(2):
+        assert window.page.evaluate(OUTSIDE) == []
+        assert window.page.evaluate("document.documentElement.scrollWidth") <= width
+        plots = "[data-figure=course] .nsewdrag"
+        heights = window.page.eval_on_selector_all(plots, "all => all.map(one => one.getBoundingClientRect().height)")
+        assert min(heights) > 60
+        window.page.check("#logarithmic")
+    assert window.said == []
+    window.page.context.close()
 
 
 def test_every_table_is_exported(shown, runs) -> None:

@@ -3,6 +3,8 @@
 import math
 from dataclasses import replace
 
+import pytest
+
 from lyapunov.report import summary
 from lyapunov.training import Alarm, History, Reading, Run
 
@@ -32,6 +34,22 @@ def test_a_summary_has_the_ends_and_the_losses(tmp_path) -> None:
     assert "At step 0 it was -0.5000 ± 0.0100 (converged)" in said[1]
     assert said[2] == "The val loss went from 3 to 2 (least 1.5, at step 1)."
     assert said[3] == "3 readings took 3 s, 10.00% of the time."
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ((1.234,), "The val loss is 1.234 at step 0, its one reading."),
+        ((1.2341, 1.23412), "The val loss stayed at 1.234."),
+        ((1.2341, 2.0, 1.23412), "The val loss stayed at 1.234."),
+        ((1.2341, 1.0, 1.23412), "The val loss came back to 1.234 (least 1, at step 1)."),
+        ((1.0, 1.5, 1.2), "The val loss went from 1 to 1.2 (it was least at first)."),
+        ((3.0, 1.9999, 2.00001), "The val loss went from 3 to 2."),
+    ],
+)
+def test_a_loss_that_prints_alike_did_not_go_anywhere(values, sentence: str, tmp_path) -> None:
+    readings = [reading(at, -0.5, losses={"val": value}) for at, value in enumerate(values)]
+    assert sentence in summary.summary(run_of(tmp_path, readings))
 
 
 def test_fates() -> None:

@@ -15,29 +15,30 @@ _HOLLOW, _WRONG = "circle-open", " (not converged)"
 """The marker of a reading that is not converged, and what is said of it."""
 _BAND = 0.18
 _DIGITS = 6
+_DOMAINS = {1: [(0.0, 1.0)], 2: [(0.55, 1.0), (0.0, 0.45)], 3: [(0.70, 1.0), (0.36, 0.64), (0.0, 0.30)]}
+"""Where panels lie, one below the other: one without a number in it is left out."""
 
 Figure = dict[str, Any]
 
 
 def course(runs: Sequence[Run]) -> Figure:
-    """Largest and mean exponent with their bands, and the losses, one below the other by training step."""
+    """Largest and mean exponent with their bands, and the losses, one below the other by training step, where there are any."""
     named = [(run.name, COLOURS[at % len(COLOURS)]) for at, run in enumerate(runs)]
-    data: list[dict[str, Any]] = []
+    traces: list[dict[str, Any]] = []
     for (name, colour), run in zip(named, runs, strict=True):
-        data += _band(series.largest(run), name, colour, axis="", legend=len(runs) > 1)
-        data += _band(series.mean(run), name, colour, axis="2", legend=False)
-    data += _losses(runs)
-    rows = (
-        (0.70, 1.0, f"largest exponent<br>({runs[0].unit})"),
-        (0.36, 0.64, "mean exponent<br>(of all)"),
-        (0.0, 0.30, "loss"),
-    )
-    layout: dict[str, Any] = {"height": 720}
-    for at, (low, high, title) in enumerate(rows, start=1):
-        number = "" if at == 1 else str(at)
-        layout[f"yaxis{number}"] = {"domain": [low, high], "title": {"text": title}, "zeroline": at == 1}
-        layout[f"xaxis{number}"] = {"anchor": f"y{number}", "showticklabels": at == 3} | ({"matches": "x"} if at > 1 else {})
-    layout["xaxis3"]["title"] = {"text": "training step"}
+        traces += _band(series.largest(run), name, colour, axis="", legend=len(runs) > 1)
+        traces += _band(series.mean(run), name, colour, axis="2", legend=False)
+    traces += _losses(runs)
+    titles = {"": f"largest exponent<br>({runs[0].unit})", "2": "mean exponent<br>(of all)", "3": "loss"}
+    data = [trace for trace in traces if trace["x"]]
+    panels = [axis for axis in titles if any(trace["xaxis"] == f"x{axis}" for trace in data)]
+    layout: dict[str, Any] = {"height": 240 * len(panels)}
+    for axis, (low, high) in zip(panels, _DOMAINS[len(panels)], strict=True):
+        last = axis == panels[-1]
+        layout[f"yaxis{axis}"] = {"domain": [low, high], "title": {"text": titles[axis]}, "zeroline": axis == ""}
+        layout[f"xaxis{axis}"] = {"anchor": f"y{axis}", "showticklabels": last} | ({"matches": "x"} if axis else {})
+        if last:
+            layout[f"xaxis{axis}"]["title"] = {"text": "training step"}
     return {"data": data, "layout": layout}
 
 
@@ -84,7 +85,7 @@ def layers(found: Mapping[int, Band], unit: str) -> Figure:
     data = []
     for at, (layer, band) in enumerate(found.items()):
         data += _band(band, f"layer {layer}", COLOURS[at % len(COLOURS)], axis="", legend=True)
-    title = {"text": f"largest exponent of the layer ({unit})"}
+    title = {"text": f"largest exponent of<br>the layer ({unit})"}
     layout = {"height": 380, "yaxis": {"title": title, "zeroline": True}, "xaxis": {"title": {"text": "training step"}}}
     return {"data": data, "layout": layout}
 

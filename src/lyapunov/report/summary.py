@@ -31,14 +31,27 @@ def summary(run: Run) -> list[str]:
         sentences.append(
             f"At step {first.step} it was {first.max:.4f} ± {first.max_error:.4f} ({first.standing}): {interpretation(first)}."
         )
-    for name, (steps, values) in series.losses(run).items():
-        least = min(values)
-        best = f" (least {least:.4g}, at step {steps[values.index(least)]})" if least < values[-1] else ""
-        sentences.append(f"The {name.replace('_', '-')} loss went from {values[0]:.4g} to {values[-1]:.4g}{best}.")
+    sentences += [_course(name, steps, values) for name, (steps, values) in series.losses(run).items()]
     measuring, all_time = sum(r.seconds for r in run.readings), sum(r.seconds + r.training_seconds for r in run.readings)
     if all_time > 0:
         sentences.append(f"{len(run.readings)} readings took {measuring:.3g} s, {measuring / all_time:.2%} of the time.")
     return sentences
+
+
+def _course(name: str, steps: Sequence[int], values: Sequence[float]) -> str:
+    """Where a loss began, ended, and was least, as far as the printed digits tell these apart."""
+    first, last, least = f"{values[0]:.4g}", f"{values[-1]:.4g}", min(values)
+    best = f" (least {least:.4g}, at step {steps[values.index(least)]})" if f"{least:.4g}" not in (first, last) else ""
+    loss = f"The {name.replace('_', '-')} loss"
+    if len(values) == 1:
+        return f"{loss} is {last} at step {steps[0]}, its one reading."
+    if first == last:
+        return f"{loss} {'came back to' if best else 'stayed at'} {last}{best}."
+    return f"{loss} went from {first} to {last}{best or _first_was_best(first, least)}."
+
+
+def _first_was_best(first: str, least: float) -> str:
+    return " (it was least at first)" if f"{least:.4g}" == first else ""
 
 
 def interpretation(reading: Reading) -> str:
