@@ -13,7 +13,7 @@ MEMORY = ["8.1", "(7.41-8.93)"]
 
 
 def reading(epoch: int, **changes) -> Reading:
-    losses = {"held_out": 2.5} if epoch == 0 else {"train": 2.0, "held_out": 2.5}
+    losses = changes.pop("losses", None) or ({"held_out": 2.5} if epoch == 0 else {"train": 2.0, "held_out": 2.5})
     numbers = {"exponents": (-0.1234,), "standard_errors": (0.0056,), "mean": -1.5, "seconds": 0.5}
     numbers["max_interval"] = (-0.135, -0.112)
     return Reading(10 * epoch, epoch, losses, **{**numbers, "training_seconds": 3.0, "taken": 8, **changes})
@@ -92,17 +92,55 @@ def test_what_is_not_converged_is_marked_and_said_once() -> None:
     assert "? " not in shown(terminal=True, rows=rows[:1])
 
 
-@pytest.mark.parametrize("width", [80, 100, 140])
-def test_it_fits_a_terminal_of_24_lines_without_a_number_cut_off(width: int) -> None:
-    console = Console(force_terminal=True, width=width, height=24, file=io.StringIO())
-    table = ReadingTable("A title", losses=("train", "held_out"), console=console)
+VERDICT = "? not converged: " + " ".join(UNSURE["verdict"].split())
+CONTRACTING, SHORT = "so it is, " * 20, "the task needs more of it. " * 4
+
+
+def screen(width: int, height: int, *, losses=("train", "held_out"), count: int = 2, title: str = "A title") -> list[str]:
+    """The lines of a table of 40 readings, the last one with alarms and a long verdict."""
+    console = Console(force_terminal=True, width=width, height=height, file=io.StringIO())
+    table = ReadingTable(title, losses=losses, console=console)
+    alarms = tuple(Alarm(kind, text.strip()) for kind, text in [("contracting", CONTRACTING), ("short memory", SHORT)] * 9)
     for epoch in range(40):
-        table.add(reading(epoch, alarms=(Alarm("contracting", "so it is, " * 20),), **UNSURE))
+        table.add(reading(epoch, losses=dict.fromkeys(losses, 2.0), alarms=alarms[:count], **UNSURE))
     table.status("watching")
-    lines = ["".join(part.text for part in line) for line in console.render_lines(table._render())]
-    assert len(lines) <= 24
+    return ["".join(part.text for part in line) for line in console.render_lines(table._render())]
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (100, 24), (120, 24), (140, 24), (80, 20), (200, 50)])
+def test_the_newest_rows_the_alarms_and_the_verdict_are_seen_whole(width: int, height: int) -> None:
+    lines = screen(width, height)
+    assert len(lines) <= height
     rows = [line.split() for line in lines if "? -0.1234 ± 0.0056" in line]
-    assert len(rows) >= 3
-    assert all("(7.41-8.93)" in row and row[0] in map(str, range(0, 400, 10)) for row in rows)
-    assert [line for line in lines if "…" in line] == [line for line in lines if "? not converged: too short" in line]
-    assert any("s training" in table._columns and "training" in line for line in lines) == (width > 80)
+    assert [row[0] for row in rows] == list(map(str, range(0, 400, 10)))[-len(rows) :]
+    assert len(rows) >= (3 if height >= 24 else 1)
+    assert all("(7.41-8.93)" in row for row in rows)
+    words = " ".join(" ".join(lines).split())
+    for whole in (VERDICT, f"contracting: {CONTRACTING.strip()}", f"short memory: {SHORT.strip()}"):
+        assert whole in words
+    assert not any("…" in line for line in lines)
+    assert lines[-1].strip() == "watching"
+    assert any("training" in line for line in lines[:5]) == (width > 80)
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_a_narrow_screen_keeps_the_step_and_the_largest_exponent(width: int) -> None:
+    losses = ("train", "held_out", "test", "perplexity_of_validation")
+    lines = screen(width, 24, losses=losses, count=0, title="a long title " * 9)
+    assert len(lines) <= 24
+    assert lines[0].rstrip().endswith("…")
+    rows = [line for line in lines if line.split()[:1] == ["390"]]
+    assert len(rows) == 1
+    assert "? -0.1234 ± 0.0056" in rows[0]
+    assert not any("…" in line for line in lines[1:])
+
+
+def test_alarms_without_end_have_a_line_each() -> None:
+    lines = screen(80, 24, count=8)
+    assert len(lines) <= 24
+    assert "? -0.1234 ± 0.0056" in "".join(lines)
+    assert sum(line.startswith(("contracting: ", "short memory: ")) for line in lines) == 8
+
+
+def test_a_reading_that_is_converged_says_so_while_it_is_watched() -> None:
+    assert "verdict: converged" in shown(terminal=True, rows=[reading(0, verdict="converged", kinds=())])

@@ -14,13 +14,18 @@ from rich.text import Text
 from lyapunov.estimate import exponent_unit
 from lyapunov.training import Reading
 
-_AROUND = 10
-"""Lines of the screen that are not rows: title, frame, heads, caption (two), verdict, status."""
-_BARS, _FEWEST = "▁▂▃▄▅▆▇█", 3
-"""Heights, and the readings from which on they say anything."""
+_AROUND = 6
+"""Lines of a table that are not rows: title, frame, heads."""
+_ROWS = 3
+"""Rows that are shown before bars and captions are."""
+_BARS, _FEWEST, _WIDEST = "▁▂▃▄▅▆▇█", 3, 60
+"""Heights, the readings from which on they say anything, and the most of them in a line."""
 _NUMBERS = ("largest exponent", "mean exponent", "memory (95 %)", "s training", "s exponents (of them)")
 _LEAST = ("s exponents (of them)", "s training", "mean exponent", "epoch")
-"""Columns that are left out where the terminal is too narrow, the first one first; they are in the report."""
+"""Columns that are left out where the terminal is too narrow, the first one first; they are in the report.
+
+After them losses go, the last one first, and the memory: the step and the largest exponent stay.
+"""
 _BETWEEN = 2
 """Blanks between columns, of which the frame has one."""
 
@@ -83,17 +88,36 @@ class ReadingTable:
         return ("step", "epoch", *(f"{name.replace('_', '-')} loss" for name in self._losses), *_NUMBERS)
 
     def _render(self) -> Group:
-        alarms = alarm_lines(self._readings[-1]) if self._readings else []
-        taken = sum(math.ceil(len(line.strip()) / self._console.width) for line in alarms) + len(self._trends())
-        fitting = max(self._console.height - _AROUND - taken, 3)
-        verdict = _verdict(self._readings[-1]) if self._readings else ""
-        return Group(
-            self._table(self._readings[-fitting:]),
-            *(Text(line) for line in self._trends()),
-            *(Text(line.strip(), style="yellow") for line in alarms),
-            *(Text(line, style="yellow", no_wrap=True, overflow="ellipsis") for line in [verdict] if line),
-            Text(self._status, style="dim"),
-        )
+        """As much as the screen has room for; the newest rows, the alarms and the verdict whole, before anything else."""
+        told, status = self._told(), Text(self._status, style="dim", no_wrap=True, overflow="ellipsis")
+        trends, caption, rows = self._room(sum(self._lines(line) for line in told) + 1)
+        if rows < 1:  # alarms without end: a line each
+            told = [Text(str(line), style="yellow", no_wrap=True, overflow="ellipsis") for line in told]
+            trends, caption, rows = self._room(len(told) + 1)
+        below = [Text(self._caption(self._readings), style="dim italic")] if caption else []
+        table = self._table(self._readings[-max(rows, 1) :], caption=False)
+        return Group(table, *below, *(Text(line, no_wrap=True) for line in trends), *told, status)
+
+    def _told(self) -> list[Text]:
+        """What the last reading says beside its numbers."""
+        if not self._readings:
+            return []
+        last = self._readings[-1]
+        against = _verdict(last) or ("verdict: converged" if last.converged and last.failure is None else "")
+        alarms = [Text(line.strip(), style="yellow") for line in alarm_lines(last)]
+        return [*alarms, *(Text(line, style="yellow" if _verdict(last) else "dim") for line in [against] if line)]
+
+    def _room(self, taken: int) -> tuple[list[str], bool, int]:
+        """The bars, whether there is a caption, and how many rows, beside so many lines."""
+        trends, named = self._trends(), self._lines(Text(self._caption(self._readings)))
+        for bars_shown, caption in ((trends, True), (trends[:1], True), ([], True), ([], False)):
+            rows = self._console.height - _AROUND - named * caption - len(bars_shown) - taken
+            if rows >= _ROWS:
+                return bars_shown, caption, rows
+        return [], False, rows
+
+    def _lines(self, text: Text) -> int:
+        return max(len(text.wrap(self._console, self._console.width)), 1)
 
     def _trends(self) -> list[str]:
         """A line of little bars for the largest exponent and for each loss, over all readings."""
@@ -102,15 +126,19 @@ class ReadingTable:
         named = {"largest exponent": [reading.max for reading in self._readings]}
         named |= {f"{name} loss": [one.losses[name] for one in self._readings if name in one.losses] for name in self._losses}
         width = max(map(len, named))
-        return [f"{name.rjust(width)}  {bars(values)}" for name, values in named.items() if values]
+        most = max(min(_WIDEST, self._console.width - width - 3), 1)
+        return [f"{name.rjust(width)}  {bars(values, most)}" for name, values in named.items() if values]
 
-    def _table(self, readings: Sequence[Reading]) -> Table:
-        caption = f"{self._unit}, ± one standard error; memory with its 95 % interval"
-        if any(reading.converged is False for reading in readings):
-            caption += "; ?: not converged"
+    def _caption(self, readings: Sequence[Reading]) -> str:
+        unsure = any(reading.converged is False for reading in readings)
+        return f"{self._unit}, ± one standard error; memory with its 95 % interval{'; ?: not converged' * unsure}"
+
+    def _table(self, readings: Sequence[Reading], *, caption: bool = True) -> Table:
         rows = [dict(zip(self._columns, self._cells(reading), strict=True)) for reading in readings]
         shape: Any = {"box": box.SIMPLE_HEAD, "padding": (0, _BETWEEN - 1, 0, 0), "pad_edge": False}
-        table = Table(title=self._title, title_justify="left", caption=caption, caption_justify="left", **shape)
+        title = Text(self._title, style="italic", no_wrap=True, overflow="ellipsis")
+        below = self._caption(readings) if caption else None
+        table = Table(title=title, title_justify="left", caption=below, caption_justify="left", **shape)
         columns = self._fitting(rows)
         for column in columns:
             table.add_column(_head(column), justify="right", no_wrap=True)
@@ -122,7 +150,8 @@ class ReadingTable:
         """The columns that there is room for."""
         columns = list(self._columns)
         widths = {name: max(map(len, [*_head(name).splitlines(), *(row[name] for row in rows)])) for name in columns}
-        for name in _LEAST:
+        losses = [name for name in columns if name.endswith(" loss")]
+        for name in (*_LEAST, *losses[:0:-1], "memory (95 %)", *losses[:1]):
             if sum(widths[column] + _BETWEEN for column in columns) < self._console.width:
                 break
             columns.remove(name)
@@ -159,11 +188,11 @@ def _verdict(reading: Reading) -> str:
     return f"? not converged: {reading.verdict}" if reading.converged is False and reading.failure is None else ""
 
 
-def bars(values: Sequence[float], width: int = 60) -> str:
+def bars(values: Sequence[float], width: int = _WIDEST) -> str:
     """One character per value, as high as it is between the least and the largest; of more than `width`, evenly spaced ones."""
     finite = [value for value in values if math.isfinite(value)]
     if len(values) > width:
-        values = [values[round(at * (len(values) - 1) / (width - 1))] for at in range(width)]
+        values = [values[round(at * (len(values) - 1) / max(width - 1, 1))] for at in range(width)]
     low, high = min(finite, default=0.0), max(finite, default=0.0)
     scale = (len(_BARS) - 1) / (high - low) if high > low else 0.0
     return "".join(_BARS[round((value - low) * scale)] if math.isfinite(value) else " " for value in values)
