@@ -148,7 +148,7 @@ ORDER = {
         "probe",
         "monitor",
     ),
-    "report": ("series", "summary", "figures", "lag_plots", "plots", "page", "terminal"),
+    "report": ("series", "summary", "figures", "drawing", "lag_plots", "run_plots", "plots", "page", "terminal"),
     "tasks": (
         "data_files",
         "task",

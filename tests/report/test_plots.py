@@ -1,9 +1,11 @@
 """Figures: axes in, axes out, and files that hold a picture."""
 
+import inspect
 import math
 
 import pytest
 import torch
+from matplotlib import pyplot
 from matplotlib.figure import Figure
 from torch import nn
 
@@ -186,3 +188,58 @@ def test_theory_is_dashed_on_the_plot_of_a_spectrum(result) -> None:
     dashed = next(line for line in axes.lines if line.get_linestyle() == "--")
     assert dashed.get_ydata().tolist() == theory.tolist()
     assert dashed.get_label() == "theory: entropy rate 0.1, dimension 0.85 per unit"  # (0.3 + 0.1) / 4 and (3 + 0.2 / 0.5) / 4
+
+
+def test_plots_are_all_that_dir_shows() -> None:
+    assert dir(lyapunov.plots) == plots.__all__ == sorted(plots.__all__)
+    for name in dir(lyapunov.plots):
+        assert "ax" in inspect.signature(getattr(plots, name)).parameters
+    assert callable(plots.save_spectrum_figure)
+
+
+def test_plots_make_their_own_axes(result, tmp_path) -> None:
+    run = kept(tmp_path / "run", {0: result, 10: result})
+    drawn_axes = [
+        plots.spectrum(result),
+        plots.running_estimates(result),
+        plots.by_layer(result),
+        plots.spectra_by_epoch({0: result}),
+        plots.compare(result, result),
+        plots.largest_exponents([run]),
+        plots.losses([run]),
+        plots.spectrum_map(series.leading(run)),
+        plots.spectra_by_step(series.leading(run)),
+        plots.distances([run]),
+    ]
+    assert len({id(axes.figure) for axes in drawn_axes}) == len(drawn_axes)
+    for axes in drawn_axes:
+        pyplot.close(axes.figure)
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 12])
+def test_indices_have_whole_ticks(count: int) -> None:
+    found = lyapunov.spectrum(seeded(nn.RNN, 4, 12, batch_first=True), INPUTS, k=count)
+    axes = plots.spectrum(found, Figure().subplots())
+    assert all(float(tick).is_integer() for tick in axes.get_xticks())
+    by_step = {0: [-0.1] * count, 1: [-0.2] * count}
+    axes = plots.spectrum_map(by_step, Figure().subplots())
+    assert all(float(tick).is_integer() for tick in (*axes.get_yticks(), *axes.get_xticks()))
+
+
+def test_two_spectra_are_compared_with_their_difference() -> None:
+    one, other = (seeded(nn.RNN, 4, 12, batch_first=True, scale=scale) for scale in (1.0, 1.2))
+    options = {"k": 3, "settle": 10, "align": 10}
+    a, b = (lyapunov.spectrum(module, INPUTS, **options) for module in (one, other))
+    axes = plots.compare(a, b, Figure().subplots(), labels=("before", "after"))
+    assert [line.get_ydata().tolist() for line in axes.lines[::2][:2]] == [a.exponents.tolist(), b.exponents.tolist()]
+    difference = a - b
+    shown = f"{difference[0]:+.3g} ± {float(difference.standard_errors[0]):.2g} (paired)"
+    assert axes.get_title() == f"Largest exponent, before - after: {shown}"
+    assert [text.get_text().split(":")[0] for text in axes.get_legend().get_texts()] == ["before", "after"]
+    apart = lyapunov.spectrum(other, drawn(3, 60, 4, seed=96), **options)
+    error = math.hypot(float(a.standard_errors[0]), float(apart.standard_errors[0]))
+    assert plots.compare(a, apart, Figure().subplots()).get_title().endswith(f"± {error:.2g} (not paired)")
+    with pytest.raises(lyapunov.InvalidInput, match=r"the same unit.*the same dt"):
+        plots.compare(a, lyapunov.spectrum(other, INPUTS, dt=0.1, **options))
+    with pytest.raises(lyapunov.InvalidInput, match="`labels` of length 2"):
+        plots.compare(a, b, labels=("one",))

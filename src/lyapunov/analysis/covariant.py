@@ -10,11 +10,12 @@ from torch import Tensor
 from lyapunov import _checks
 from lyapunov._progress import progress_bar
 from lyapunov._shapes import Exponents, Frame
+from lyapunov._shown import ExponentSequence, Parts, Shown
 from lyapunov.analysis.ginelli import Combinations, Stretch, require_directions, subspaces_apart
 from lyapunov.analysis.prepared import Prepared, prepared
 from lyapunov.analysis.verdicts import too_few, unsettled
 from lyapunov.errors import InvalidInput
-from lyapunov.estimate import Finding, Verdict, aligned, errors, number
+from lyapunov.estimate import Finding, Verdict, errors, number
 from lyapunov.intake import SystemInputs
 from lyapunov.systems import Label, Linearization, System
 from lyapunov.tangent import MAX_BINS, Segment
@@ -25,7 +26,7 @@ _SHOWN = 8
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class CovariantVectors:
+class CovariantVectors(ExponentSequence, Shown):
     """k directions v_i per state with J_t v_i(t) = e^growth v_i(t+1), and what is known of them over the counted steps.
 
     exponents, standard_errors (k,): as the frames grow, nats per step, in their order. growth_rates (k,): as the vectors grow.
@@ -79,7 +80,7 @@ class CovariantVectors:
         top = self.participation[:, at].topk(_checks.whole_number(min(count, len(self.labels)), "count", least=1))
         return tuple((self.labels[row], value) for row, value in zip(top.indices.tolist(), top.values.tolist(), strict=True))
 
-    def __repr__(self) -> str:
+    def _parts(self) -> Parts:
         parts = self.by_part()
         rows = [("i", "exponent", "± error", "rows", *parts, "carried by", "")]
         for at in range(min(len(self.exponents), _SHOWN)):
@@ -96,7 +97,7 @@ class CovariantVectors:
                 )
             )
         title = f"Covariant vectors of {self.system}: {len(self.exponents)} of {len(self.labels)}, {self.count} steps counted"
-        return "\n".join([title, "", *aligned(rows), "", f"verdict: {self.verdict}"])
+        return Parts([title], rows, [f"verdict: {self.verdict}"])
 
 
 def covariant_vectors(

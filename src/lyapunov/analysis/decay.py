@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from lyapunov import _checks
 from lyapunov._progress import progress_bar
 from lyapunov._shapes import State
+from lyapunov._shown import Parts
 from lyapunov._trees import tree_flatten, tree_map
 from lyapunov.analysis.lag_decay import LagDecay, starting_times
 from lyapunov.errors import InvalidInput, Unsupported
@@ -33,9 +34,9 @@ class GradientDecay(LagDecay):
 
     core: str
 
-    def __repr__(self) -> str:
+    def _parts(self) -> Parts:
         title = f"Gradients of the loss by the state of {self.core or 'the core'}: {self._extent}"
-        return "\n".join([title, "", *self._table("mean ln |gradient|")])
+        return Parts([title], self._rows("mean ln |gradient|"))
 
 
 def gradient_decay(

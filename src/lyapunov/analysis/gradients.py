@@ -12,13 +12,14 @@ from lyapunov import _checks
 from lyapunov._checks import is_finite
 from lyapunov._progress import progress_bar
 from lyapunov._shapes import State
+from lyapunov._shown import Parts, Shown
 from lyapunov._trees import tree_flatten
 from lyapunov.analysis.lag_decay import Mean, Slope, mean, slope, starting_times
 from lyapunov.analysis.prepared import Prepared, prepared
 from lyapunov.analysis.readout import LinearizedReadout, Readout
 from lyapunov.analysis.verdicts import unsettled
 from lyapunov.errors import Diverged, InvalidInput
-from lyapunov.estimate import Finding, Verdict, aligned, half_widths, memory_time, number
+from lyapunov.estimate import Finding, Verdict, half_widths, memory_time, number
 from lyapunov.intake import SystemInputs
 from lyapunov.systems import joined
 from lyapunov.tangent import TangentPropagator, triangularise
@@ -30,7 +31,7 @@ _AT_ONCE = 2**22
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class GradientExponents:
+class GradientExponents(Shown):
     """How the gradients that reach a readout at T decay with the lag n to the state they come from; nats per step.
 
     M_n = d readout_T / d state_(T-n), (outputs, n), over starting times T and sequences:
@@ -100,7 +101,7 @@ class GradientExponents:
         grown = zip(self.log_singular, self.lags, strict=True)
         return [mean((value - self.log_readout) / lag, self.weights) for value, lag in grown]
 
-    def __repr__(self) -> str:
+    def _parts(self) -> Parts:
         starts, batch = self.weights.shape
         times = f"{starts} starting time{'s' * (starts > 1)} x {batch} sequences"
         title = f"Gradients of {self.system} seen from the readout: {times}, nats per step"
@@ -109,7 +110,7 @@ class GradientExponents:
             leading, error = (float(one[at, 0]) for one in (self.exponents, self.standard_errors))
             moments = (f"{float(one[at]):.3g}" for one in (self.mean_square, self.variance, self.condition))
             rows.append((str(lag), number(leading), number(error), number(memory_time(leading), 1), *moments))
-        return "\n".join([title, "", *aligned(rows), "", f"verdict: {self.verdict}"])
+        return Parts([title], rows, [f"verdict: {self.verdict}"])
 
 
 def gradient_exponents(

@@ -13,6 +13,7 @@ from lyapunov._checks import is_finite
 from lyapunov._optional import import_optional
 from lyapunov._progress import progress_bar
 from lyapunov._shapes import State, blocks
+from lyapunov._shown import Parts
 from lyapunov._trees import tree_flatten, tree_unflatten
 from lyapunov.analysis.lag_decay import LagDecay, mean, starting_times
 from lyapunov.analysis.whole_model import WholeModel, inputs_that_vary
@@ -97,15 +98,16 @@ class InputReach(LagDecay):
         table.attrs["verdict"] = str(self.verdict)
         return table
 
-    def __repr__(self) -> str:
+    def _parts(self) -> Parts:
         title = f"Reach of the input of {self.system}: {self._extent}"
-        lines = [title, "", *self._table("mean ln |d output / d input|"), "", f"gain at lag 0: {number(self.gain)}"]
+        lines = [f"gain at lag 0: {number(self.gain)}"]
         try:
             lines.append(f"slope: {self.slope()}")
             lines.append(f"falls to 1 %: {self.lag_at(0.01)}")
         except InvalidInput:
             lines.append("slope: none, some derivatives are zero")
-        return "\n".join([*lines, f"verdict: {self.verdict}"])
+        rows = self._rows("mean ln |d output / d input|")
+        return Parts([title], rows, [*lines, f"verdict: {self.verdict}"])
 
 
 def input_reach(

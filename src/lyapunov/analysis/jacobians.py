@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lyapunov import _checks
 from lyapunov._shapes import Input, State
+from lyapunov._shown import Parts, Shown
 from lyapunov._trees import tree_flatten
 from lyapunov.errors import Diverged, InvalidInput, Unsupported
 from lyapunov.intake import SystemInputs, recognize
@@ -19,7 +20,7 @@ from lyapunov.systems import jacobians as blocks_of_step
 
 
 @dataclass(frozen=True, eq=False)
-class StepJacobian:
+class StepJacobian(Shown):
     """d state_(t+1) / d state_t of every sequence, at the state it really has.
 
     step: t, the number of steps made before it; input t drives it. matrix (batch, n, n): row i is the derivative of entry i of
@@ -38,6 +39,13 @@ class StepJacobian:
     def singular_values(self) -> Tensor:
         """(batch, n): in descending order; the largest is the most that a small change can grow in this step."""
         return torch.linalg.svdvals(self.matrix)
+
+    def _parts(self) -> Parts:
+        batch, size = self.matrix.shape[:2]
+        pairs = zip(self.eigenvalues.abs().amax(-1).tolist(), self.singular_values.amax(-1).tolist(), strict=True)
+        rows = [(str(at), f"{radius:.4g}", f"{most:.4g}") for at, (radius, most) in enumerate(pairs)]
+        title = f"Jacobians of step {self.step}: {batch} sequence{'s' * (batch > 1)}, {size} x {size}"
+        return Parts([title], [("sequence", "spectral radius", "largest singular value"), *rows])
 
 
 def jacobians(

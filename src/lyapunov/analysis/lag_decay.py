@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from lyapunov import _checks
+from lyapunov._shown import Parts, Shown, html_of
 from lyapunov.errors import InvalidInput
-from lyapunov.estimate import aligned, errors, half_widths, memory_time, number
+from lyapunov.estimate import errors, half_widths, memory_time, number
 
 _SHOWN = 6
 """Lags that a printed table has."""
@@ -37,6 +38,9 @@ class Slope(NamedTuple):
         """Steps over which it falls by a factor e; infinite where it does not fall."""
         return memory_time(self.value)
 
+    def _repr_html_(self) -> str:
+        return html_of(Parts([str(self)]))
+
     def __str__(self) -> str:
         return f"{self.value:.4f} ± {self.standard_error:.4f} nats per step over lags {self.first} to {self.last}"
 
@@ -52,6 +56,9 @@ class Lag(NamedTuple):
     fraction: float
     longest: int
 
+    def _repr_html_(self) -> str:
+        return html_of(Parts([str(self)]))
+
     def __str__(self) -> str:
         if math.isinf(self.value):
             return f"> {self.longest} steps"
@@ -60,7 +67,7 @@ class Lag(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class LagDecay:
+class LagDecay(Shown):
     """Logarithms of a norm against the lag n, over starting times T and sequences: what every measured decay shares.
 
     lags (lags,): 0 to the longest. log_norms (lags, starts, batch): ln of the norm; -inf where it is smaller than the dtype
@@ -118,12 +125,12 @@ class LagDecay:
         starts, batch = self.log_norms.shape[1:]
         return f"{starts} starting time{'s' * (starts > 1)} x {batch} sequence{'s' * (batch > 1)}"
 
-    def _table(self, heading: str) -> list[str]:
+    def _rows(self, heading: str) -> list[tuple[str, ...]]:
         """Some of the lags, spread over all."""
         shown = starting_times(0, len(self.lags) - 1, _SHOWN)
         means, errors = self.mean, self.standard_errors
         rows = [(str(int(self.lags[at])), number(float(means[at])), number(float(errors[at]))) for at in shown]
-        return aligned([("lag", heading, "± error"), *rows])
+        return [("lag", heading, "± error"), *rows]
 
 
 def starting_times(first: int, last: int, count: int) -> list[int]:

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from lyapunov import _checks
 from lyapunov._progress import progress_bar
+from lyapunov._shown import Parts, Shown
 from lyapunov.analysis.prepared import Prepared, prepared
 from lyapunov.analysis.verdicts import misaligned, too_few, unsettled
-from lyapunov.estimate import Verdict, aligned, number
+from lyapunov.estimate import Verdict, number
 from lyapunov.intake import SystemInputs
 from lyapunov.systems import Linearization
 
@@ -30,7 +31,7 @@ class SymbolGrowth(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class LocalExponents:
+class LocalExponents(Shown):
     """growth (batch, steps, k): ln R_ii of each step, nats, the i-th exponent being its mean over time; NaN before `first`.
 
     -inf where a direction is lost in a step, or too small beside the others to be told from that.
@@ -73,14 +74,14 @@ class LocalExponents:
             found.append(SymbolGrowth(str(symbol) if names is None else names[symbol], len(mine), float(mine.mean()), error))
         return tuple(sorted(found, key=lambda one: -one.growth))
 
-    def __repr__(self) -> str:
+    def _parts(self) -> Parts:
         batch, steps, _ = self.growth.shape
         deviations = self.growth[:, self.first :].std((0, 1))
         leading = zip(self.exponents[:_SHOWN].tolist(), deviations.tolist(), strict=False)
         rows = [("i", "mean growth", "spread over steps")]
         rows += [(str(at), number(value), number(wide)) for at, (value, wide) in enumerate(leading, 1)]
         title = f"Growth of {self.system} by step: {batch} sequences x {steps - self.first} steps, nats"
-        return "\n".join([title, "", *aligned(rows), "", f"verdict: {self.verdict}"])
+        return Parts([title], rows, [f"verdict: {self.verdict}"])
 
 
 def local_exponents(

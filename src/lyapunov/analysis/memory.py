@@ -10,10 +10,11 @@ from torch import Tensor
 
 from lyapunov import _checks
 from lyapunov._optional import import_optional
+from lyapunov._shown import Parts, Shown
 from lyapunov.analysis.paired_runs import PairedRuns, of_model, of_system
 from lyapunov.analysis.whole_model import WholeModel
 from lyapunov.errors import InvalidInput, LyapunovError, LyapunovWarning
-from lyapunov.estimate import Finding, Spectrum, Timescale, Verdict, aligned, half_widths, spectrum
+from lyapunov.estimate import Finding, Spectrum, Timescale, Verdict, half_widths, spectrum
 from lyapunov.intake import SystemInputs, is_captured
 
 APART = 1.5
@@ -21,7 +22,7 @@ APART = 1.5
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Memory:
+class Memory(Shown):
     """Steps after which runs from different starts, along the same inputs, have the same output within a tolerance.
 
     steps (starts, batch): of each pair, the last step whose outputs differ by more than `tolerance` times the output's own
@@ -129,7 +130,7 @@ class Memory:
         table.attrs["verdict"] = str(self.verdict)
         return table
 
-    def __repr__(self) -> str:
+    def _parts(self) -> Parts:
         starts, batch = self.steps.shape
         runs = f"{starts} start{'s' * (starts > 1)} x {batch} sequence{'s' * (batch > 1)} x {self._extent}"
         title = f"Memory of {self.system}: outputs within {self.tolerance:g} of their standard deviation; {runs}"
@@ -141,13 +142,13 @@ class Memory:
             rows.append(("predicted", _short(found.value), self._between(found.low, found.high)))
         elif found is not None:
             rows.append(("predicted", "never" if found.kind == "Lyapunov" else "not determined", ""))
-        lines = [title, "", *aligned(rows), ""]
+        lines = []
         if self.spectrum is not None:
             error = float(self.spectrum.standard_errors[0])
             lines.append(f"predicted: ln(tolerance) / largest exponent, {self.spectrum.max:.4f} ± {error:.4f} per step")
         elif self.reason:
             lines.append(f"nothing predicted: {self.reason}")
-        return "\n".join([*lines, *([self.parting] if self.parting else []), f"verdict: {self.verdict}"])
+        return Parts([title], rows, [*lines, *([self.parting] if self.parting else []), f"verdict: {self.verdict}"])
 
     @property
     def _extent(self) -> str:

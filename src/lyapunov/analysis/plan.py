@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 
 from lyapunov import _checks
+from lyapunov._shown import Shown
 from lyapunov.errors import InvalidInput
 from lyapunov.estimate import DIFFERENT, Spectrum, errors
 
@@ -15,7 +16,7 @@ FEWEST = 10
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(Shown):
     """`sequences` x (`settle` + `align` + `steps`) inputs, of which `steps` count, for a `standard_error` as asked for.
 
     `within`: variance that counted steps reduce (of the rate, times steps); `between`: variance of what truly differs between

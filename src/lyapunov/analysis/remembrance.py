@@ -8,15 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from lyapunov import _checks
+from lyapunov._shown import Parts, Shown
 from lyapunov.analysis.lag_decay import starting_times
 from lyapunov.analysis.whole_model import WholeModel
 from lyapunov.errors import InvalidInput
-from lyapunov.estimate import aligned, number
+from lyapunov.estimate import number
 from lyapunov.intake import preserving_state
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class EffectiveRemembrance:
+class EffectiveRemembrance(Shown):
     """EffRem_T(t): the distance between predictions at the end of T tokens with and without the first t of them.
 
     dropped (dropped,): t. distances (dropped, batch): total variation, from 0 (the first t tokens do not matter) to 1.
@@ -39,12 +40,12 @@ class EffectiveRemembrance:
         count = self.distances.shape[1]
         return self.distances.std(1) / count**0.5 if count > 1 else torch.full_like(self.distances[:, 0], torch.nan)
 
-    def __repr__(self) -> str:
+    def _parts(self) -> Parts:
         batch = self.distances.shape[1]
         title = f"Effective Remembrance of {self.model}: {batch} sequence{'s' * (batch > 1)} x {self.steps} tokens"
         pairs = zip(self.dropped.tolist(), self.mean.tolist(), self.standard_errors.tolist(), strict=True)
         rows = [("dropped", "total variation", "± error"), *((str(t), number(value), number(wide)) for t, value, wide in pairs)]
-        return "\n".join([title, "", *aligned(rows)])
+        return Parts([title], rows)
 
 
 def effective_remembrance(model: nn.Module, tokens: Tensor, *, dropped: Sequence[int] | None = None) -> EffectiveRemembrance:

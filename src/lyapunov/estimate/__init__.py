@@ -1,6 +1,6 @@
 """From growth to numbers one can trust: the estimator, its settings, its result, its errors and its verdict."""
 
-from lyapunov.estimate._table import aligned, number
+from lyapunov._shown import aligned, number
 from lyapunov.estimate.difference import Difference
 from lyapunov.estimate.estimator import WarmStart, estimated, spectrum
 from lyapunov.estimate.quantities import (

@@ -1,55 +1,19 @@
 """A spectrum as a table: plain text for `print`, HTML for notebooks."""
 
-import html
-import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from lyapunov._shown import Parts, number, shown_rows
 from lyapunov.estimate.quantities import QUANTITIES, Quantity, exponent_unit
 
 if TYPE_CHECKING:
     from lyapunov.estimate.result import Spectrum
 
-HEAD, TAIL = 8, 3
-"""Rows shown of a long spectrum, from its start and its end."""
 COLUMNS = ("i", "exponent", "± error", "memory (95 %)", "layer", "")
 
 
-def text_table(spectrum: "Spectrum") -> str:
+def parts_of(spectrum: "Spectrum") -> Parts:
     """Title, how it was computed, rows, derived quantities."""
-    lines = aligned([COLUMNS, *_rows(spectrum)])
-    return "\n".join([_title(spectrum), _method(spectrum), "", *lines, "", *_summary(spectrum)])
-
-
-def html_table(spectrum: "Spectrum") -> str:
-    """The same as an HTML table."""
-
-    def row(cells: tuple[str, ...], tag: str) -> str:
-        return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
-
-    body = row(COLUMNS, "th") + "".join(row(cells, "td") for cells in _rows(spectrum))
-    caption = f"<caption>{html.escape(_title(spectrum))}<br>{html.escape(_method(spectrum))}</caption>"
-    return f"<table>{caption}{body}</table><p>{'<br>'.join(html.escape(line) for line in _summary(spectrum))}</p>"
-
-
-def aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    """Rows of equal length as lines, every column as wide as its widest cell."""
-    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
-    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-
-
-def shown_rows(count: int) -> list[int | None]:
-    """The rows of a long table that are shown, None for those passed over."""
-    if count <= HEAD + TAIL + 1:
-        return list(range(count))
-    return [*range(HEAD), None, *range(count - TAIL, count)]
-
-
-def number(value: float | None, digits: int = 5) -> str:
-    """A number for people: "-" where there is none."""
-    if value is None or math.isnan(value):
-        return "-"
-    return f"{value:.{digits}f}" if math.isfinite(value) else str(value)
+    return Parts([_title(spectrum), _method(spectrum)], [COLUMNS, *_rows(spectrum)], _summary(spectrum))
 
 
 def _title(spectrum: "Spectrum") -> str:

@@ -1,11 +1,10 @@
 """Which layer the exponents belong to: one row per layer, as a table."""
 
-import html
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
-from lyapunov.estimate._table import aligned, number
+from lyapunov._shown import Parts, Shown, number
 from lyapunov.estimate.quantities import Timescale
 from lyapunov.estimate.standard_errors import errors
 
@@ -35,7 +34,7 @@ class LayerSummary(NamedTuple):
     timescale: Timescale
 
 
-class ByLayer(tuple[LayerSummary, ...]):
+class ByLayer(tuple[LayerSummary, ...], Shown):
     """One summary per layer that has an exponent, from the bottom up; prints as a table."""
 
     __slots__ = ()
@@ -46,12 +45,10 @@ class ByLayer(tuple[LayerSummary, ...]):
         return cls(_summary(spectrum, layer) for layer in sorted(set(spectrum.layer.tolist())))
 
     def __repr__(self) -> str:
-        return "\n".join(aligned([COLUMNS, *map(_cells, self)]))
+        return Shown.__repr__(self)
 
-    def _repr_html_(self) -> str:
-        rows = [("th", COLUMNS), *(("td", _cells(summary)) for summary in self)]
-        cells = ["".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row) for tag, row in rows]
-        return "<table>" + "".join(f"<tr>{row}</tr>" for row in cells) + "</table>"
+    def _parts(self) -> Parts:
+        return Parts(rows=[COLUMNS, *map(_cells, self)])
 
 
 def _summary(spectrum: "Spectrum", layer: int) -> LayerSummary:

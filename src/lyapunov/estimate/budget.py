@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from lyapunov._shapes import Exponents
+from lyapunov._shown import Parts, html_of, number, shown_rows
 from lyapunov.tangent import SETTLED_RATIO, SHORTEST, Growth
 
 ALIGNED = 0.9
@@ -33,6 +34,13 @@ class ErrorBudget(NamedTuple):
     def systematic(self) -> Exponents:
         """What is not sampling: further sequences do not make it smaller."""
         return torch.stack(self[1:]).square().sum(0).sqrt()
+
+    def _repr_html_(self) -> str:
+        columns = (*self, self.total)
+        rows: list[tuple[str, ...]] = [("i", *self._fields, "total")]
+        for at in shown_rows(len(self.sampling)):
+            rows.append(("...",) * 6 if at is None else (str(at + 1), *(number(float(part[at])) for part in columns)))
+        return html_of(Parts(["Standard errors by where they come from"], rows))
 
 
 def budget(growth: Growth, sampling: Tensor, rates: Tensor) -> ErrorBudget:

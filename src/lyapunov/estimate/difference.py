@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from lyapunov._shapes import Exponents
+from lyapunov._shown import ExponentSequence, Parts, Shown, number, shown_rows
 from lyapunov.errors import InvalidInput
-from lyapunov.estimate._table import aligned, number, shown_rows
 from lyapunov.estimate.standard_errors import blocked, checked_level, errors, half_widths
 from lyapunov.estimate.verdict import Finding, Verdict
 
@@ -24,7 +24,7 @@ _PAIRED = ("size", *_ALIKE, "inputs", "seed", "batch", "chunks")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Difference:
+class Difference(ExponentSequence, Shown):
     """`a - b`, exponent by exponent in the order of each spectrum, nats per step (with `dt`, per unit of time).
 
     exponents (k,): differences, NaN where both are -inf. standard_errors and degrees (k,): of the paired differences, from
@@ -104,7 +104,7 @@ class Difference:
         half = half_widths(self.standard_errors, self.degrees, checked_level(level))
         return torch.stack([self.exponents - half, self.exponents + half], dim=-1)
 
-    def __repr__(self) -> str:
+    def _parts(self) -> Parts:
         rows = [("i", "difference", "± error", ""), *(self._row(at) for at in shown_rows(len(self.exponents)))]
         mean = f"mean {number(self.mean)} ± {number(self.mean_standard_error)}"
         lines = [mean, f"verdict: {self.verdict}"]
@@ -113,7 +113,7 @@ class Difference:
                 0, "The model was called with the same; its core received something else, as what lies before it moved."
             )
         title = f"{'Paired' if self.paired else 'Unpaired'} difference of two Lyapunov spectra"
-        return "\n".join([title, "", *aligned(rows), "", *lines])
+        return Parts([title], rows, lines)
 
     def _row(self, at: int | None) -> tuple[str, ...]:
         if at is None:

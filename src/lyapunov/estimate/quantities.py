@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from lyapunov._shapes import Exponents
+from lyapunov._shown import Parts, html_of
 from lyapunov.estimate.standard_errors import jackknife
 
 if TYPE_CHECKING:
@@ -105,6 +106,9 @@ class Timescale(NamedTuple):
         """For a column of memory times: a Lyapunov time says that it is one."""
         words = {"memory": self.numbers, "Lyapunov": f"Lyapunov {self.numbers}"}
         return words.get(self.kind, self.kind)
+
+    def _repr_html_(self) -> str:
+        return html_of(Parts([str(self)]))
 
     def __str__(self) -> str:
         if self.kind == "not determined":

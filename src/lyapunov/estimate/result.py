@@ -18,9 +18,10 @@ from lyapunov._atomic import write_atomically
 from lyapunov._json_safe import json_safe
 from lyapunov._optional import import_optional
 from lyapunov._shapes import Exponents
+from lyapunov._shown import ExponentSequence, Parts, Shown
 from lyapunov.errors import InvalidInput
 from lyapunov.estimate import quantities
-from lyapunov.estimate._table import html_table, text_table
+from lyapunov.estimate._table import parts_of
 from lyapunov.estimate.attribution import ByLayer
 from lyapunov.estimate.budget import ErrorBudget
 from lyapunov.estimate.difference import Difference
@@ -37,8 +38,10 @@ _ON_DISK = "from_reset"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Spectrum(Estimates):
+class Spectrum(ExponentSequence, Shown, Estimates):
     """Lyapunov exponents in nats per step (with `dt`, per unit of time). All tensors are float64 on the CPU.
+
+    `spectrum[0]`, `len(spectrum)` and `numpy.asarray(spectrum)` are of the exponents.
 
     exponents (k,): pooled over sequences in QR order, then sorted once, descending; -inf for a direction that is lost.
     standard_errors (k,): all parts of `error_budget` together: what sampling, the state's burn-in, the frame's alignment and
@@ -328,11 +331,8 @@ class Spectrum(Estimates):
         verdict = Verdict(tuple(Finding(*finding) for finding in document["verdict"]))
         return cls(**tensors, **numbers, settings=Settings(**settings), verdict=verdict)
 
-    def __repr__(self) -> str:
-        return text_table(self)
-
-    def _repr_html_(self) -> str:
-        return html_table(self)
+    def _parts(self) -> Parts:
+        return parts_of(self)
 
 
 def _number(value: Any) -> Any:

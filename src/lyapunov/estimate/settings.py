@@ -1,11 +1,12 @@
 """Every setting left None becomes a stated choice, frozen."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal, get_args
 
 import torch
 
 from lyapunov import _checks
+from lyapunov._shown import Parts, Shown
 from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.intake import Problem, SystemInputs, digest
 from lyapunov.systems import total_size
@@ -24,7 +25,7 @@ Method = Literal["qr", "closed"]
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(Shown):
     """What a run did. `chosen` names what the caller left open; `inputs` is a hash of inputs, state and lengths, `called` of
     what a model was called with, whose core received them.
 
@@ -52,6 +53,10 @@ class Settings:
     chunks: int = 1
     method: Method = "qr"
     called: str = field(default="", compare=False)
+
+    def _parts(self) -> Parts:
+        rows = [(each.name, str(getattr(self, each.name))) for each in fields(self)]
+        return Parts(["Settings"], [("setting", "value"), *rows])
 
     def done(self, growth: Growth) -> "Settings":
         """With what the run found in the data."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lyapunov._shown import Shown
 from lyapunov.estimate.finding import Finding, Kind
 from lyapunov.estimate.settings import SEVERAL, Settings
 from lyapunov.estimate.standard_errors import INDEPENDENT, errors, student_quantile
@@ -33,8 +34,8 @@ _GROUPED = 5.0
 """Times the errors of the sequences on both sides, and the spread on each, by which groups of sequences are apart."""
 
 
-@dataclass(frozen=True)
-class Verdict:
+@dataclass(frozen=True, repr=False)
+class Verdict(Shown):
     """What was found; nothing: converged."""
 
     findings: tuple[Finding, ...] = ()

@@ -8,17 +8,19 @@ from torch import Tensor
 
 from lyapunov.analysis import InputReach, Memory
 from lyapunov.estimate import entropy_rate, kaplan_yorke_dimension
+from lyapunov.report.drawing import axes_or_new, whole_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def memory(result: Memory, ax: "Axes", *, lines: int = 40) -> "Axes":
+def memory(result: Memory, ax: "Axes | None" = None, *, lines: int = 40) -> "Axes":
     """How far outputs from different starts are apart, step by step, until all agree.
 
     Each pair in grey (at most `lines`), the median of all in colour; dashed what the exponent predicts, from the median's
     first step; the tolerance, and the measured memory with its interval.
     """
+    ax = axes_or_new(ax)
     found = result.differences.transpose(0, 1).flatten(1)
     last = min(len(found), int(1.3 * float(result.steps[result.steps.isfinite()].max())) + 2) if _ends(result) else len(found)
     shown, middle = found[:last], found[:last].median(1).values
@@ -43,8 +45,9 @@ def memory(result: Memory, ax: "Axes", *, lines: int = 40) -> "Axes":
     return ax
 
 
-def input_reach(reach: InputReach, ax: "Axes", *, exponent: float | None = None) -> "Axes":
+def input_reach(reach: InputReach, ax: "Axes | None" = None, *, exponent: float | None = None) -> "Axes":
     """ln |d output / d input| against the lag with a band of 95 %; `exponent`: a line of that slope; the lag of 1 % marked."""
+    ax = axes_or_new(ax)
     mean, interval = reach.mean, reach.interval()
     finite = mean.isfinite()
     (line,) = ax.plot(reach.lags[finite], mean[finite], marker="o" if len(mean) <= 60 else "", markersize=3, label=reach.system)
@@ -60,6 +63,7 @@ def input_reach(reach: InputReach, ax: "Axes", *, exponent: float | None = None)
         if math.isfinite(lag.value):
             ax.axvline(lag.value, color="C2", label=f"1 % at lag {lag.value:.0f}")
     ax.set_xlabel("lag (steps)")
+    whole_ticks(ax.xaxis)
     ax.set_ylabel("ln |d output / d input|")
     ax.legend(frameon=False, fontsize="small")
     return ax

@@ -1,70 +1,152 @@
-"""Static figures: axes in, axes out. Needs matplotlib (`pip install lyapunov[plot]`)."""
+"""Static figures: axes in, axes out; new ones where none are given. Needs matplotlib (`pip install lyapunov[plot]`)."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from lyapunov import _checks
 from lyapunov._optional import import_optional
 from lyapunov.analysis import CovariantVectors, GradientDecay, GradientExponents, LocalExponents
-from lyapunov.estimate import Spectrum, exponent_unit
+from lyapunov.errors import InvalidInput
+from lyapunov.estimate import Difference, Spectrum, exponent_unit
 from lyapunov.report import series
-from lyapunov.report.lag_plots import draw_theory
-from lyapunov.report.lag_plots import input_reach as input_reach
-from lyapunov.report.lag_plots import memory as memory
-from lyapunov.report.series import Association, Band
+from lyapunov.report.drawing import DASHES, axes_or_new, unsure, whole_ticks
+from lyapunov.report.lag_plots import draw_theory, input_reach, memory
+from lyapunov.report.run_plots import (
+    association,
+    distances,
+    largest_exponents,
+    layers,
+    losses,
+    mean_exponents,
+    spectra_by_step,
+    spectrum_map,
+)
 from lyapunov.training import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 UNRELIABLE = "0.75"
-_DASHES = ("-", "--", ":", "-.")
+
+__all__ = [
+    "association",
+    "by_layer",
+    "compare",
+    "distances",
+    "gradient_decay",
+    "input_reach",
+    "largest_exponents",
+    "layers",
+    "losses",
+    "mean_exponents",
+    "memory",
+    "participation",
+    "running_estimates",
+    "spectra_by_epoch",
+    "spectra_by_step",
+    "spectrum",
+    "spectrum_map",
+    "under_text",
+]
 
 
-def spectrum(result: Spectrum, ax: "Axes", *, theory: torch.Tensor | None = None, **style: Any) -> "Axes":
+def __dir__() -> list[str]:
+    """Plots only; the command line's own savers are here as well."""
+    return __all__
+
+
+def spectrum(result: Spectrum, ax: "Axes | None" = None, *, theory: torch.Tensor | None = None, **style: Any) -> "Axes":
     """Exponents against their index, with a band of one standard error; those below the precision floor in grey.
 
     theory (n,): known exponents, in descending order, drawn dashed: `known.mean_field_exponents(...)`, say.
     """
+    ax = axes_or_new(ax)
     index = torch.arange(1, len(result.exponents) + 1)
     finite = torch.isfinite(result.exponents)
-    sure, unsure = finite & result.reliable, finite & ~result.reliable
+    sure, floor = finite & result.reliable, finite & ~result.reliable
     style = {"marker": "o" if len(index) <= 20 else "", "markersize": 3, **style}
     (line,) = ax.plot(index[sure], result.exponents[sure], **style)
     errors = result.standard_errors.nan_to_num(0.0)
     low, high = result.exponents - errors, result.exponents + errors
     ax.fill_between(index[sure], low[sure], high[sure], color=line.get_color(), alpha=0.25, linewidth=0)
-    if bool(unsure.any()):
-        ax.plot(index[unsure], result.exponents[unsure], color=UNRELIABLE, label="below the precision floor")
+    if bool(floor.any()):
+        ax.plot(index[floor], result.exponents[floor], color=UNRELIABLE, label="below the precision floor")
     if theory is not None:
         draw_theory(theory, ax)
     ax.axhline(0.0, color="black", linewidth=0.6)
     ax.set_xlabel("index")
+    whole_ticks(ax.xaxis)
     ax.set_ylabel(f"Lyapunov exponent ({exponent_unit(result.settings.dt)})")
     return ax
 
 
-def spectra_by_epoch(results: Mapping[int, Spectrum], ax: "Axes") -> "Axes":
+def compare(a: Spectrum, b: Spectrum, ax: "Axes | None" = None, *, labels: Sequence[str] = ("a", "b")) -> "Axes":
+    """Two spectra over each other, each with a band of one standard error; the title has their largest exponents' difference.
+
+    Args:
+        a, b: in the same unit.
+        ax: where to draw; None: axes of a new figure.
+        labels: what the two are called.
+
+    Returns:
+        The axes.
+
+    Raises:
+        InvalidInput: for spectra in different units, or other than two labels.
+
+    The difference is paired where both saw the same inputs from the same frames (`a - b`), and its error is smaller then.
+    Where they did not, it has the error of both.
+
+    Example:
+        lyapunov.plots.compare(trained, untrained, labels=("trained", "untrained"))
+    """
+    _checks.length(labels, 2, "labels", "Name both spectra")
+    units = [exponent_unit(result.settings.dt) for result in (a, b)]
+    if a.settings.dt != b.settings.dt:
+        raise InvalidInput(
+            f"Expected two spectra in the same unit, got {units[0]} (dt={a.settings.dt:g}) and {units[1]} "
+            f"(dt={b.settings.dt:g}). Compute both with the same dt."
+        )
+    ax = axes_or_new(ax)
+    for result, label, marker in zip((a, b), labels, ("o", "s"), strict=True):
+        few: dict[str, Any] = {"marker": marker} if len(result) <= 20 else {}
+        spectrum(result, ax, label=f"{label}: largest {result.max:.4g}{unsure(result.verdict.converged)}", **few)
+    ax.set_title(f"Largest exponent, {labels[0]} - {labels[1]}: {_difference(a, b)}", fontsize="medium")
+    ax.legend(frameon=False, fontsize="small")
+    return ax
+
+
+def _difference(a: Spectrum, b: Spectrum) -> str:
+    """That of the largest exponents with its standard error, paired where it can be."""
+    try:
+        found, how = a - b, "paired"
+    except InvalidInput:
+        found, how = Difference.unpaired(a, b), "not paired"
+    return f"{found[0]:+.3g} ± {float(found.standard_errors[0]):.2g} ({how})"
+
+
+def spectra_by_epoch(results: Mapping[int, Spectrum], ax: "Axes | None" = None) -> "Axes":
     """One line per epoch, early to late from light to dark."""
     from matplotlib import colormaps
 
+    ax = axes_or_new(ax)
     shades = colormaps["viridis_r"](torch.linspace(0.1, 1.0, max(len(results), 1)).tolist())
     for (epoch, result), shade in zip(sorted(results.items()), shades, strict=True):
-        spectrum(result, ax, color=shade, label=f"epoch {epoch}{_unsure(result.verdict.converged)}")
+        spectrum(result, ax, color=shade, label=f"epoch {epoch}{unsure(result.verdict.converged)}")
     ax.legend(frameon=False, fontsize="small")
     ax.set_title("Spectrum by epoch")
     return ax
 
 
-def running_estimates(result: Spectrum, ax: "Axes", *, lines: int = 8) -> "Axes":
+def running_estimates(result: Spectrum, ax: "Axes | None" = None, *, lines: int = 8) -> "Axes":
     """How the estimates of some exponents (spread over the spectrum) settle with the steps counted."""
     from matplotlib import colormaps
 
+    ax = axes_or_new(ax)
     steps = result.history_steps.double().mean(dim=1).cumsum(0)
     running = result.running_estimates()
     chosen = torch.linspace(0, len(result.exponents) - 1, min(lines, len(result.exponents))).round().long().tolist()
@@ -73,16 +155,18 @@ def running_estimates(result: Spectrum, ax: "Axes", *, lines: int = 8) -> "Axes"
         ax.plot(steps, running[:, i], color=shade, label=f"exponent {i + 1}")
     ax.axhline(0.0, color="black", linewidth=0.6)
     ax.set_xlabel("steps counted in each sequence")
+    whole_ticks(ax.xaxis)
     ax.set_ylabel(f"running estimate ({exponent_unit(result.settings.dt)})")
     ax.set_title("Running estimates")
     ax.legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
     return ax
 
 
-def by_layer(result: Spectrum, ax: "Axes") -> "Axes":
+def by_layer(result: Spectrum, ax: "Axes | None" = None) -> "Axes":
     """The exponents of each layer against their index within it; the legend says how far back each remembers."""
     from matplotlib import colormaps
 
+    ax = axes_or_new(ax)
     summaries = result.by_layer()
     shades = colormaps["viridis"](torch.linspace(0.0, 0.85, len(summaries)).tolist())
     for summary, shade in zip(summaries, shades, strict=True):
@@ -95,116 +179,22 @@ def by_layer(result: Spectrum, ax: "Axes") -> "Axes":
         ax.fill_between(index, exponents - errors, exponents + errors, color=shade, alpha=0.25, linewidth=0)
     ax.axhline(0.0, color="black", linewidth=0.6)
     ax.set_xlabel("index within the layer")
+    whole_ticks(ax.xaxis)
     ax.set_ylabel(f"Lyapunov exponent ({exponent_unit(result.settings.dt)})")
     ax.set_title("By layer")
     ax.legend(frameon=False, fontsize="small")
     return ax
 
 
-def largest_exponents(runs: Sequence[Run], ax: "Axes") -> "Axes":
-    """The largest exponent of each run by training step, with a band of 95 %."""
-    return _bands([(run.name, series.largest(run)) for run in runs], ax, f"largest exponent ({runs[0].unit})", zero=True)
-
-
-def mean_exponents(runs: Sequence[Run], ax: "Axes") -> "Axes":
-    """The mean of all exponents of each run by training step, with a band of two standard errors."""
-    return _bands([(run.name, series.mean(run)) for run in runs], ax, f"mean exponent ({runs[0].unit})")
-
-
-def layers(run: Run, ax: "Axes", spectra: Mapping[int, Spectrum] | None = None) -> "Axes":
-    """The largest exponent of each layer by training step, with a band of 95 %; nothing for a run of one layer."""
-    found = series.layers(run.spectra() if spectra is None else spectra)
-    named = [(f"layer {layer}", band) for layer, band in found.items()]
-    return _bands(named, ax, f"largest exponent of the layer ({run.unit})", zero=True)
-
-
-def losses(runs: Sequence[Run], ax: "Axes") -> "Axes":
-    """Every loss of each run by training step: a colour per run, a dash per loss."""
-    names = list(dict.fromkeys(name for run in runs for name in series.losses(run)))
-    for at, run in enumerate(runs):
-        for name, (steps, values) in series.losses(run).items():
-            label = name if len(runs) == 1 else f"{run.name}: {name}"
-            ax.plot(steps, values, color=f"C{at}", linestyle=_DASHES[names.index(name) % len(_DASHES)], label=label)
-    ax.set_xlabel("training step")
-    ax.set_ylabel("loss")
-    if names:
-        ax.legend(frameon=False, fontsize="small")
-    return ax
-
-
-def spectrum_map(by_step: Mapping[int, Sequence[float]], ax: "Axes", *, unit: str = exponent_unit()) -> "Axes":
-    """Exponents (colour) by training step and index: `series.leading(run)`, or `series.whole(spectra)`."""
-    steps = sorted(by_step)
-    values = torch.tensor([list(by_step[step]) for step in steps], dtype=torch.float64).mT
-    edges = [steps[0], *((one + two) / 2 for one, two in pairwise(steps)), steps[-1] + (len(steps) == 1)]
-    index = [at + 0.5 for at in range(len(values) + 1)]
-    mesh = ax.pcolormesh(edges, index, values.masked_fill(~torch.isfinite(values), torch.nan), cmap="viridis")
-    ax.invert_yaxis()
-    ax.set_xlabel("training step")
-    ax.set_ylabel("index of the exponent")
-    ax.figure.colorbar(mesh, ax=ax, label=unit)
-    return ax
-
-
-def spectra_by_step(
-    by_step: Mapping[int, Sequence[float]], ax: "Axes", *, unit: str = exponent_unit(), lines: int = 8
-) -> "Axes":
-    """Exponents against their index at some training steps, spread over all, early to late from light to dark."""
-    from matplotlib import colormaps
-
-    steps = sorted(by_step)
-    count = min(lines, len(steps))
-    chosen = [steps[round(at * (len(steps) - 1) / max(count - 1, 1))] for at in range(count)]
-    shades = colormaps["viridis_r"](torch.linspace(0.1, 1.0, count).tolist())
-    for step, shade in zip(chosen, shades, strict=True):
-        values = [value if math.isfinite(value) else math.nan for value in by_step[step]]
-        ax.plot(range(1, len(values) + 1), values, color=shade, label=f"step {step}")
-    ax.axhline(0.0, color="black", linewidth=0.6)
-    ax.set_xlabel("index")
-    ax.set_ylabel(f"Lyapunov exponent ({unit})")
-    ax.legend(frameon=False, fontsize="small")
-    return ax
-
-
-def distances(runs: Sequence[Run], ax: "Axes", *, measure: Literal["reduced", "mean"] = "reduced") -> "Axes":
-    """How far the leading exponents at each step are from the last ones, by either measure of `series.Distances`."""
-    for at, run in enumerate(runs):
-        found = series.distances(series.leading(run))
-        if found is not None:
-            values = found.reduced if measure == "reduced" else found.mean_difference
-            ax.plot(found.steps, values, color=f"C{at}", marker="o", markersize=3, label=run.name)
-            sure = series.converged(run)
-            _hollow(ax, found.steps, values, [sure[step] for step in found.steps], color=f"C{at}")
-    ax.set_xlabel("training step")
-    if measure == "reduced":
-        ax.set_ylabel("squared distance to the final spectrum,\nrelative to the first")
-        ax.set_ylim(bottom=0.0)
-    else:
-        ax.set_ylabel(f"mean difference to the final spectrum\n({runs[0].unit})")
-        ax.axhline(0.0, color="black", linewidth=0.6)
-    if len(ax.get_legend_handles_labels()[0]) > 1:
-        ax.legend(frameon=False, fontsize="small")
-    return ax
-
-
-def association(found: Association, ax: "Axes", *, label: str) -> "Axes":
-    """A number of each run against its least loss; the title has Spearman's correlation and its interval."""
-    ax.scatter(found.values, found.losses, s=18)
-    _hollow(ax, found.values, found.losses, found.converged, color="C0", size=4.5)
-    ax.set_xlabel(label)
-    ax.set_ylabel(f"least {found.loss} loss")
-    ax.set_title(found.in_words())
-    return ax
-
-
 def gradient_decay(
-    ax: "Axes",
+    ax: "Axes | None" = None,
     *,
     measured: GradientDecay | None = None,
     predicted: GradientExponents | None = None,
     exponents: Mapping[str, float] | None = None,
 ) -> "Axes":
     """How gradients decay with the lag, relative to lag 0: measured, as seen from the readout, and as exponents alone say."""
+    ax = axes_or_new(ax)
     _checks.require_nonempty(
         tuple(one for one in (measured, predicted) if one is not None), "gradients to draw", "measured=..."
     )
@@ -219,16 +209,18 @@ def gradient_decay(
         decays = predicted.exponents[:, 0] * lags[1:]
         ax.plot(lags, torch.cat([torch.zeros(1), decays]), marker="o", markersize=3, label="seen from the readout")
         longest = max(longest, int(lags[-1]))
-    for (name, exponent), dash in zip((exponents or {}).items(), _DASHES[1:] * len(exponents or {}), strict=False):
+    for (name, exponent), dash in zip((exponents or {}).items(), DASHES[1:] * len(exponents or {}), strict=False):
         ax.plot([0, longest], [0, exponent * longest], color="0.4", linestyle=dash, label=f"{name}: {exponent:.3g}")
     ax.set_xlabel("lag (steps)")
+    whole_ticks(ax.xaxis)
     ax.set_ylabel("ln of the gradient, relative to lag 0")
     ax.legend(frameon=False, fontsize="small")
     return ax
 
 
-def participation(vectors: CovariantVectors, ax: "Axes") -> "Axes":
+def participation(vectors: CovariantVectors, ax: "Axes | None" = None) -> "Axes":
     """What carries each covariant vector: mean squared components by row, layers and parts of the state told apart by lines."""
+    ax = axes_or_new(ax)
     rows, count = vectors.participation.shape
     edges_of_vectors = [at + 0.5 for at in range(count + 1)]
     mesh = ax.pcolormesh(edges_of_vectors, range(rows + 1), vectors.participation, cmap="viridis")
@@ -239,6 +231,7 @@ def participation(vectors: CovariantVectors, ax: "Axes") -> "Axes":
     ax.set_yticks([(one + two) / 2 for one, two in pairwise(edges)], [names[edge] for edge in edges[:-1]])
     ax.invert_yaxis()
     ax.set_xlabel("covariant vector")
+    whole_ticks(ax.xaxis)
     ax.figure.colorbar(mesh, ax=ax, label="mean squared component")
     return ax
 
@@ -246,7 +239,7 @@ def participation(vectors: CovariantVectors, ax: "Axes") -> "Axes":
 def under_text(
     local: LocalExponents,
     text: Sequence[str],
-    ax: "Axes",
+    ax: "Axes | None" = None,
     *,
     sequence: int = 0,
     column: int = 0,
@@ -262,6 +255,7 @@ def under_text(
     from matplotlib import colormaps
     from matplotlib.patches import Rectangle
 
+    ax = axes_or_new(ax)
     _checks.length(text, local.growth.shape[1], "text", "One character, or one name, per step")
     first = _checks.whole_number(local.first if start is None else start, "start", least=0, most=len(text) - 1)
     _checks.whole_number(lines, "lines", least=1)
@@ -350,39 +344,11 @@ def save_spectrum_figure(result: Spectrum, path: Path) -> None:
     """The spectrum, its running estimates, and, where there are several layers, whose its exponents are."""
     several = len(result.by_layer()) > 1
     figure, (left, right, *more) = _subplots(3 if several else 2)
-    spectrum(result, left).set_title(f"Spectrum: {result.settings.system}{_unsure(result.verdict.converged)}")
+    spectrum(result, left).set_title(f"Spectrum: {result.settings.system}{unsure(result.verdict.converged)}")
     running_estimates(result, right)
     if several:
         by_layer(result, more[0])
     figure.savefig(path, dpi=150)
-
-
-def _bands(named: Sequence[tuple[str, Band]], ax: "Axes", label: str, *, zero: bool = False) -> "Axes":
-    for at, (name, band) in enumerate(named):
-        ax.plot(band.steps, band.values, color=f"C{at}", marker="o", markersize=3, label=name)
-        _hollow(ax, band.steps, band.values, band.converged, color=f"C{at}")
-        ax.fill_between(band.steps, band.low, band.high, color=f"C{at}", alpha=0.2, linewidth=0)
-    if zero:
-        ax.axhline(0.0, color="black", linewidth=0.6)
-    ax.set_xlabel("training step")
-    ax.set_ylabel(label)
-    if len(named) > 1:
-        ax.legend(frameon=False, fontsize="small")
-    return ax
-
-
-def _hollow(
-    ax: "Axes", x: Sequence[float], y: Sequence[float], converged: Sequence[bool | None], *, color: str, size: float = 3.0
-) -> None:
-    """What is not converged gets a hollow marker over its own."""
-    points = [(one, two) for one, two, sure in zip(x, y, converged, strict=True) if sure is False]
-    if points:
-        style: dict[str, Any] = {"markersize": size + 1, "markerfacecolor": "white", "markeredgecolor": color}
-        ax.plot(*zip(*points, strict=True), linestyle="", marker="o", zorder=3, **style)
-
-
-def _unsure(converged: bool | None) -> str:
-    return ", not converged" if converged is False else ""
 
 
 def _subplots(count: int) -> tuple[Any, Any]:

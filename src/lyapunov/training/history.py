@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from lyapunov._json_safe import json_safe
 from lyapunov._optional import import_optional
+from lyapunov._shown import Shown
 from lyapunov.errors import InvalidInput, LyapunovWarning
 from lyapunov.estimate import Spectrum, exponent_unit
 from lyapunov.training.reading import Reading
@@ -109,7 +110,7 @@ def free_places(directory: Path) -> Iterator[Path]:
 
 
 @dataclass(frozen=True, repr=False)
-class Run:
+class Run(Shown):
     """What a history says: `about` the run (name, system, k, lag, and what the user noted), and its readings by step."""
 
     directory: Path

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from lyapunov._json_safe import json_safe
+from lyapunov._shown import Parts, Shown, html_of
 from lyapunov.estimate import READING_NAMES, TIME_NAMES, Spectrum, Timescale
 
 Kind = Literal["chaos", "short memory", "contracting", "saturating", "settled", "broken"]
@@ -22,9 +23,12 @@ class Alarm(NamedTuple):
     message: str
     tentative: bool = False
 
+    def _repr_html_(self) -> str:
+        return html_of(Parts([f"{self.kind}: {self.message}"]))
+
 
 @dataclass(frozen=True)
-class Reading:
+class Reading(Shown):
     """One measurement by the monitor. Exponents in nats per step (with `dt`, per unit of time), times in seconds.
 
     `losses`: means over the steps reported since the reading before. `exponents`, `standard_errors`: the leading ones.
