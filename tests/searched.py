@@ -54,3 +54,13 @@ def slow(trial: Any) -> float:
 
 def broken(trial: Any) -> float:
     raise ValueError(f"no data for {trial.suggest_float('x', 0.0, 1.0):.0f}")
+
+
+def moody(trial: Any) -> float:
+    """Fails every other time, and twice with NaN."""
+    x = trial.suggest_float("x", 0.0, 1.0)
+    if trial.number == 3:
+        return float("nan")
+    if trial.number % 2:
+        raise RuntimeError("not today")
+    return x if trial.number else float("nan")

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,48 @@ def test_runs_that_trials_leave_are_in_the_report(folder: Path) -> None:
 def test_functions_that_only_fail_end_the_search_with_their_words(trials: int, folder: Path) -> None:
     with pytest.raises(InvalidInput, match=r"failures and nothing else.*ValueError: no data"):
         search(spec("broken", folder / "journal.log", trials), workers=1)
+
+
+def test_a_failure_leaves_its_traceback_and_the_line_of_the_users_file(folder: Path) -> None:
+    asked = replace(spec("broken", folder / "journal.log", 3), output=str(folder / "out"))
+    with pytest.raises(InvalidInput) as caught:
+        search(asked, workers=1)
+    first, _, whole = str(caught.value).partition("\n\n")
+    line = 1 + next(at for at, text in enumerate((HERE / "searched.py").read_text().splitlines()) if "raise ValueError" in text)
+    assert "5 failures and nothing else, the last one: ValueError: no data for " in first
+    assert f"(searched.py, line {line}); see " in first
+    assert "\n" not in first
+    left = sorted((folder / "out" / "trials").rglob("traceback.txt"))
+    assert len(left) == 5
+    assert whole == left[-1].read_text().rstrip()
+    assert whole.startswith("Traceback (most recent call last):")
+    assert f'searched.py", line {line}, in broken' in whole
+    assert "lyapunov/tuning" not in whole
+    study = optuna.load_study(study_name="test", storage=_storage(folder / "journal.log"))
+    assert [row["state"] for row in rows(study)] == ["fail"] * 5
+    with pytest.raises(InvalidInput, match="got 5 failures"):  # earlier ones are not held against a function that was mended
+        search(asked, workers=1)
+    assert len(study.trials) == 10
+
+
+def test_failures_do_not_use_up_trials(folder: Path) -> None:
+    study = search(spec("moody", folder / "journal.log", 4), workers=1)
+    states = Counter(trial.state.name for trial in study.trials)
+    assert states["COMPLETE"] == 4
+    assert states["FAIL"] == 5
+    assert status(study).finished == 4
+    assert status(study).failed == 5
+
+
+def test_a_module_that_cannot_be_imported_is_named_with_its_line(tmp_path: Path) -> None:
+    for name, text, expected in (
+        ("raising_module", "x = 1\ny = x / 0\n", r"ZeroDivisionError: .*\(raising_module.py, line 2\)"),
+        ("wrong_module", "def objective(trial:\n", r"SyntaxError: .*\(wrong_module.py, line 1\)"),
+    ):
+        (tmp_path / f"{name}.py").write_text(text)
+        asked = replace(spec("quick", tmp_path / "journal.log", 1), function=f"{name}:objective", folder=str(tmp_path))
+        with pytest.raises(InvalidInput, match=expected):
+            search(asked, workers=1)
 
 
 def test_values_that_were_given_are_tried_again_where_none_was_asked_for_yet() -> None:

@@ -12,7 +12,7 @@ from lyapunov.tuning.engines import Engine, Worker, connect, start
 from lyapunov.tuning.interrupts import between_checks
 from lyapunov.tuning.search_spec import SearchSpec, objective
 from lyapunov.tuning.study import opened
-from lyapunov.tuning.trials import FAILURE, PRUNED, abandon, counted, gone, here
+from lyapunov.tuning.trials import FAILURE, IN_A_ROW, PRUNED, TRACEBACK, abandon, counted, gone, here, last_failures
 from lyapunov.tuning.worker import work
 
 POLL = 0.3
@@ -42,7 +42,9 @@ def search(
     that is killed now. `say` is told now and then how far it has come. Ctrl-C ends the workers politely and queues their trials
     again: the same call goes on. Other machines join with the same storage and study.
 
-    Raises InvalidInput where the function cannot be had, or where every trial fails.
+    A trial whose function raises, or returns NaN, does not count: another one is tried.
+
+    Raises InvalidInput where the function cannot be had, or where IN_A_ROW trials fail one after the other.
     """
     _checks.whole_number(workers, "workers", least=1)
     _checks.whole_number(spec.trials, "trials", least=1)
@@ -50,20 +52,20 @@ def search(
     connect(engine)
     study = opened(spec)
     abandon(spec, study, gone, "its search was ended")
+    before = max((trial.number for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()), default=-1)
     with between_checks() as require_going_on:
         pool = _WorkerPool(spec, study, engine)
         try:
             pool.begin(workers)
             while not pool.done():
                 say(status(study))
-                _require_some_success(study)
+                _require_success(study, spec, before)
                 time.sleep(POLL)
                 require_going_on()
         except BaseException:
             pool.stop()
             raise
     say(status(study))
-    _require_some_success(study, least=1)
     return study
 
 
@@ -144,13 +146,18 @@ def rows(study: Any) -> list[dict[str, Any]]:
     return found
 
 
-def _require_some_success(study: Any, least: int = 5) -> None:
-    """So many failures and nothing else: the function does not work."""
-    trials = study.get_trials(deepcopy=False)
-    failures = [trial for trial in trials if FAILURE in trial.user_attrs]
-    others = any(trial.state.name in ("COMPLETE", "PRUNED") for trial in trials)
-    if len(failures) >= least and not others:
-        raise InvalidInput(
-            f"Expected trials that end with a value, got {len(failures)} failures and nothing else, the last one: "
-            f"{failures[-1].user_attrs[FAILURE]} Mend the function, and start again with another study name."
-        )
+def _require_success(study: Any, spec: SearchSpec, after: int) -> None:
+    """So many failures in a row, of trials above a number: the function does not work."""
+    failures = last_failures(study, after)
+    if len(failures) < IN_A_ROW:
+        return
+    number, said = failures[-1].number, str(failures[-1].user_attrs[FAILURE])
+    folder = spec.run_folder(number)
+    whole = folder / TRACEBACK if folder is not None else None
+    shown = f"\n\n{whole.read_text(encoding='utf-8').rstrip()}" if whole is not None and whole.exists() else ""
+    good = [trial.number for trial in study.get_trials(deepcopy=False) if trial.state.name in ("COMPLETE", "PRUNED")]
+    how = "in a row" if max(good, default=-1) > after else "and nothing else"
+    raise InvalidInput(
+        f"Expected trials that end with a value, got {len(failures)} failures {how}, the last one: {said} "
+        f"Mend the function; the same command goes on, and failures do not count as trials.{shown}"
+    )

@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +42,16 @@ class SearchSpec:
         return None if self.output is None else Path(self.output) / "trials" / name / f"{number:04d}"
 
 
+def raised_at(error: BaseException, folder: str) -> str:
+    """The file and the line: the innermost of the user's own, which lie in a folder, else the innermost of all."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{Path(error.filename).name}, line {error.lineno}"
+    own = [frame for frame in frames if Path(frame.filename).is_relative_to(folder) and "site-packages" not in frame.filename]
+    frame = (own or frames)[-1]
+    return f"{Path(frame.filename).name}, line {frame.lineno}"
+
+
 def objective(spec: SearchSpec) -> Callable[[Any], float]:
     """Import the user's function, named as module:name, from the folder of the search."""
     function, (module, _, name) = spec.function, spec.function.partition(":")
@@ -52,6 +63,9 @@ def objective(spec: SearchSpec) -> Callable[[Any], float]:
         found = getattr(importlib.import_module(module), name, None)
     except ModuleNotFoundError as error:
         raise InvalidInput(f"Expected a module {module!r} to import {name!r} from, got: {error}. Run where it is.") from error
+    except Exception as error:  # the user's own
+        said = f"{type(error).__name__}: {error} ({raised_at(error, spec.folder)})"
+        raise InvalidInput(f"Expected a module {module!r} that can be imported, got {said}. Mend it first.") from error
     if not callable(found):
         raise InvalidInput(f"Expected a function {name!r} in {module}, got {type(found).__name__}. It takes one Optuna trial.")
     return found

@@ -16,6 +16,10 @@ from lyapunov.tuning.study import exclusive
 
 WORKER, AGAIN, FAILURE, FOLDER = "worker", "again", "failure", "folder"
 """User attributes of trials: who runs it, which trial it repeats, why it failed, where it may leave its run."""
+TRACEBACK = "traceback.txt"
+"""What a trial that failed leaves in its folder."""
+IN_A_ROW = 5
+"""Failures after which the function is taken not to work."""
 PRUNED = "lyapunov/pruned/"
 """User attributes of studies, with a trial's number: why it was pruned."""
 REPEATS = 3
@@ -47,10 +51,20 @@ def repeat(study: Any, trial: Any, why: str, *, counts: bool = True) -> None:
 
 
 def counted(study: Any) -> int:
-    """Trials that have ended or are running; those that are repeated count once."""
+    """Trials that have ended or are running; those that are repeated count once, and those whose function failed do not."""
     trials = study.get_trials(deepcopy=False)
-    repeated = {trial.user_attrs[AGAIN] for trial in trials if AGAIN in trial.user_attrs}
-    return sum(trial.state.name != "WAITING" and trial.number not in repeated for trial in trials)
+    passed_over = {trial.user_attrs[AGAIN] for trial in trials if AGAIN in trial.user_attrs}
+    passed_over |= {trial.number for trial in trials if FAILURE in trial.user_attrs}
+    return sum(trial.state.name != "WAITING" and trial.number not in passed_over for trial in trials)
+
+
+def last_failures(study: Any, after: int = -1) -> list[Any]:
+    """The trials at the end of a study that failed one after the other, of those with numbers above `after`."""
+    ended = [trial for trial in study.get_trials(deepcopy=False) if trial.number > after and trial.datetime_complete]
+    ended = [trial for trial in ended if FAILURE in trial.user_attrs or trial.state.name in ("COMPLETE", "PRUNED")]
+    ended.sort(key=lambda trial: trial.datetime_complete)
+    good = max((at for at, trial in enumerate(ended) if FAILURE not in trial.user_attrs), default=-1)
+    return ended[good + 1 :]
 
 
 def abandon(spec: SearchSpec, study: Any, belongs: Callable[[str], bool], why: str, *, counts: bool = True) -> None:

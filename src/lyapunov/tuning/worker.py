@@ -10,9 +10,9 @@ import torch
 
 from lyapunov._optional import import_optional
 from lyapunov.tuning.interrupts import end_politely, end_with_the_parent
-from lyapunov.tuning.search_spec import SearchSpec, objective
+from lyapunov.tuning.search_spec import SearchSpec, objective, raised_at
 from lyapunov.tuning.study import exclusive, joined
-from lyapunov.tuning.trials import FAILURE, FOLDER, WORKER, counted, repeat
+from lyapunov.tuning.trials import FAILURE, FOLDER, IN_A_ROW, TRACEBACK, WORKER, counted, repeat
 
 INTERRUPTED = 130
 """The exit code of a worker that was asked to end."""
@@ -32,8 +32,8 @@ def work(spec: SearchSpec, name: str) -> None:
 
 
 def _work(spec: SearchSpec, name: str) -> None:
-    function, study = objective(spec), joined(spec)
-    while True:
+    function, study, failures = objective(spec), joined(spec), 0
+    while failures < IN_A_ROW:  # whoever asked for it ends the search, and says why
         with exclusive(spec):
             if counted(study) >= spec.trials:
                 return
@@ -43,10 +43,11 @@ def _work(spec: SearchSpec, name: str) -> None:
             study.sampler = import_optional("optuna", "tune").samplers.TPESampler(seed=spec.seed + trial.number)
         if spec.output is not None:
             trial.set_user_attr(FOLDER, str(spec.run_folder(trial.number)))
-        _run(study, trial, function)
+        failures = 0 if _run(spec, study, trial, function) else failures + 1
 
 
-def _run(study: Any, trial: Any, function: Callable[[Any], float]) -> None:
+def _run(spec: SearchSpec, study: Any, trial: Any, function: Callable[[Any], float]) -> bool:
+    """Whether the function ended as it should."""
     optuna = import_optional("optuna", "tune")
     states = optuna.trial.TrialState
     try:
@@ -54,8 +55,9 @@ def _run(study: Any, trial: Any, function: Callable[[Any], float]) -> None:
     except optuna.TrialPruned:
         study.tell(trial, state=states.PRUNED)
     except Exception as error:  # the user's: the trial failed, the search goes on
-        trial.set_user_attr(FAILURE, "".join(traceback.format_exception_only(error)).strip())
+        trial.set_user_attr(FAILURE, failure(error, spec, trial.number))
         study.tell(trial, state=states.FAIL)
+        return False
     except BaseException:
         repeat(study, study.trials[trial.number], "its worker was stopped", counts=False)
         raise
@@ -63,5 +65,20 @@ def _run(study: Any, trial: Any, function: Callable[[Any], float]) -> None:
         if math.isnan(value):
             trial.set_user_attr(FAILURE, "it returned NaN.")
             study.tell(trial, state=states.FAIL)
-        else:
-            study.tell(trial, value)
+            return False
+        study.tell(trial, value)
+    return True
+
+
+def failure(error: Exception, spec: SearchSpec, number: int) -> str:
+    """The last line of a traceback with the line of the user's file; the whole of it goes into the trial's folder."""
+    said = " ".join("".join(traceback.format_exception_only(error)).split())
+    where = f" ({raised_at(error, spec.folder)})"
+    folder = spec.run_folder(number)
+    if folder is None:
+        return said + where
+    folder.mkdir(parents=True, exist_ok=True)
+    frames = error.__traceback__.tb_next if error.__traceback__ is not None else None  # without the line that called it
+    whole = traceback.format_exception(type(error), error, frames)
+    (folder / TRACEBACK).write_text("".join(whole), encoding="utf-8")
+    return f"{said}{where}; see {folder / TRACEBACK}"
