@@ -1,6 +1,7 @@
 """Layers brought to an exponent: the target is met within its error, by what was to be moved and nothing else."""
 
 import math
+import re
 from typing import Any
 
 import pytest
@@ -146,3 +147,54 @@ def test_what_has_nothing_to_move_is_refused() -> None:
         parametrized = torch.nn.utils.parametrizations.spectral_norm(layer(nn.RNN, NOISE), "weight_hh_l0")
     with pytest.raises(Unsupported, match=r"weight_hh_\.\.\."):
         init.to_exponent_(parametrized, NOISE)
+
+
+def test_the_result_says_what_was_done() -> None:
+    module = layer(nn.GRU, NOISE, num_layers=2)
+    before = {name: value.detach().clone() for name, value in module.named_parameters()}
+    found = init.to_exponent_(module, NOISE, largest=-0.1, **ALONG)
+    for name in ("weight_hh_l0", "weight_hh_l1"):
+        torch.testing.assert_close(getattr(module, name).detach(), before[name] * found.factor, rtol=1e-12, atol=0)
+    assert found.factors == (found.factor,) * 2
+    assert found.shift == 0.0
+    assert f"recurrent weights x {found.factor:.4g}" in repr(found)
+    assert isinstance(found, lyapunov.Spectrum)
+    found = init.to_exponent_(module, NOISE, largest=-0.05, by="gates", **ALONG)
+    moved = module.bias_ih_l0.detach()[UNITS : 2 * UNITS] - before["bias_ih_l0"][UNITS : 2 * UNITS]
+    torch.testing.assert_close(moved, torch.full_like(moved, found.shift), rtol=1e-12, atol=1e-12)
+    assert found.factor == 1.0
+    assert f"gate biases + {found.shift:.4g}" in repr(found)
+
+
+@pytest.mark.parametrize("kind", [nn.RNN, nn.LSTM])
+def test_each_layer_of_a_stack_is_brought_there(kind: type[nn.Module]) -> None:
+    module = layer(kind, NOISE, num_layers=3)
+    before = {name: value.detach().clone() for name, value in module.named_parameters()}
+    found = init.to_exponent_(module, NOISE, largest=-0.15, each=True, **ALONG)
+    again = lyapunov.spectrum(module, NOISE, **ALONG).by_layer()
+    for at, summary in enumerate(again):
+        assert abs(summary.largest + 0.15) <= max(summary.standard_error, init.NEAR) * 1.5
+        weight = f"weight_hh_l{at}"
+        scaled = before.pop(weight) * found.factors[at]
+        torch.testing.assert_close(getattr(module, weight).detach(), scaled, rtol=1e-12, atol=0)
+    assert all(torch.equal(value, before[name]) for name, value in module.named_parameters() if name in before)
+    assert len(set(found.factors)) == 3
+    with pytest.raises(InvalidInput, match=r"3 that differ\. Read `factors`"):
+        _ = found.factor
+
+
+def test_a_stack_of_which_one_layer_cannot_be_brought_there_is_left_as_it_was() -> None:
+    module = layer(nn.LSTM, NOISE, num_layers=2)
+    before = {name: value.detach().clone() for name, value in module.named_parameters()}
+    with pytest.raises(InvalidInput, match=r"what is reachable here: with weights x [\d.e+-]+ and with weights x"):
+        init.to_exponent_(module, NOISE[:2, :120], largest=3.0, each=True, **ALONG)
+    assert all(torch.equal(value, before[name]) for name, value in module.named_parameters())
+
+
+def test_what_is_reachable_holds_what_strides_from_far_away_did_not_see() -> None:
+    """Targets of 0 and -0.3 are met, so they lie within what a target out of reach is told."""
+    with pytest.raises(InvalidInput) as caught:
+        init.to_exponent_(layer(nn.RNN, NOISE), NOISE, largest=9.0, **ALONG)
+    low, high = map(float, re.search(r"got from (-?[\d.]+) to (-?[\d.]+) in", str(caught.value)).groups())
+    assert low < -0.3
+    assert high > 0.0

@@ -1,10 +1,14 @@
 """Weights scaled, before training, until the largest exponent of the driven network is what is wanted: `lyapunov.init`."""
 
+import copy
+import dataclasses
 import math
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -12,11 +16,12 @@ from torch import Tensor, nn
 
 from lyapunov import _checks
 from lyapunov._progress import progress_bar
+from lyapunov._shown import Parts
 from lyapunov.errors import Diverged, InvalidInput, LyapunovWarning, Unsupported
 from lyapunov.estimate import Spectrum, spectrum
 from lyapunov.intake import CELLS, LAYERS, kind_of
 
-__all__ = ["critical_scale", "to_exponent_"]
+__all__ = ["AdjustedSpectrum", "critical_scale", "to_exponent_"]
 
 LOOKS = 40
 """Spectra that are taken at the most."""
@@ -27,6 +32,10 @@ FURTHEST, LONGEST, NARROWEST = 8.0, 2.0, 1e-9
 
 A gate of bias 8 keeps 0.9997 of a state: beyond that exponents come near zero because nothing gets in any more.
 """
+
+
+_SCAN = (0.0, 0.3, 0.6, 1.0, 1.5, 2.0, 3.0, 5.0, FURTHEST, -0.5, -1.0, -2.0, -4.0, -FURTHEST)
+"""Where reach is looked for, as far from the critical factor, or from the biases as they are."""
 
 
 class _Kind(NamedTuple):
@@ -48,34 +57,91 @@ _KINDS = {
 }
 
 
+@dataclass(frozen=True, eq=False, repr=False)
+class AdjustedSpectrum(Spectrum):
+    """The spectrum that a layer has now, and what was done to its weights.
+
+    factors: of each layer, what its recurrent weights were multiplied by; shifts: what was added to the biases of its gates.
+    """
+
+    factors: tuple[float, ...] = ()
+    shifts: tuple[float, ...] = ()
+
+    @property
+    def factor(self) -> float:
+        """The one factor of all layers; raises InvalidInput where each has its own."""
+        return _only(self.factors, "factor")
+
+    @property
+    def shift(self) -> float:
+        """The one shift of all layers; raises InvalidInput where each has its own."""
+        return _only(self.shifts, "shift")
+
+    def _parts(self) -> Parts:
+        done = {"weights": self.factors, "gates": self.shifts}["gates" if any(self.shifts) else "weights"]
+        shown = ", ".join(f"{value:.4g}" for value in dict.fromkeys(done))
+        what = f"gate biases + {shown}" if any(self.shifts) else f"recurrent weights x {shown}"
+        parts = super()._parts()
+        return parts._replace(above=[*parts.above, what])
+
+
+def _only(values: tuple[float, ...], name: str) -> float:
+    if len(set(values)) != 1:
+        raise InvalidInput(f"Expected one {name} of all layers, got {len(values)} that differ. Read `{name}s`, one per layer.")
+    return values[0]
+
+
 def to_exponent_(
     module: Any,
     inputs: Any,
     *,
     largest: float = 0.0,
     by: Literal["weights", "gates"] = "weights",
+    each: bool = False,
     progress: bool | None = None,
     **along: Any,
-) -> Spectrum:
+) -> AdjustedSpectrum:
     """Brings a layer's or cell's largest exponent to `largest` on these inputs, in place; the exponent it has then.
+
+    The result is that spectrum, with what was done: `factors` (`factor`, where there is one) or `shifts` (`shift`).
 
     by: "weights" multiplies all recurrent weights (weight_hh of every layer) by one factor; "gates" adds one number to the
         biases of all forget gates (LSTM) or update gates (GRU), so that states last longer without more feedback.
+    each: True: of a stack, the largest exponent of every layer is brought there, by a factor or number of its own, from the
+        bottom up, as each layer is driven by the one below. The spectrum that comes back is that of the whole stack.
     inputs, and `along` (k, state, settle, align, linearization, seed, ...): as for `lyapunov.spectrum`, which is asked again
         and again until it answers with the target within one standard error, or within 1e-4 nats per step where that is more.
         It begins near the factor at which the network would turn unstable without inputs (`critical_scale`).
 
-    Raises InvalidInput where the target is not reached, Unsupported; weights are then as they were.
+    Raises InvalidInput where the target is not reached, with what is reachable, and Unsupported; weights are then as they were.
     """
     _require_layer(module)
     _checks.one_of(by, ("weights", "gates"), "by")
     target = _checks.finite_number(largest, "largest")
+    if not _checks.flag(each, "each") or getattr(module, "num_layers", 1) == 1:
+        found, at = _brought(module, inputs, target, by, progress, along)
+        return _adjusted(found, by, [at] * getattr(module, "num_layers", 1))
+    with _restored_on_failure(list(module.parameters())):
+        done = []
+        for layer, driven, state in _layers(module, inputs, along.get("state")):
+            own = {**along, "k": 1} | ({} if state is None else {"state": state})
+            done.append(_brought(layer, driven, target, by, progress, own)[1])
+        found = _measured(module, inputs, {"k": None, **along})
+    return _adjusted(found, by, done)
+
+
+def _brought(
+    module: Any, inputs: Any, target: float, by: str, progress: bool | None, along: dict[str, Any]
+) -> tuple[Spectrum, float]:
+    """One layer, or all layers by one number: the spectrum, and the logarithm of the factor, or the shift."""
     if by == "weights":
         moved, change = _moved(module, "weight_hh"), _scaled
-        first = math.log(critical_scale(module)) + min(target, LONGEST)
+        centre = math.log(critical_scale(module))
+        first = centre + min(target, LONGEST)
     else:
         moved, change = _moved(module, "bias_ih"), partial(_shifted, kind=_KINDS[_name(module)])
-        first = 0.0
+        first = centre = 0.0
+    along = dict(along)
     check = along.pop("check", True)
     with _restored_on_failure(moved) as before, progress_bar("To the exponent", LOOKS, enabled=progress) as advance:
 
@@ -85,7 +151,46 @@ def to_exponent_(
                     weight.copy_(change(old, at))
             return _leading(module, inputs, {**along, "check": check and at == first})
 
-        return _Search(measure, target, advance).found(first, f"{by}, {type(module).__name__}")
+        return _Search(measure, target, advance, by).found(first, centre, f"{by}, {type(module).__name__}")
+
+
+def _adjusted(found: Spectrum, by: str, done: list[float]) -> AdjustedSpectrum:
+    own = {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
+    scaled = by == "weights"
+    factors = tuple(math.exp(at) if scaled else 1.0 for at in done)
+    return AdjustedSpectrum(**own, factors=factors, shifts=tuple(0.0 if scaled else at for at in done))
+
+
+def _layers(module: nn.RNNBase, inputs: Any, state: Any) -> Iterator[tuple[nn.RNNBase, Any, Any]]:
+    """Each layer of a stack by itself around the stack's own parameters, with what the layers below hand to it by then."""
+    if module.bidirectional:
+        raise Unsupported(
+            "Expected a one-directional stack with each=True, got bidirectional=True. Adjust the layers by themselves."
+        )
+    size, driven = module.input_size, inputs
+    for at in range(module.num_layers):
+        options: dict[str, Any] = {"bias": module.bias, "batch_first": module.batch_first}
+        kind: Any = kind_of(module)
+        options |= {"nonlinearity": module.nonlinearity} if isinstance(module, nn.RNN) else {}
+        options |= {"proj_size": module.proj_size} if isinstance(module, nn.LSTM) else {}
+        layer: Any = kind(size, module.hidden_size, device="meta", **options)
+        for name in [name for name, _ in layer.named_parameters()]:
+            setattr(layer, name, getattr(module, name.replace("_l0", f"_l{at}")))
+        parts = state if isinstance(state, tuple | list) else (state,)
+        own = None if state is None else tuple(part[at : at + 1] for part in parts)
+        start = own if own is None or isinstance(state, tuple | list) else own[0]
+        yield layer.train(module.training), driven, start
+        with torch.no_grad():
+            wide = copy.deepcopy(layer).double().eval()
+            driven = wide(*_doubled(driven, start))[0]
+        size = module.proj_size or module.hidden_size
+
+
+def _doubled(driven: Any, state: Any) -> tuple[Any, Any]:
+    """In float64, as exponents are computed."""
+    if state is None:
+        return driven.double(), None
+    return driven.double(), tuple(part.double() for part in state) if isinstance(state, tuple) else state.double()
 
 
 def critical_scale(module: Any) -> float:
@@ -129,14 +234,22 @@ def _critical(eigenvalues: Tensor, keep: float, gain: float) -> float:
 class _Search:
     """The place where the largest exponent meets the target: strides until two places enclose it, then between them."""
 
-    def __init__(self, measure: Callable[[float], Spectrum | None], target: float, advance: Callable[[int], None]) -> None:
-        self._measure, self._target, self._advance = measure, target, advance
+    def __init__(
+        self, measure: Callable[[float], Spectrum | None], target: float, advance: Callable[[int], None], by: str
+    ) -> None:
+        self._measure, self._target, self._advance, self._by = measure, target, advance, by
         self._met: Spectrum | None = None
         self._seen: list[tuple[float, float]] = []
 
-    def found(self, first: float, what: str) -> Spectrum:
-        """Find the place, beginning with the strides at `first`, and return the exponents there; `what` goes into the error."""
+    def found(self, first: float, centre: float, what: str) -> tuple[Spectrum, float]:
+        """Find the place, beginning with the strides at `first`: the exponents there, and where; `what` goes into the error.
+
+        Where strides find no place on one side, so far from `centre` as FURTHEST is looked: strides of a target out of reach
+        begin far away, and an exponent rises and falls with the weights.
+        """
         low, high = self._enclosed(first)
+        if self._met is None and not (low and high):
+            low, high = self._scanned(centre)
         while self._met is None and low and high and len(self._seen) < LOOKS and high[0] - low[0] > NARROWEST:
             between = (low[0] + high[0]) / 2
             if math.isfinite(low[1]) and math.isfinite(high[1]) and len(self._seen) % 3:  # every third time the middle
@@ -144,7 +257,7 @@ class _Search:
             gap = self._gap(between)
             low, high = (low, (between, gap)) if gap > 0 else ((between, gap), high)
         if self._met is not None:
-            return self._met
+            return self._met, self._seen[-1][0]
         raise InvalidInput(
             f"Expected a largest exponent that can be brought to {self._target:g} by the {what}, got {self._shown()}. "
             "Choose a target between them, other inputs, or the other of by='weights' and by='gates'."
@@ -161,6 +274,16 @@ class _Search:
             at += -stride if gap > 0 else stride
         return low, high
 
+    def _scanned(self, centre: float) -> tuple[tuple[float, float] | None, tuple[float, float] | None]:
+        """Two neighbours between which the exponent rises past the target, of places all over what is searched."""
+        for off in _SCAN:
+            if self._met is None:
+                self._gap(centre + off)
+        for low, high in pairwise(sorted(self._seen)):
+            if low[1] <= 0 < high[1]:
+                return low, high
+        return None, None
+
     def _gap(self, at: float) -> float:
         """Exponent less target; infinite where the states run away."""
         spectrum = self._measure(at)
@@ -173,19 +296,36 @@ class _Search:
         return gap
 
     def _shown(self) -> str:
-        values = [gap + self._target for _, gap in self._seen]
-        return f"from {min(values):.4f} to {max(values):.4f} in {len(values)} measurements"
+        """What was reached, and by what."""
+        finite = [(gap + self._target, at) for at, gap in self._seen if math.isfinite(gap)]
+        count = f"in {len(self._seen)} measurements"
+        if not finite:
+            return f"states that run away, or no finite exponent, {count}"
+        (low, left), (high, right) = min(finite), max(finite)
+        beyond = {gap for _, gap in self._seen if not math.isfinite(gap)}
+        away = "; beyond, states run away" * (math.inf in beyond) + "; -inf, too, where nothing is handed on" * (
+            -math.inf in beyond
+        )
+        reached = f"which is what is reachable here: with {self._done(left)} and with {self._done(right)}{away}"
+        return f"from {low:.4f} to {high:.4f} {count}, {reached}"
+
+    def _done(self, at: float) -> str:
+        return f"weights x {math.exp(at):.3g}" if self._by == "weights" else f"gates {at:+.3g}"
 
 
 def _leading(module: nn.Module, inputs: Any, along: dict[str, Any]) -> Spectrum | None:
     """None where the states run away."""
-    settings: dict[str, Any] = {"k": 1, "progress": False, **along}
+    try:
+        return _measured(module, inputs, {"k": 1, **along})
+    except Diverged:
+        return None
+
+
+def _measured(module: nn.Module, inputs: Any, along: dict[str, Any]) -> Spectrum:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LyapunovWarning)  # what is not settled is said by the result's verdict
-        try:
-            return spectrum(module, inputs, **settings)
-        except Diverged:
-            return None
+        settings: dict[str, Any] = {"progress": False, **along}
+        return spectrum(module, inputs, **settings)
 
 
 def _name(module: nn.Module) -> str:
