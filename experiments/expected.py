@@ -1,9 +1,10 @@
-"""Writes expected.json, what the tiny sweeps must give: `python -m experiments.expected`."""
+"""Writes expected.json, what the tiny sweeps must give: `python -m experiments.expected --record`."""
 
 import json
 import tempfile
 from pathlib import Path
 
+from experiments.commands import arguments, run
 from experiments.presets import TASKS
 from experiments.rows import read
 from experiments.sweep import run_sweep
@@ -19,5 +20,18 @@ def tiny(task: str) -> list[dict[str, float]]:
         return [{name: float(row[name]) for name in CHECKED} for row in read(file)]
 
 
+def main() -> None:
+    """Print the numbers; with --record write them, too."""
+    record = arguments(__doc__).parse_args().record
+
+    def show() -> None:
+        text = json.dumps({task: tiny(task) for task in TASKS}, indent=1) + "\n"
+        if record:
+            FILE.write_text(text)
+        print(text, end="")
+
+    run(show)
+
+
 if __name__ == "__main__":
-    FILE.write_text(json.dumps({task: tiny(task) for task in TASKS}, indent=1) + "\n")
+    main()

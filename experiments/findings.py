@@ -1,4 +1,4 @@
-"""Writes the numbers of findings.md, all of them: `python -m experiments.findings`.
+"""Writes the numbers of findings.md, all of them: `python -m experiments.findings --record`.
 
 From results/*-small.csv; what the paper's authors published is read again where the shared data are there (LYAPUNOV_DATA_DIR),
 and left as it stands where they are not.
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from experiments import answers, published
 from experiments.claims import CHAIN_AT, LEADING, Addition, Line, additions, chain, lines, pruning, tables
+from experiments.commands import arguments, run
 from experiments.force import claims as force
 from experiments.pages import replaced
 from experiments.presets import Preset
@@ -104,10 +105,27 @@ def in_words(tested: Tested) -> Iterator[str]:
 
 def write(page: Path, preset: Preset = PRESET) -> None:
     """Every part between its markers; those that cannot be written here stay as they are."""
+    page.write_text(written(page, preset))
+
+
+def written(page: Path, preset: Preset = PRESET) -> str:
+    """The page as it is to be."""
     text = page.read_text()
     for name, found in blocks(preset):
         text = replaced(text, name, "".join(f"{line}\n" for line in found))
-    page.write_text(text)
+    return text
+
+
+def main() -> None:
+    """Print the page; with --record write it, too."""
+    record = arguments(__doc__).parse_args().record
+
+    def show() -> None:
+        if record:
+            write(PAGE)
+        sys.stdout.write(PAGE.read_text() if record else written(PAGE))
+
+    run(show)
 
 
 def _named(signal: str) -> str:
@@ -115,5 +133,4 @@ def _named(signal: str) -> str:
 
 
 if __name__ == "__main__":
-    write(PAGE)
-    sys.stdout.write(PAGE.read_text())
+    main()

@@ -1,6 +1,5 @@
 """What every figure's command leaves: its data as CSV, the figure as PNG and SVG, and its line in README.md."""
 
-import argparse
 import os
 import platform
 import time
@@ -13,11 +12,12 @@ import torch
 from matplotlib.figure import Figure
 
 import lyapunov
+from experiments.commands import RECORDED, SCRATCH, arguments, run
 from experiments.presets import PRESETS, Preset
 from experiments.rows import Row, write
 
 HERE = Path(__file__).parent
-RESULTS, FIGURES, PAGE = HERE / "results", HERE / "figures", HERE / "README.md"
+RESULTS, FIGURES, PAGE = RECORDED, HERE / "figures", HERE / "README.md"
 START, END = "<!-- figures -->\n", "<!-- /figures -->"
 HEAD = "| figure | command | minutes | our number | the paper's | made with |\n" + "|---" * 6 + "|\n"
 
@@ -33,17 +33,25 @@ class Outcome:
 
 
 def command(name: str, title: str, make: Callable[[Preset], Outcome], document: str | None = None) -> None:
-    """Parses --preset, makes the figure, and leaves what there is to leave."""
-    parser = argparse.ArgumentParser(description=document, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Parses --preset and --record, makes the figure, and leaves what there is to leave; refuses in a sentence."""
+    parser = arguments(document)
     parser.add_argument("--preset", choices=PRESETS, default="small")
-    preset = parser.parse_args().preset
+    asked = parser.parse_args()
+    run(lambda: _made(name, title, make, asked.preset, record=asked.record))
+
+
+def _made(name: str, title: str, make: Callable[[Preset], Outcome], preset: Preset, *, record: bool) -> None:
     torch.set_num_threads(1)
     start = time.perf_counter()
     outcome = make(preset)
     minutes = (time.perf_counter() - start) / 60
-    for file in leave(name, preset, outcome):
+    places = (RESULTS, FIGURES) if record else (SCRATCH, SCRATCH)
+    for file in leave(name, preset, outcome, *places):
         print(file)
     print(outcome.ours)
+    if not record:
+        print("Nothing under version control was written; --record does.")
+        return
     versions = f"lyapunov {lyapunov.__version__}, torch {torch.__version__}, {platform.machine()}, {os.cpu_count()} cores"
     asked = f"`python -m experiments.{name} --preset {preset}`"
     add_line(f"{title} ({preset})", f"{asked} | {minutes:.1f} | {outcome.ours} | {outcome.theirs} | {versions}")
@@ -51,7 +59,8 @@ def command(name: str, title: str, make: Callable[[Preset], Outcome], document: 
 
 def leave(name: str, preset: Preset, outcome: Outcome, results: Path = RESULTS, figures: Path = FIGURES) -> list[Path]:
     """The CSV, the PNG and the SVG."""
-    figures.mkdir(parents=True, exist_ok=True)
+    for folder in (results, figures):
+        folder.mkdir(parents=True, exist_ok=True)
     files = [results / f"{name}-{preset}.csv", *(figures / f"{name}-{preset}.{suffix}" for suffix in ("png", "svg"))]
     write(files[0], outcome.rows)
     for file in files[1:]:

@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from experiments.association import Numbers, correlation, random_regret, regret
+from experiments.commands import run
 from experiments.rows import read
+from lyapunov import InvalidInput
 from lyapunov.tasks import DATA_DIR
 
 EPOCH = 4
@@ -41,6 +43,13 @@ def findings(grid: dict[str, Numbers]) -> dict[str, str]:
     return found
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Print what was published, from the shared data."""
+    if not os.environ.get(DATA_DIR):
+        raise InvalidInput(f"Expected {DATA_DIR} to name the folder of the shared data, got nothing. Set it.")
     for name, value in findings(columns(Path(os.environ[DATA_DIR]) / "reference_grid.csv")).items():
         print(f"{name}: {value}")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -23,14 +23,15 @@ from rich.progress import Progress
 from safetensors.torch import load_file, save_file
 
 import lyapunov
+from experiments.commands import RECORDED, SCRATCH, arguments, results_in, run
 from experiments.presets import PRESETS, SWEEPS, Preset, Sweep, sweep
 from experiments.readouts import readouts
 from experiments.rows import read, shown, write
-from lyapunov import InvalidInput
+from lyapunov import InvalidInput, _checks
 from lyapunov.tasks import Learner
 from lyapunov.training import History
 
-RUNS, RESULTS = Path("runs") / "experiments", Path(__file__).parent / "results"
+RUNS = Path("runs") / "experiments"
 Record = dict[str, Any]
 
 
@@ -74,9 +75,12 @@ def records(directory: Path) -> list[Record]:
 
 
 def run_sweep(
-    task: str, preset: Preset, *, workers: int, runs: Path = RUNS, results: Path = RESULTS, device: str = "cpu"
+    task: str, preset: Preset, *, workers: int, runs: Path = RUNS, results: Path = SCRATCH, device: str = "cpu"
 ) -> Path:
-    """Every network that is not finished, with progress; the CSV. What is in the results already is not run again."""
+    """Every network that is not finished, with progress; the CSV. What is in the results already is not run again.
+
+    Into SCRATCH what is recorded counts as finished, too.
+    """
     chosen = sweep(task, preset)
     numbers = range(len(chosen.recipes))
     done = set(finished(chosen, runs, results)[0])
@@ -94,6 +98,8 @@ def finished(chosen: Sweep, runs: Path, results: Path) -> tuple[dict[int, list[R
     """Rows of every finished network, by its number, and spectra by name: from this machine's runs, else from the results."""
     rows: dict[int, list[Record]] = {}
     file = results / f"{chosen.label}.csv"
+    if results == SCRATCH and not file.exists():
+        file = results_in(file.name)
     spectra = load_file(file.with_suffix(".safetensors")) if file.exists() else {}
     for row in read(file) if file.exists() else ():
         rows.setdefault(int(row["network"]), []).append(row)
@@ -152,13 +158,19 @@ def _text(value: Any) -> str:
 
 def main(say: Callable[[str], None] = print) -> None:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("task", choices=SWEEPS)
     parser.add_argument("--preset", choices=PRESETS, default="small")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one per core)")
     parser.add_argument("--device", default="cpu", help="of the networks: cuda for the preset paper (with fewer workers)")
     asked = parser.parse_args()
-    say(f"written: {run_sweep(asked.task, asked.preset, workers=asked.workers, device=asked.device)}")
+    results = RECORDED if asked.record else SCRATCH
+    run(lambda: say(f"written: {_swept(asked, results)}"))
+
+
+def _swept(asked: argparse.Namespace, results: Path) -> Path:
+    workers = _checks.whole_number(asked.workers, "workers", least=1)
+    return run_sweep(asked.task, asked.preset, workers=workers, results=results, device=asked.device)
 
 
 if __name__ == "__main__":

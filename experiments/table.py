@@ -10,11 +10,12 @@ from safetensors.torch import load_file
 from scipy.stats import rankdata
 
 from experiments.association import Numbers
+from experiments.commands import RECORDED, results_in
 from experiments.presets import Preset, sweep
 from experiments.rows import read
 from lyapunov import InvalidInput
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = RECORDED
 READOUTS = {
     "full_max": "largest, full state",
     "full_mean": "mean, full state",
@@ -126,7 +127,7 @@ def known_tables(tasks: Iterable[str], preset: Preset) -> dict[str, Table]:
 
 def results_of(name: str, preset: Preset) -> Path:
     """The CSV of a sweep."""
-    return RESULTS / f"{sweep(name, preset).label}.csv"
+    return results_in(f"{sweep(name, preset).label}.csv", RESULTS)
 
 
 def spectra_of(name: str, preset: Preset) -> dict[str, torch.Tensor]:

@@ -52,6 +52,7 @@ def test_figures_of_sweeps(name: str, results: Path, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("name", ["fig4", "supplement"])
 def test_figures_of_sweeps_say_what_to_run_first(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(table, "RESULTS", tmp_path)
     with pytest.raises(InvalidInput, match=r"python -m experiments\.sweep"):
         importlib.import_module(f"experiments.{name}").make("tiny")

@@ -1,0 +1,44 @@
+"""What every command of the experiments shares: where it writes, and how it refuses."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from lyapunov.errors import LyapunovError
+
+RECORDED = Path(__file__).parent / "results"
+"""What the pages quote; under version control."""
+SCRATCH = Path("runs") / "experiments" / "results"
+"""Where a command writes unless it is told to record."""
+INTERRUPTED = 130
+
+
+def arguments(document: str | None) -> argparse.ArgumentParser:
+    """A parser that knows --record."""
+    parser = argparse.ArgumentParser(description=document, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--record", action="store_true", help="write into experiments/ what the pages quote (else: into runs/)")
+    return parser
+
+
+def results_in(name: str, recorded: Path = RECORDED) -> Path:
+    """A results file: the recorded one, else that of an own run, else where the recorded one would be."""
+    found = [file for file in (recorded / name, SCRATCH / name) if file.exists()]
+    return found[0] if found else recorded / name
+
+
+def run(main: Callable[[], None]) -> None:
+    """The entry point of a command: what goes wrong is one sentence and a non-zero exit."""
+    try:
+        main()
+    except LyapunovError as error:
+        _refuse(str(error), 2)
+    except OSError as error:
+        _refuse(f"Expected to read and write files, got: {error}. Check the path, the disk, and `lyapunov data fetch`.", 2)
+    except KeyboardInterrupt:
+        _refuse("stopped; the same command goes on.", INTERRUPTED)
+
+
+def _refuse(words: str, code: int) -> None:
+    print(f"experiments: {words}", file=sys.stderr)
+    sys.exit(code)

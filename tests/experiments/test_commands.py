@@ -1,0 +1,83 @@
+"""Commands of the experiments leave what is under version control alone, and refuse in a sentence."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiments import commands, fig1
+
+ROOT = Path(__file__).parents[2]
+COMMANDS = sorted(file.stem for file in (ROOT / "experiments").glob("*.py") if "__main__" in file.read_text())
+
+
+def called(place: Path, module: str, *asked: str, **more: str) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "OMP_NUM_THREADS": "1", **more}
+    command = [sys.executable, "-m", f"experiments.{module}", *asked]
+    return subprocess.run(command, cwd=place, capture_output=True, text=True, env=environment, timeout=300)
+
+
+def tracked() -> dict[str, bytes]:
+    files = [file for file in (ROOT / "experiments").rglob("*") if file.is_file() and "__pycache__" not in file.parts]
+    return {str(file): file.read_bytes() for file in files}
+
+
+def test_a_figure_is_left_in_a_folder_of_runs(tmp_path: Path) -> None:
+    before = tracked()
+    done = called(tmp_path, "fig2", "--preset", "tiny")
+    assert done.returncode == 0, done.stderr
+    assert tracked() == before
+    left = sorted(file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*") if file.is_file())
+    assert left == [f"runs/experiments/results/fig2-tiny.{suffix}" for suffix in ("csv", "png", "svg")]
+    assert "--record does" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("module", "asked", "expected"),
+    [
+        ("fig4", ("--preset", "tiny"), "Expected results of a sweep, got none"),
+        ("sweep", ("adding", "--preset", "tiny", "--workers", "0"), "Expected `workers` to be a whole number at least 1"),
+        ("published", (), "LYAPUNOV_DATA_DIR"),
+    ],
+)
+def test_commands_refuse_in_a_sentence(module: str, asked: tuple[str, ...], expected: str, tmp_path: Path) -> None:
+    done = called(tmp_path, module, *asked, LYAPUNOV_DATA_DIR="")
+    assert done.returncode == 2
+    assert expected in done.stderr
+    assert done.stderr.startswith("experiments: Expected")
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout == ""
+
+
+def test_every_command_can_be_told_to_record() -> None:
+    assert {"fig1", "sweep", "findings", "expected", "published"} <= set(COMMANDS)
+    for name in COMMANDS:
+        source = (ROOT / "experiments" / f"{name}.py").read_text()
+        assert "run(" in source or "command(" in source, name
+        if re.search(r"write_text|gather\(|command\(", source):
+            assert "command(" in source or "arguments(" in source, name
+
+
+def test_own_results_stand_in_for_recorded_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    recorded = tmp_path / "recorded"
+    for place, name in ((commands.SCRATCH, "a.csv"), (commands.SCRATCH, "b.csv"), (recorded, "b.csv")):
+        place.mkdir(parents=True, exist_ok=True)
+        (place / name).touch()
+    assert commands.results_in("a.csv", recorded) == commands.SCRATCH / "a.csv"
+    assert commands.results_in("b.csv", recorded) == recorded / "b.csv"
+    assert commands.results_in("c.csv", recorded) == recorded / "c.csv"
+
+
+def test_the_marginal_network_of_the_first_figure_is_marginal_at_size_tiny() -> None:
+    words = fig1.make("tiny").ours
+    found = {
+        name: (float(value), float(error)) for name, value, error in re.findall(r"(\w+): exponent (\S+) ± ([\d.]+)", words)
+    }
+    assert found["stable"][0] < -0.2
+    assert abs(found["marginal"][0]) < 0.03
+    assert found["chaotic"][0] > 0.1
+    assert all(abs(found[name][0]) > 5 * found[name][1] for name in ("stable", "chaotic"))
