@@ -105,3 +105,10 @@ def test_printing_is_as_it_was(results) -> None:
     printed = repr(results["spectrum"]).split("\n\n")
     assert [len(block.splitlines()) for block in printed] == [2, 4, 2]
     assert_same_text(str(results["spectrum"]), repr(results["spectrum"]))
+
+
+def test_results_on_memory_and_reach_are_shown_too() -> None:
+    reach = lyapunov.input_reach(LSTM, INPUTS, lags=4, starts=5)
+    step = next(iter(lyapunov.jacobians(LSTM, INPUTS)))
+    for result in (reach, lyapunov.memory(LSTM, INPUTS), step, reach.lag_at(0.5)):
+        assert re.search(r"<table>|<p>", result._repr_html_())

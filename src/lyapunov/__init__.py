@@ -90,8 +90,11 @@ __all__ = [
     "spectrum",
 ]
 
-_HOMES = ("errors", "systems", "intake", "estimate", "analysis", "training", "report")
-"""Where the public names are from. They are fetched when they are asked for: the command line's help needs no PyTorch."""
+_HOMES = ("errors", "analysis", "training", "report", "estimate", "intake", "systems")
+"""Where the public names are from, in this order: `jacobians` of systems is another.
+
+They are fetched when they are asked for: the command line's help needs no PyTorch.
+"""
 
 
 def _fetched(name: str) -> "_Any":
