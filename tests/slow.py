@@ -33,6 +33,7 @@ EVERY_CASE = frozenset(
         "tuning/test_search.py::test_a_search_goes_on_where_it_was",
         "tuning/test_search.py::test_ctrl_c_ends_the_workers_and_the_same_command_goes_on",
         "tuning/test_search.py::test_failures_do_not_use_up_trials",
+        "tuning/test_search.py::test_the_command_says_what_failed",
         "tuning/test_search.py::test_runs_that_trials_leave_are_in_the_report",
         "tuning/test_search.py::test_trials_draw_by_their_numbers",
         "tuning/test_search.py::test_two_nodes_of_ray_one_worker_killed",

@@ -6,6 +6,7 @@ import inspect
 import os
 import subprocess
 import sys
+import typing
 from pathlib import Path
 
 import pytest
@@ -91,3 +92,10 @@ main(['spectrum', 'nowhere.pt', '--inputs', 'nowhere.npy'])
 """
     found = fresh(code)
     assert (found.returncode, found.stderr, found.stdout) == (INTERRUPTED, "lyapunov: stopped.\n", "")
+
+
+def test_choices_that_the_command_line_repeats_are_those_of_the_package() -> None:
+    from lyapunov import tuning
+    from lyapunov.cli import tune
+
+    assert typing.get_args(tune.Engine) == typing.get_args(tuning.Engine) == tuning.ENGINES

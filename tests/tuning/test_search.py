@@ -197,6 +197,15 @@ def test_failures_do_not_use_up_trials(folder: Path) -> None:
     assert status(study).failed == 5
 
 
+def test_the_command_says_what_failed(folder: Path) -> None:
+    command = [sys.executable, "-c", "from lyapunov.cli import main; main()", "tune", "searched:moody", "--trials", "2"]
+    done = subprocess.run(
+        [*command, "--workers", "1", "--output", str(folder)], cwd=HERE, capture_output=True, text=True, timeout=120, check=True
+    )
+    said = " ".join(done.stdout.split())
+    assert "3 failed and did not count, the last one, trial 3: it returned NaN." in said
+
+
 def test_a_module_that_cannot_be_imported_is_named_with_its_line(tmp_path: Path) -> None:
     for name, text, expected in (
         ("raising_module", "x = 1\ny = x / 0\n", r"ZeroDivisionError: .*\(raising_module.py, line 2\)"),

@@ -50,7 +50,7 @@ def tune(
     function
         module:name, as you would import it; the current folder is looked in. lyapunov.tasks.objectives:adding is one.
     trials
-        How many trials are to end, altogether.
+        How many trials are to end, altogether; those whose function fails do not count.
     workers
         Processes here, or Ray tasks; each with one thread. Default: one per core.
     storage
@@ -99,6 +99,9 @@ def tune(
     write_rows(found, output / "trials.csv")
     _show(found, maximize=maximize)
     print(f"{output / 'trials.csv'}: {len(found)} trials")
+    failed = [row for row in found if row["state"] == "fail" and row["why"]]
+    if failed:
+        print(f"{len(failed)} failed and did not count, the last one, trial {failed[-1]['trial']}: {failed[-1]['why']}")
     _report(list(_runs(found, spec, maximize=maximize)), output)
 
 
