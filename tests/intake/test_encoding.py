@@ -242,6 +242,26 @@ def test_what_stands_behind_the_core_is_no_obstacle(front: str, tmp_path) -> Non
     assert "through embedding.weight" in core_inputs(tmp_path / "text.txt", checkpoint, **CUT).about
 
 
+@pytest.mark.parametrize(
+    "place", ["state_dict", "model_state_dict", "model.init", "module", "encoder", "hidden.output", "pos", "head"]
+)
+def test_where_the_weights_lie_in_the_file_changes_nothing(place: str, tmp_path) -> None:
+    (tmp_path / "text.txt").write_text(TEXT)
+    plain, normed = (Model(front, size=4, named="first") for front in (nn.Embedding(9, 4), Front(4, nn.LayerNorm(4))))
+    for network in (plain, normed):
+        tensors = {
+            f"{place}.{name.replace('first.weight', 'emb.weight')}": value for name, value in network.state_dict().items()
+        }
+        torch.save(tensors, tmp_path / "model.pt")
+        checkpoint = load_checkpoint(tmp_path / "model.pt")
+        if network is plain:
+            found = core_inputs(tmp_path / "text.txt", checkpoint, vocabulary="sorted", **CUT)
+            assert torch.equal(found.values, network.first.weight.detach()[tokens_of(sorted(SYMBOLS))])
+        else:
+            with pytest.raises(lyapunov.Unsupported, match=rf"{place}\.first\.rest\.0\.weight \(4,\) can stand there"):
+                core_inputs(tmp_path / "text.txt", checkpoint, **CUT)
+
+
 def test_of_an_encoder_and_a_decoder_each_has_its_own_embedding(tmp_path) -> None:
     network = nn.ModuleDict({name: Model(nn.Embedding(len(SYMBOLS), 4), size=4) for name in ("encoder", "decoder")})
     saved_at = tmp_path / "model.safetensors"

@@ -36,6 +36,8 @@ def main(arguments: "Sequence[str] | None" = None) -> None:
         except LyapunovError as error:
             print(f"lyapunov: {error}", file=sys.stderr)
             sys.exit(2)
+        except BrokenPipeError:  # whoever read has read enough, as `| head` does
+            _leave_quietly()
         except OSError as error:
             print(f"lyapunov: Expected to read and write files, got: {error}. Check the path and the disk.", file=sys.stderr)
             sys.exit(2)
@@ -75,6 +77,14 @@ class Loading:
             import signal
 
             signal.signal(signal.SIGINT, self._before)
+
+
+def _leave_quietly() -> None:
+    """Nothing more can be said, and nothing is to be said at the end."""
+    import os
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(141)
 
 
 def _leave(*_: object) -> None:

@@ -14,8 +14,8 @@ from torch import Tensor
 _EMBEDDING = re.compile(r"emb|wte|look_?up|lut|tok|word_?vec|char_?vec|vocab", re.IGNORECASE)
 _BEHIND = re.compile(r"^((lm_)?heads?\d*|(fc_|linear_)?out(put)?s?(_layer)?|readout|decoder|classifier|(to_)?logits?|h2o)$")
 """What is called like this reads the core's output."""
-_START = re.compile(r"(^|[_.])([hc]_?0|init\w*|hidden|state)")
-"""A learned initial state."""
+_START = re.compile(r"[hc]_?0\w*|init\w*|\w*(hidden|state)")
+"""A parameter of its own that is called like this is a learned initial state."""
 
 
 @dataclass(frozen=True)
@@ -114,13 +114,13 @@ def _nearest(names: list[str], core: Sequence[str], tables: Mapping[str, Tensor]
 
 def _adds(name: str, value: Tensor, size: int) -> bool:
     """Whether it can be added to what an embedding gives: positions, as a table or as they are."""
-    return value.dim() >= 2 and value.shape[-1] == size and "pos" in name.lower()
+    return value.dim() >= 2 and value.shape[-1] == size and "pos" in ".".join(name.lower().split(".")[-2:])
 
 
 def _map(name: str, value: Tensor, others: Mapping[str, Tensor]) -> Map | None:
     place, _, leaf = name.rpartition(".")
     weight = others.get(f"{place}.weight" if place else "weight")
-    if not value.is_floating_point() or value.dim() == 0 or _START.search(name.lower()):
+    if not value.is_floating_point() or value.dim() == 0 or _START.fullmatch(leaf.lower()):
         return None
     if leaf != "weight" and weight is not None and value.dim() == 1:  # a bias, a running mean: the weight stands for all
         return None
