@@ -1,6 +1,7 @@
 """What every command of the experiments shares: where it writes, and how it refuses."""
 
 import argparse
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,15 @@ def results_in(name: str, recorded: Path = RECORDED) -> Path:
     """A results file: the recorded one, else that of an own run, else where the recorded one would be."""
     found = [file for file in (recorded / name, SCRATCH / name) if file.exists()]
     return found[0] if found else recorded / name
+
+
+def scratch_of(stem: str, recorded: Path = RECORDED) -> Path:
+    """SCRATCH, with copies of what is recorded under a name: a command that goes on from its results goes on from those."""
+    SCRATCH.mkdir(parents=True, exist_ok=True)
+    for file in recorded.glob(f"{stem}.*"):
+        if not (SCRATCH / file.name).exists():
+            shutil.copyfile(file, SCRATCH / file.name)
+    return SCRATCH
 
 
 def run(main: Callable[[], None]) -> None:

@@ -5,6 +5,7 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +33,18 @@ class Outcome:
     theirs: str
 
 
-def command(name: str, title: str, make: Callable[[Preset], Outcome], document: str | None = None) -> None:
-    """Parses --preset and --record, makes the figure, and leaves what there is to leave; refuses in a sentence."""
+def command(
+    name: str, title: str, make: Callable[..., Outcome], document: str | None = None, *, keeps_results: bool = False
+) -> None:
+    """Parses --preset and --record, makes the figure, and leaves what there is to leave; refuses in a sentence.
+
+    keeps_results: `make` writes results by itself, and is told whether to `record` them.
+    """
     parser = arguments(document)
     parser.add_argument("--preset", choices=PRESETS, default="small")
     asked = parser.parse_args()
-    run(lambda: _made(name, title, make, asked.preset, record=asked.record))
+    told = partial(make, record=asked.record) if keeps_results else make
+    run(lambda: _made(name, title, told, asked.preset, record=asked.record))
 
 
 def _made(name: str, title: str, make: Callable[[Preset], Outcome], preset: Preset, *, record: bool) -> None:

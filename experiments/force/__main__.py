@@ -4,8 +4,16 @@ Full-FORCE, FORCE and back-propagation train the same random rate networks on tw
 already are not trained again.
 """
 
+from experiments.commands import scratch_of
 from experiments.force.figure import make
-from experiments.outputs import command
+from experiments.outputs import RESULTS, Outcome, command
+from experiments.presets import Preset
+
+
+def made(preset: Preset, *, record: bool) -> Outcome:
+    """The figure, from the recorded networks; further ones are recorded only on request."""
+    return make(preset, RESULTS if record else scratch_of(f"force-{preset}"))
+
 
 if __name__ == "__main__":
-    command("force", "Full-FORCE", make, __doc__)
+    command("force", "Full-FORCE", made, __doc__, keeps_results=True)

@@ -72,6 +72,19 @@ def test_own_results_stand_in_for_recorded_ones(tmp_path: Path, monkeypatch: pyt
     assert commands.results_in("c.csv", recorded) == recorded / "c.csv"
 
 
+def test_a_command_that_goes_on_from_its_results_works_on_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    recorded = tmp_path / "recorded"
+    recorded.mkdir()
+    for name in ("a-small.csv", "a-small.safetensors", "b-small.csv"):
+        (recorded / name).write_text(name)
+    place = commands.scratch_of("a-small", recorded)
+    assert sorted(file.name for file in place.iterdir()) == ["a-small.csv", "a-small.safetensors"]
+    (place / "a-small.csv").write_text("further")
+    commands.scratch_of("a-small", recorded)
+    assert ((place / "a-small.csv").read_text(), (recorded / "a-small.csv").read_text()) == ("further", "a-small.csv")
+
+
 def test_the_marginal_network_of_the_first_figure_is_marginal_at_size_tiny() -> None:
     words = fig1.make("tiny").ours
     found = {
