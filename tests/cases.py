@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lyapunov.intake import Problem, SystemInputs, capture, recognize
-from lyapunov.systems import Diagonal, diagonal, known
+from lyapunov.systems import Diagonal, Loop, diagonal, known
 
 BATCH, STEPS, INPUTS, UNITS = 3, 12, 4, 5
 
@@ -184,6 +184,28 @@ STEPS_OF_USERS = [
     _of_step("step-complex", _complex_step, torch.complex(drawn(BATCH, UNITS, seed=8), drawn(BATCH, UNITS, seed=9))),
     _of_step("step-carried", _carried_step, drawn(BATCH, UNITS, seed=8), drawn(BATCH, UNITS, seed=9)),
 ]
+
+
+class Attending(nn.Module):
+    """A block to be looped: causal attention through PyTorch's own call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inward, self.outward = nn.Linear(UNITS, 3 * UNITS), nn.Linear(UNITS, UNITS)
+
+    def forward(self, h: Tensor, e: Tensor) -> Tensor:
+        heads = (part.unflatten(-1, (1, -1)).transpose(1, 2) for part in self.inward(torch.tanh(h + e)).chunk(3, -1))
+        attended = nn.functional.scaled_dot_product_attention(*heads, is_causal=True)
+        return 0.5 * h + self.outward(attended.squeeze(1))
+
+
+def _of_loop(name: str, *, by_token: bool) -> Case:
+    """Injected alike into all sequences, so that each can be stepped by itself."""
+    loop = Loop(seeded(Attending), drawn(BATCH, 3, UNITS, seed=8), drawn(1, 3, UNITS, seed=9), by_token=by_token)
+    return Case(name, lambda dtype: recognize(loop, request(None, None, dtype, steps=STEPS)))
+
+
+LOOPS = [_of_loop("loop", by_token=False), _of_loop("loop-by-token", by_token=True)]
 _GATES = [seeded(nn.Linear, INPUTS, UNITS) for _ in range(3)]
 DIAGONAL = [
     _of_diagonal(diagonal.lru(drawn(UNITS, seed=10), drawn(UNITS, seed=11), torch.ones(UNITS, INPUTS, dtype=torch.complex128))),
@@ -210,4 +232,4 @@ KNOWN = [
     )
 ]
 KNOWN.append(_of_known("gaussian_tanh", known.gaussian_tanh(size=6, noise=0.5)))
-ALL = [*MODULES, *STACKS, *COUPLED, *BESIDE, *STEPS_OF_USERS, *DIAGONAL, *KNOWN]
+ALL = [*MODULES, *STACKS, *COUPLED, *BESIDE, *STEPS_OF_USERS, *LOOPS, *DIAGONAL, *KNOWN]

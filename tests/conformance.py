@@ -9,7 +9,7 @@ from cases import ALL, BATCH, COUPLED, MODULES, STACKS, Case, drawn
 from lyapunov._shapes import blocks
 from lyapunov._trees import tree_flatten, tree_map
 from lyapunov.intake import Problem
-from lyapunov.systems import IndependentLayers, Stack, System, forward_mode_push
+from lyapunov.systems import IndependentLayers, Stack, Step, System, TokenStep, forward_mode_push
 from lyapunov.tangent import NOISE_LIMIT_FIXED, RolloutOptions, random_frame, rollout
 from tolerances import CLOSED_FORM, FIRST_COLUMNS, ROUNDING, SINGLE
 
@@ -67,6 +67,10 @@ def alone(system: System, state, x) -> list[tuple[System, object, object]]:
     if isinstance(system, IndependentLayers):
         parts = zip(system.parts, state, x, strict=True)
         return [layer for part, own, given in parts for layer in alone(part, own, given)]
+    if isinstance(system, TokenStep):
+        vectors = system.vector(state)
+        tokens = (Step(one_token(system, state, at), own, dtype=DOUBLE) for at, own in enumerate(vectors))
+        return [(step, own, x) for step, own in zip(tokens, vectors, strict=True)]
     if not isinstance(system, Stack):
         return [(system, state, x)]
     found = []
@@ -74,6 +78,17 @@ def alone(system: System, state, x) -> list[tuple[System, object, object]]:
         found.append((layer, own, x))
         x = layer.output(layer.step(own, x))
     return found
+
+
+def one_token(system: TokenStep, state, at: int):
+    """A token's own step, with all others held where they are."""
+
+    def step(own: Tensor, x) -> Tensor:
+        vectors = list(system.vector(state))
+        vectors[at] = own
+        return system.vector(system.step(system.with_vector(state, tuple(vectors)), x))[at]
+
+    return step
 
 
 def module_step(module: nn.Module, vector: Tensor, problem: Problem, x: Tensor) -> Tensor:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from lyapunov.estimate import Difference, Settings, Spectrum, Verdict, spectrum
     from lyapunov.intake import Captured, capture
     from lyapunov.report import plots
-    from lyapunov.systems import System
+    from lyapunov.systems import Loop, System
     from lyapunov.training import Alarm, AlarmThresholds, Monitor, Reading, Run, schedules
 
     __version__: str
@@ -55,6 +55,7 @@ __all__ = [
     "InputReach",
     "InvalidInput",
     "LocalExponents",
+    "Loop",
     "LyapunovError",
     "LyapunovWarning",
     "Memory",

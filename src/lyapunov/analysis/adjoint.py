@@ -1,6 +1,7 @@
 """What a volume's growth depends on, back in time: every Jacobian, and through them the weights and the states."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,6 +11,12 @@ from lyapunov._shapes import Frame, State
 from lyapunov._trees import tree_flatten, tree_map, tree_unflatten
 from lyapunov.systems import ClosedForm, System, explained, joined
 from lyapunov.tangent import InputSequences, Segment, still_running, triangularise
+
+AT_ONCE = 2**18
+"""Entries of the frames, over steps and columns, whose graph is there at once where a user's step is large: it keeps
+hundreds of times as many numbers."""
+LARGE = 2**20
+"""Entries of a segment's frames beyond which that is done: a pass backwards for every few columns costs small systems more."""
 
 
 class Sensitivity:
@@ -54,23 +61,45 @@ class Adjoint:
 
     def pull_back(self, segment: Segment, sensitivity: Tensor | None, volumes: Tensor | None) -> None:
         """`sensitivity` (steps x batch, n, k) to J Q at every step; `volumes` (steps x batch,) to ln |det J|."""
+        if isinstance(self._system, ClosedForm) or sensitivity is None or sensitivity.numel() <= LARGE:
+            self._after = self._through(segment, sensitivity, volumes, self._after)
+            return
+        for at, by in reversed(list(enumerate(sensitivity.split(self._inputs.batch)))):
+            self._after = self._by_columns(segment, at, by)
+
+    def _by_columns(self, segment: Segment, at: int, by: Tensor) -> list[Tensor | None]:
+        """One step of a segment, a few columns at a time."""
+        frame, after = segment.frames[at], self._after
+        few = max(1, AT_ONCE // (frame.shape[0] * frame.shape[1]))
+        total: list[Tensor | None] = []
+        for columns, mine in zip(frame.split(few, dim=-1), by.split(few, dim=-1), strict=True):
+            states, inputs = segment.states[at : at + 2], segment.inputs[at : at + 1]
+            part = replace(segment, first=segment.first + at, inputs=inputs, states=states, frames=[columns])
+            found = self._through(part, mine, None, after)
+            total = [_added(one, other) for one, other in zip(total, found, strict=True)] if total else found
+            after = []  # the state is followed once
+        return total
+
+    def _through(
+        self, segment: Segment, sensitivity: Tensor | None, volumes: Tensor | None, after: Sequence[Tensor | None]
+    ) -> list[Tensor | None]:
+        """Adds to the gradients, given how all depends on the state `after` the segment; returns it for the state before."""
         leaves, structure = tree_flatten(tree_map(self._followed, segment.states[0]))
         end, total = self._value(segment, tree_unflatten(leaves, structure), sensitivity, volumes)
-        ends = tree_flatten(end)[0]
-        for leaf, after in zip(ends, self._after, strict=False):
-            if after is not None and leaf.requires_grad:
-                total = total + (leaf * after.conj()).real.sum()
+        for leaf, by in zip(tree_flatten(end)[0], after, strict=False):
+            if by is not None and leaf.requires_grad:
+                total = total + (leaf * by.conj()).real.sum()
         if not isinstance(total, Tensor) or not total.requires_grad:
-            return
+            return list(after)
         followed = [leaf for leaf in leaves if leaf.requires_grad]
         # what the weights were made from has its graph once, for all segments
         with explained(segment.states[0]):
             grads = torch.autograd.grad(total, [*followed, *self._weights], allow_unused=True, retain_graph=True)
-        by_state = iter(grads[: len(followed)])
-        self._after = [next(by_state) if leaf.requires_grad else None for leaf in leaves]
         for mine, grad in zip(self.gradients, grads[len(followed) :], strict=True):
             if grad is not None:
                 mine.add_(grad)
+        by_state = iter(grads[: len(followed)])
+        return [next(by_state) if leaf.requires_grad else None for leaf in leaves]
 
     def _followed(self, leaf: Tensor) -> Tensor:
         real = leaf.is_floating_point() or leaf.is_complex()
@@ -106,6 +135,11 @@ class Adjoint:
 
     def _alive(self, new: State, old: State, t: int) -> State:
         return still_running(new, old, self._lengths, t)
+
+
+def _added(one: Tensor | None, other: Tensor | None) -> Tensor | None:
+    """Of two sensitivities, None being zero."""
+    return other if one is None else one if other is None else one + other
 
 
 def leaves_of(values: Any) -> list[Tensor]:

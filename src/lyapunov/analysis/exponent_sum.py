@@ -58,8 +58,8 @@ def exponent_sum(
     exponents', ask once beside the training: `lyapunov.spectrum(system, inputs, k=k, coupled=True)`, with settle and align
     left open, has a verdict, and names the steps to pass here as settle and align.
 
-    Gradients reach what the weights were made from (parametrizations, other networks), not inputs nor state. There are no
-    second derivatives.
+    Gradients reach what the weights were made from (parametrizations, other networks), and what the injected input of a
+    `lyapunov.Loop` was made from; not inputs nor state. There are no second derivatives.
     Raises InvalidInput, Unsupported, BadSystem, Diverged.
     Source: docs/theory.md, from the derivative of ln det.
     """

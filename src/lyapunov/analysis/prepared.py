@@ -13,7 +13,7 @@ from lyapunov._shapes import State, blocks
 from lyapunov._trees import tree_map
 from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.intake import Problem, SystemInputs, recognize
-from lyapunov.systems import System, check_contract
+from lyapunov.systems import System, TokenStep, check_contract
 from lyapunov.tangent import CheckpointedTrajectory, TangentPropagator, Workers, random_frame, settled_state
 
 
@@ -119,6 +119,10 @@ def _distance(system: System, one: State, other: State) -> float:
 
 
 def _one_frame(problem: Problem) -> None:
+    if isinstance(problem.system, TokenStep):
+        raise Unsupported(
+            "Expected a Loop as a whole here, got one by token. Leave by_token out; `lyapunov.spectrum` takes it by token."
+        )
     if not isinstance(problem.system.tangent_size, int):
         raise Unsupported(
             "Expected one core whose layers drive each other as they are, got several with something between them. Pick one: "

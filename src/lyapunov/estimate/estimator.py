@@ -70,8 +70,8 @@ def spectrum(
     With J_t the Jacobian of step t at the state it really has:  J_t Q_(t-1) = Q_t R_t,  lambda_i = mean_t ln (R_t)_ii.
 
     system: `nn.RNN`, `nn.GRU`, `nn.LSTM` or a cell of theirs; a function (or module) `step(state, x) -> state` with a tensor or
-        pytree state, batch first; a `System`; or what `lyapunov.capture(model, ...)` returned, which brings its inputs, state
-        and lengths. Modules are taken in evaluation mode and left as they were.
+        pytree state, batch first; a `Loop`, which brings its state; a `System`; or what `lyapunov.capture(model, ...)`
+        returned, which brings its inputs, state and lengths. Modules are taken in evaluation mode and left as they were.
     inputs: for a layer as the layer itself takes them; else (batch, time, ...) or a pytree of those; None: autonomous.
     k: how many leading exponents (None: all). state: where to start, as the module takes it (a step needs one).
     carried: of a `step(state, x, carried) -> (state, carried)`: what goes along undifferentiated (counters, masks, caches).

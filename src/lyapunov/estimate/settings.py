@@ -7,6 +7,7 @@ import torch
 
 from lyapunov import _checks
 from lyapunov._shown import Parts, Shown
+from lyapunov._trees import tree_flatten
 from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.intake import Problem, SystemInputs, digest
 from lyapunov.systems import total_size
@@ -122,7 +123,7 @@ def choose(problem: Problem, system_inputs: SystemInputs, run_options: RunOption
         linearization=system_inputs.linearization,
         coupled=system_inputs.coupled,
         from_initial_state=run_options.from_initial_state,
-        inputs=digest(problem.sequences.values, problem.state, problem.sequences.lengths),
+        inputs=digest(problem.sequences.values, problem.state, problem.sequences.lengths, *tree_flatten(problem.constant)[0]),
         called=problem.called,
         chosen=tuple(name for name in open_names if named[name] is None),
         chunks=_chunks(problem, run_options),
@@ -216,6 +217,11 @@ def _chunks(problem: Problem, run_options: RunOptions) -> int:
         raise Unsupported(
             f"Expected `chunks` left out with {problem.system.name}, whose cache grows with the sequence, got {chunks}. "
             "Chunks start at different steps, with caches of different length."
+        )
+    if chunks > 1 and problem.constant is not None:
+        raise Unsupported(
+            f"Expected `chunks` left out with a Loop, whose injected input belongs to its sequences, got {chunks}. Pass more "
+            "sequences instead."
         )
     if chunks > 1 and run_options.from_initial_state:
         raise InvalidInput(

@@ -63,6 +63,13 @@ def autonomous(steps: int | None, batch: int) -> PaddedSequences:
     return PaddedSequences(None, batch, _checks.whole_number(steps, "steps", least=2))
 
 
+def with_tensors(value: Any) -> Any:
+    """NumPy arrays as tensors; the rest as it is."""
+    if isinstance(value, PackedSequence):
+        return value
+    return tree_map(lambda leaf: torch.as_tensor(leaf) if isinstance(leaf, np.ndarray) else leaf, value)
+
+
 def unpack(inputs: Any, lengths: Any, *, batch_first: bool) -> tuple[Any, Any]:
     """A PackedSequence as a padded tensor with its lengths; anything else as it is."""
     if not isinstance(inputs, PackedSequence):

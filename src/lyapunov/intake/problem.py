@@ -24,6 +24,8 @@ class Problem:
     """The dtype the user's weights or state had before the cast."""
     called: str = ""
     """A hash of what a model was called with, whose core this is."""
+    constant: Any = None
+    """What drives every step alike, besides the inputs: part of what a run is known by."""
 
 
 @dataclass(frozen=True)

@@ -3,21 +3,21 @@
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from lyapunov import _checks
-from lyapunov._trees import tree_map
 from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.intake.capturing import Captured, as_derived_from, captured_problem
 from lyapunov.intake.foreign import is_recurrent, native, native_state
+from lyapunov.intake.inputs import with_tensors
 from lyapunov.intake.languages import is_language_model, language_problem
 from lyapunov.intake.layers import CELLS, LAYERS, cell_problem, has_own_forward, layer_problem
+from lyapunov.intake.loops import loop_problem
 from lyapunov.intake.problem import Problem, SystemInputs
 from lyapunov.intake.steps import step_problem, system_problem
-from lyapunov.systems import Step, System
+from lyapunov.systems import Loop, Step, System
 
 
 def recognize(system: Any, system_inputs: SystemInputs) -> Problem:
@@ -27,9 +27,9 @@ def recognize(system: Any, system_inputs: SystemInputs) -> Problem:
         raise InvalidInput("Expected `inputs` or `steps`, got both. Cut the inputs to the steps you want, or drop `steps`.")
     system_inputs = replace(
         system_inputs,
-        inputs=_with_tensors(system_inputs.inputs),
-        state=_with_tensors(system_inputs.state),
-        carried=_with_tensors(system_inputs.carried),
+        inputs=with_tensors(system_inputs.inputs),
+        state=with_tensors(system_inputs.state),
+        carried=with_tensors(system_inputs.carried),
     )
     problem = _problem(system, system_inputs)
     if system_inputs.carried is not None and not isinstance(problem.system, Step):
@@ -56,6 +56,8 @@ def _problem(system: Any, system_inputs: SystemInputs) -> Problem:
             f"Expected linearization='full' with {type(system).__name__}, got 'hidden'. Leave it out: only PyTorch's LSTMs "
             "have a cell state to hold; in a step of your own, hand c over as `carried`."
         )
+    if isinstance(system, Loop):
+        return loop_problem(system, system_inputs)
     if is_language_model(system):
         return language_problem(system, system_inputs)
     if isinstance(system, System):
@@ -69,13 +71,6 @@ def _problem(system: Any, system_inputs: SystemInputs) -> Problem:
         f"Expected a recurrent module, a cell, a `step(state, x)`, a System or what lyapunov.capture returned, got "
         f"{type(system).__name__}. Pass one of those."
     )
-
-
-def _with_tensors(value: Any) -> Any:
-    """NumPy arrays as tensors; the rest as it is."""
-    if isinstance(value, PackedSequence):
-        return value
-    return tree_map(lambda leaf: torch.as_tensor(leaf) if isinstance(leaf, np.ndarray) else leaf, value)
 
 
 def _refuse_containers(system: Any, system_inputs: SystemInputs) -> None:

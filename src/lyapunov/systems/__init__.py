@@ -9,6 +9,7 @@ from lyapunov.systems.faults import explained
 from lyapunov.systems.gru import GRU
 from lyapunov.systems.huggingface import LanguageModel
 from lyapunov.systems.independent_layers import IndependentLayers
+from lyapunov.systems.loop import Loop, TokenStep
 from lyapunov.systems.lstm import LSTM, Linearization
 from lyapunov.systems.rnn import RNN
 from lyapunov.systems.stack import CoupledStack, Stack
@@ -28,10 +29,12 @@ __all__ = [
     "LanguageModel",
     "Layer",
     "Linearization",
+    "Loop",
     "Stack",
     "Step",
     "System",
     "Tangent",
+    "TokenStep",
     "attribute_restorer",
     "cast_tensor",
     "check_contract",

@@ -24,6 +24,12 @@ _KINDS: tuple[tuple[tuple[str, ...], str, str], ...] = (
         "torch.sigmoid(25 * v); s + ((v > 0).to(v) - s).detach(), with check=False, as that slope is not the true one.",
     ),
     (
+        ("scaled_dot_product", "flash_attn", "flex_attention", "meta conversion"),
+        "attention that forward-mode differentiation can follow",
+        "Call torch.nn.functional.scaled_dot_product_attention and leave the kernel open (no sdpa_kernel(...) within the step, "
+        "no flex_attention): in a run it is written out in products and a softmax.",
+    ),
+    (
         ("data-dependent control flow",),
         "a step without branches on values of the state",
         "Choose by torch.where(condition, a, b) instead of `if`, and run loops a fixed number of times.",

@@ -1,18 +1,22 @@
 """Any `step(state, x)`: its state a tensor or a pytree of tensors, its tangent by forward mode."""
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lyapunov._shapes import Input, Rows, State
+from lyapunov._shapes import Frame, Input, Rows, State
 from lyapunov._trees import keystr, tree_flatten, tree_flatten_with_path, tree_map, tree_unflatten
 from lyapunov.errors import BadSystem
+from lyapunov.systems.attention import plain_attention
 from lyapunov.systems.casting import CastCall, as_complex
 from lyapunov.systems.faults import explained, in_new_containers, same_form
-from lyapunov.systems.system import Label, System
+from lyapunov.systems.system import Label, System, forward_mode_push
+
+AT_ONCE = 2**20
+"""Entries of the states, one per column, that go through a user's step together: it keeps tens of times as many."""
 
 
 class Step(System):
@@ -92,6 +96,14 @@ class Step(System):
         if not (isinstance(old, Tensor) and isinstance(new, Tensor) and old.shape == new.shape and old.dtype == new.dtype):
             same_form(old, new)
 
+    def push(self, state: State, x: Input, frame: Frame) -> tuple[State, Frame]:
+        """Forward mode, of a large state a few columns at a time: what the step works out is there once for each of them."""
+        few = max(1, AT_ONCE // max(frame.shape[0] * frame.shape[1], 1))
+        if few >= frame.shape[-1]:
+            return forward_mode_push(self, state, x, frame)
+        pushed = [forward_mode_push(self, state, x, part) for part in frame.split(few, dim=-1)]
+        return pushed[0][0], torch.cat([moved for _, moved in pushed], dim=-1)
+
     def vector(self, state: State) -> Rows:
         """All differentiated leaves, flattened and one after the other."""
         leaves = tree_flatten(state[0] if self._carries else state)[0]
@@ -131,6 +143,8 @@ class Step(System):
         """The user's own state, without what is carried."""
         return state[0] if self._carries else state
 
-    def running(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def running(self) -> Generator[None, None, None]:
         """With the weights of the moment, in evaluation mode; the modules are as before afterwards."""
-        return self._call.running()
+        with plain_attention(), self._call.running():
+            yield
