@@ -26,6 +26,7 @@ EVERY_CASE = frozenset(
         "systems/test_step.py::test_slow_exponents_are_not_called_converged_before_frames_agree_in_proportion",
         "test_examples.py::test_a_loop_is_tuned_with_and_without_spectra",
         "test_examples.py::test_a_loop_is_watched_to_its_end",
+        "test_examples.py::test_a_looped_transformer_is_trained_in_four_ways_each_of_them_once",
         "test_precision.py::test_what_is_flagged_is_wrong_and_what_is_wrong_is_flagged",
         "training/test_history.py::test_fifty_kills_lose_nothing_but_what_was_in_flight",
         "training/test_monitor.py::test_one_of_several_processes_measures_and_all_stop",

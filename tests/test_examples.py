@@ -53,3 +53,19 @@ def test_a_loop_is_watched_to_its_end(name: str, tmp_path) -> None:
     assert reported[-1] < reported[0]
     write_report([run], tmp_path / "report.html")
     assert f"largest exponent {run.readings[-1].max:.4f}" in done.stdout
+
+
+def test_a_looped_transformer_is_trained_in_four_ways_each_of_them_once(tmp_path) -> None:
+    command = [sys.executable, "-W", "ignore", str(EXAMPLES / "looped_transformer.py"), "--seconds", "0.3", "--seeds", "1"]
+    command += ["--workers", "1", "--directory", str(tmp_path)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    first, again = (
+        subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=True).stdout
+        for _ in range(2)
+    )
+    assert "0 of 4 trainings are there" in first
+    assert "4 of 4 trainings are there" in again
+    table = (tmp_path / "looped.md").read_text()
+    assert "| | plain | random loops | one vector | exponents |" in table
+    assert table in first
+    assert table in again
