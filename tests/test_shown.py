@@ -49,6 +49,7 @@ def results(tmp_path_factory) -> dict[str, object]:
         ),
         "covariant": lyapunov.covariant_vectors(LSTM, INPUTS, k=2),
         "local": lyapunov.local_exponents(LSTM, INPUTS),
+        "captured": lyapunov.capture(LSTM, INPUTS),
         "run": run,
         "reading": run.readings[-1],
         "alarm": Alarm("chaos", "0.3 < 1 & so on"),
@@ -68,7 +69,7 @@ def test_every_result_has_an_html_form_that_says_what_print_says(results) -> Non
 
 def test_no_result_is_left_out() -> None:
     kinds = {kind for kind in map(lyapunov.__dict__.get, lyapunov.__all__) if isinstance(kind, type)}
-    no_result = {lyapunov.System, lyapunov.Monitor, lyapunov.AlarmThresholds, lyapunov.Captured}
+    no_result = {lyapunov.System, lyapunov.Loop, lyapunov.Monitor, lyapunov.AlarmThresholds}
     errors = {kind for kind in kinds if issubclass(kind, Exception)}
     assert all(hasattr(kind, "_repr_html_") for kind in kinds - no_result - errors)
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from lyapunov import _checks
+from lyapunov._shown import Shown
 from lyapunov._trees import tree_flatten
 from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.intake.capturing.calls import Piece, Received, as_taken
@@ -78,7 +79,7 @@ class Core:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Captured:
+class Captured(Shown):
     """The recurrent cores of a model, with the inputs, states and lengths they really received: for `lyapunov.spectrum`.
 
     Several cores that feed each other in a chain are analysed together, layer by layer; else `core(name)` picks one.
