@@ -1,0 +1,26 @@
+"""s5-pytorch: a state space layer with a complex diagonal state, stepped one input at a time."""
+
+from typing import Any
+
+import lyapunov
+import torch
+from _dense import Dense
+from published._inputs import series
+from torch import Tensor
+
+PACKAGE, K = "s5-pytorch", 8
+WHAT = "`S5`, 6 features, 8 complex states"
+HOW = "one step of it"
+
+
+def prepared() -> tuple[Any, ...]:
+    from s5 import S5
+
+    return S5(6, 16), series(2, 200, 6)
+
+
+def handed_over(layer: Any, inputs: Tensor, **settings: Any) -> lyapunov.Spectrum:
+    def step(state: Tensor, x: Tensor) -> Tensor:
+        return layer(x[:, None], state=state, return_state=True)[1]
+
+    return lyapunov.spectrum(step, inputs, state=layer.initial_state(2), **settings)

@@ -1,0 +1,48 @@
+"""silero-vad: voice activity detection. Its recurrent part is an LSTM cell inside a scripted model."""
+
+from typing import Any
+
+import lyapunov
+import torch
+from _dense import Dense, lstm_step, run
+from published._inputs import sound
+from torch import Tensor
+from torch.nn.functional import pad
+
+PACKAGE, K = "silero-vad", 4
+WHAT = "LSTM cell of the 16 kHz detector, trained weights, along sound"
+HOW = "its scripted cell, with inputs"
+REMEDY = "Followed: its own feature extractor gives the inputs of `decoder.rnn`, which is then passed by itself."
+
+
+def prepared() -> tuple[Any, ...]:
+    from silero_vad import load_silero_vad
+
+    return load_silero_vad(), sound(2, 300 * 512)
+
+
+def refused(model: Any, waves: Tensor) -> None:
+    lyapunov.capture(model, waves[:, :512], 16000)
+
+
+def handed_over(model: Any, waves: Tensor, **settings: Any) -> lyapunov.Spectrum:
+    frames = pad(waves, (64, 0)).unfold(1, 576, 512)  # 64 samples of the chunk before, as the model itself does
+    with torch.no_grad():
+        features = torch.stack([model._model.encoder(model._model.stft(frame))[..., 0] for frame in frames.unbind(1)], dim=1)
+    return lyapunov.spectrum(model._model.decoder.rnn, features, **settings)
+
+
+def reference(model: Any, waves: Tensor) -> list[Dense]:
+    cell, features = model._model.decoder.rnn, []
+    model.reset_states()
+    for at in range(300):
+        context = waves[:, at * 512 - 64 : at * 512] if at else torch.zeros(2, 64)
+        spectrogram = model._model.run_extractors(torch.cat([context, waves[:, at * 512 : (at + 1) * 512]], dim=1))
+        features.append(model._model.encoder(spectrogram))
+        model(waves[:, at * 512 : (at + 1) * 512], 16000)
+    inputs = torch.stack(features)[..., 0].double()
+    step = lstm_step(cell.weight_ih, cell.weight_hh, cell.bias_ih + cell.bias_hh)
+    start = torch.zeros(2, 256)
+    ends = torch.stack([run(step, start[row].double(), inputs[:, row])[-1] for row in range(2)])
+    torch.testing.assert_close(ends.float(), torch.cat(tuple(model._state), dim=1), rtol=1e-3, atol=1e-4)
+    return [Dense(step, start, [inputs[:, row] for row in range(2)])]
