@@ -39,13 +39,9 @@ def handed_over(cell: Any, current: Tensor, **settings: Any) -> lyapunov.Spectru
 
 
 def reference(cell: Any, current: Tensor) -> list[Dense]:
-    recurrent, into = cell.recurrent_weights.detach().double(), cell.input_weights.detach().double()
+    cell = cell.double()
 
     def step(state: Tensor, x: Tensor) -> Tensor:
-        spikes, v, i = state.split(16)
-        v = v + 0.1 * (i - v)
-        i = 0.8 * i
-        new = (v > 0.4).double()
-        return torch.cat([new, (1 - new) * v, i + into @ x + recurrent @ spikes])
+        return torch.cat(cell(x[None], type(start(1))(*state.view(3, 1, 16)))[1], dim=1)[0]
 
-    return [Dense(step, torch.zeros(2, 48), list(current.double()))]
+    return [Dense(step, torch.zeros(2, 48), list(current.double()), vectorize=False)]

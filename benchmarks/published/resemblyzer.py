@@ -16,8 +16,8 @@ def prepared() -> tuple[Any, ...]:
     from resemblyzer import VoiceEncoder
 
     bands = torch.linspace(-2, 2, 40)
-    syllables = torch.relu(torch.sin(torch.arange(100) / 6.0))[:, None] * torch.exp(-(bands**2))
-    return VoiceEncoder("cpu", verbose=False), syllables.expand(2, -1, -1) * torch.rand(2, 100, 40)
+    syllables = torch.relu(torch.sin(torch.arange(48) / 6.0))[:, None] * torch.exp(-(bands**2))
+    return VoiceEncoder("cpu", verbose=False), syllables.expand(2, -1, -1) * torch.rand(2, 48, 40)
 
 
 def handed_over(model: Any, mels: Tensor, **settings: Any) -> lyapunov.Spectrum:

@@ -9,7 +9,7 @@ from published._inputs import series
 from torch import Tensor
 
 PACKAGE, K = "s5-pytorch", 8
-WHAT = "`S5`, 6 features, 8 complex states"
+WHAT = "`S5`, 6 features, 16 complex states"
 HOW = "one step of it"
 
 
@@ -23,4 +23,13 @@ def handed_over(layer: Any, inputs: Tensor, **settings: Any) -> lyapunov.Spectru
     def step(state: Tensor, x: Tensor) -> Tensor:
         return layer(x[:, None], state=state, return_state=True)[1]
 
-    return lyapunov.spectrum(step, inputs, state=layer.initial_state(2), **settings)
+    return lyapunov.spectrum(step, inputs, state=torch.zeros(2, 16, dtype=torch.complex64), **settings)
+
+
+def reference(layer: Any, inputs: Tensor) -> list[Dense]:
+    decay = torch.exp(layer.seq.Lambda.detach().to(torch.complex128) * torch.exp(layer.seq.log_step.detach().double()))
+
+    def step(state: Tensor, x: Tensor) -> Tensor:  # linear: what the inputs add has no part in its derivative
+        return torch.view_as_real(decay * torch.view_as_complex(state.view(16, 2)) + x.sum()).flatten()
+
+    return [Dense(step, torch.zeros(2, 32), list(inputs.double()))]

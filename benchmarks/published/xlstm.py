@@ -1,4 +1,4 @@
-"""xlstm: blocks with sLSTM and mLSTM cells, stepped as the package generates."""
+"""xlstm: blocks with sLSTM cells, stepped as the package generates."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 PACKAGE, K = "xlstm", 6
-WHAT = "`xLSTMBlockStack`, an mLSTM and an sLSTM block"
+WHAT = "`xLSTMBlockStack`, 2 sLSTM blocks with convolutions"
 HOW = "its `step`, one axis moved"
 REMEDY = (
     "Followed: the state of the sLSTM is (parts, batch, units), so its first two axes are exchanged on the way in and out. "
@@ -21,8 +21,6 @@ REMEDY = (
 def prepared() -> tuple[Any, ...]:
     from xlstm import (
         FeedForwardConfig,
-        mLSTMBlockConfig,
-        mLSTMLayerConfig,
         sLSTMBlockConfig,
         sLSTMLayerConfig,
         xLSTMBlockStack,
@@ -31,14 +29,13 @@ def prepared() -> tuple[Any, ...]:
 
     slstm = sLSTMLayerConfig(backend="vanilla", num_heads=2, conv1d_kernel_size=4)
     config = xLSTMBlockStackConfig(
-        mlstm_block=mLSTMBlockConfig(mlstm=mLSTMLayerConfig(conv1d_kernel_size=4, qkv_proj_blocksize=4, num_heads=2)),
         slstm_block=sLSTMBlockConfig(slstm=slstm, feedforward=FeedForwardConfig(proj_factor=1.3)),
         context_length=64,
         num_blocks=2,
-        embedding_dim=4,
-        slstm_at=[1],
+        embedding_dim=8,
+        slstm_at="all",
     )
-    return xLSTMBlockStack(config), series(2, 120, 4)
+    return xLSTMBlockStack(config), series(2, 160, 8)
 
 
 def states(stack: Any, inputs: Tensor) -> Any:
@@ -54,7 +51,8 @@ def refused(stack: Any, inputs: Tensor) -> None:
 def handed_over(stack: Any, inputs: Tensor, **settings: Any) -> lyapunov.Spectrum:
     def moved(s: Any) -> Any:
         s = tree_map(torch.clone, s)
-        s["block_1"]["slstm_state"] = s["block_1"]["slstm_state"].transpose(0, 1)
+        for block in s.values():
+            block["slstm_state"] = block["slstm_state"].transpose(0, 1)
         return s
 
     def step(s: Any, x: Tensor) -> Any:
