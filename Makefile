@@ -9,7 +9,7 @@ TORCH_INDEX ?=
 BENCH ?=
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-all trackers bench check format clean help
+.PHONY: demo test test-all trackers strangers bench check format clean help
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -28,6 +28,9 @@ test-all: $(VENV)/.dev  ## every test, with annotations checked and coverage (ha
 trackers: $(VENV)/.dev  ## read back what run trackers were told, each in an environment of its own
 	tests/trackers/run.sh
 
+strangers: $(VENV)/.dev  ## try published packages in an environment of their own, and write docs/strangers.md (long)
+	benchmarks/strangers.sh
+
 bench: $(VENV)/.bench  ## measure speed against training, the plain way and other packages (long; see BENCH)
 	$(BIN)/python benchmarks/spectrum_speed.py $(BENCH)
 
@@ -41,7 +44,7 @@ format: $(VENV)/.dev  ## put the code into its form
 	$(BIN)/ruff check --fix .
 
 clean:  ## remove what make made
-	rm -rf $(VENV) .trackers .coverage .pytest_cache .ruff_cache
+	rm -rf $(VENV) .trackers .strangers .coverage .pytest_cache .ruff_cache
 
 $(VENV)/.torch: constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

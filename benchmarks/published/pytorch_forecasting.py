@@ -30,15 +30,8 @@ def prepared() -> tuple[Any, ...]:
     return Forecaster(), series(3, 200, 3), torch.tensor([200, 150, 120])
 
 
-def refused(model: Any, x: Tensor, lengths: Tensor) -> None:
-    lyapunov.spectrum(lyapunov.capture(model, x, lengths), k=K)
-
-
 def handed_over(model: Any, x: Tensor, lengths: Tensor, **settings: Any) -> lyapunov.Spectrum:
-    lstm = nn.LSTM(8, 24, batch_first=True)
-    lstm.load_state_dict(model.encoder.state_dict())
-    with torch.no_grad():
-        return lyapunov.spectrum(lstm, model.embedding(x), lengths=lengths, **settings)
+    return lyapunov.spectrum(lyapunov.capture(model, x, lengths), **settings)
 
 
 def reference(model: Any, x: Tensor, lengths: Tensor) -> list[Dense]:

@@ -6,12 +6,10 @@ import lyapunov
 import torch
 from _dense import Dense, layer_step
 from published._inputs import series
-from torch.nn.utils.rnn import pad_sequence
 
 PACKAGE, K = "sb3-contrib", 4
 WHAT = "RecurrentPPO's policy, actor, two environments with resets"
-HOW = "its LSTM, each episode a sequence"
-REMEDY = "Followed: rollouts are cut where an episode starts, and the episodes are padded sequences with their lengths."
+HOW = "`capture` of `evaluate_actions`"
 STEPS, RESETS = 200, ((0, 0), (0, 90), (1, 0), (1, 140))
 
 
@@ -30,19 +28,12 @@ def prepared() -> tuple[Any, ...]:
     return policy, rollout
 
 
-def refused(policy: Any, rollout: tuple[Any, ...]) -> None:
-    lyapunov.spectrum(lyapunov.capture(policy.evaluate_actions, *rollout).core("lstm_actor"), k=K)
-
-
 def handed_over(policy: Any, rollout: tuple[Any, ...], **settings: Any) -> lyapunov.Spectrum:
-    observed, starts = rollout[0].view(2, STEPS, 4), rollout[3].view(2, STEPS)
-    cuts = [torch.nonzero(row)[1:, 0].tolist() for row in starts]
-    episodes = [piece for row, at in zip(observed, cuts, strict=True) for piece in row.tensor_split(at)]
-    lengths = [len(episode) for episode in episodes]
-    return lyapunov.spectrum(policy.lstm_actor, pad_sequence(episodes), lengths=lengths, **settings)
+    captured = lyapunov.capture(policy.evaluate_actions, *rollout)
+    return lyapunov.spectrum(captured.core("lstm_actor"), **settings)
 
 
 def reference(policy: Any, rollout: tuple[Any, ...]) -> list[Dense]:
     observed = rollout[0].double().view(2, STEPS, 4)
-    episodes = [observed[0, :90], observed[0, 90:], observed[1, :140], observed[1, 140:]]
+    episodes = [observed[0, :90], observed[1, :140], observed[0, 90:], observed[1, 140:]]
     return [Dense(layer_step(policy.lstm_actor), torch.zeros(4, 48), episodes)]

@@ -7,12 +7,10 @@ import torch
 from _dense import Dense, lstm_step, run
 from published._inputs import sound
 from torch import Tensor
-from torch.nn.functional import pad
 
 PACKAGE, K = "silero-vad", 4
 WHAT = "LSTM cell of the 16 kHz detector, trained weights, along sound"
-HOW = "its scripted cell, with inputs"
-REMEDY = "Followed: its own feature extractor gives the inputs of `decoder.rnn`, which is then passed by itself."
+HOW = "`capture` of `audio_forward`"
 
 
 def prepared() -> tuple[Any, ...]:
@@ -21,15 +19,9 @@ def prepared() -> tuple[Any, ...]:
     return load_silero_vad(), sound(2, 300 * 512)
 
 
-def refused(model: Any, waves: Tensor) -> None:
-    lyapunov.capture(model, waves[:, :512], 16000)
-
-
 def handed_over(model: Any, waves: Tensor, **settings: Any) -> lyapunov.Spectrum:
-    frames = pad(waves, (64, 0)).unfold(1, 576, 512)  # 64 samples of the chunk before, as the model itself does
-    with torch.no_grad():
-        features = torch.stack([model._model.encoder(model._model.stft(frame))[..., 0] for frame in frames.unbind(1)], dim=1)
-    return lyapunov.spectrum(model._model.decoder.rnn, features, **settings)
+    captured = lyapunov.capture(model.audio_forward, waves, 16000)
+    return lyapunov.spectrum(captured, **settings)
 
 
 def reference(model: Any, waves: Tensor) -> list[Dense]:
