@@ -1,6 +1,6 @@
-"""Exponents as a textbook has them: the dense Jacobian of every step by reverse mode, and NumPy's QR. Shares no code with the library.
+"""Exponents as a textbook has them: the dense Jacobian of every step by reverse mode, and NumPy's QR.
 
-A step is taken as its package computes it, in float64, one sequence at a time.
+Shares no code with the library. A step is taken as its package computes it, in float64, one sequence at a time.
 """
 
 import math
@@ -65,10 +65,10 @@ def exponents(grown: list[list[np.ndarray]], align: int, k: int) -> list[float]:
     return [rate if rate > FLOOR else -math.inf for rate in ordered]
 
 
-def lstm_step(weight_ih: Tensor, weight_hh: Tensor, bias: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-    """(h, c) of one LSTM layer, in a row, from its weights; `bias`: the sum of both."""
-    weight_ih, weight_hh, bias = (value.detach().double() for value in (weight_ih, weight_hh, bias))
-    units = weight_hh.shape[1]
+def lstm_step(weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+    """(h, c) of one LSTM layer, in a row, from its weights."""
+    weight_ih, weight_hh, bias_ih, bias_hh = (value.detach().double() for value in (weight_ih, weight_hh, bias_ih, bias_hh))
+    units, bias = weight_hh.shape[1], bias_ih + bias_hh
 
     def step(state: Tensor, x: Tensor) -> Tensor:
         h, c = state[:units], state[units:]
@@ -96,10 +96,8 @@ def gru_step(weight_ih: Tensor, weight_hh: Tensor, bias_ih: Tensor, bias_hh: Ten
 def layer_step(module: Any, layer: int = 0) -> Callable[[Tensor, Tensor], Tensor]:
     """One layer of an `nn.LSTM` or `nn.GRU`, from its weights."""
     names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-    weight_ih, weight_hh, bias_ih, bias_hh = (getattr(module, f"{name}_l{layer}") for name in names)
-    if isinstance(module, torch.nn.GRU):
-        return gru_step(weight_ih, weight_hh, bias_ih, bias_hh)
-    return lstm_step(weight_ih, weight_hh, bias_ih + bias_hh)
+    weights = [getattr(module, f"{name}_l{layer}") for name in names]
+    return gru_step(*weights) if isinstance(module, torch.nn.GRU) else lstm_step(*weights)
 
 
 def stacked(module: Any, inputs: Sequence[Tensor]) -> list[Dense]:

@@ -2,11 +2,12 @@
 
 from typing import Any
 
-import lyapunov
 import torch
+from torch import Tensor
+
+import lyapunov
 from _dense import Dense
 from published._inputs import series
-from torch import Tensor
 
 PACKAGE, K = "auto-esn", 6
 WHAT = "`DeepESN`, 40 units, activation that normalises"

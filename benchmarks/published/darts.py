@@ -2,15 +2,18 @@
 
 from typing import Any
 
-import lyapunov
 import torch
+
+import lyapunov
 from _dense import Dense, stacked
 from published._inputs import series
 
 PACKAGE, K = "darts", 4
 WHAT = "`RNNModel`, a GRU of 24, fitted for one epoch"
 HOW = "`capture` of its module"
-REMEDY = "Followed: the model that darts wraps is `model.model`, a module, which is called with the package's own kind of batch."
+REMEDY = (
+    "Followed: the model that darts wraps is `model.model`, a module, which is called with the package's own kind of batch."
+)
 
 
 def prepared() -> tuple[Any, ...]:

@@ -4,9 +4,10 @@ import contextlib
 import io
 from typing import Any
 
-import lyapunov
 import numpy as np
 import torch
+
+import lyapunov
 from _dense import Dense, gru_step, run
 from published._inputs import TEXT
 

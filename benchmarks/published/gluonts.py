@@ -2,11 +2,12 @@
 
 from typing import Any
 
-import lyapunov
 import torch
+from torch import Tensor
+
+import lyapunov
 from _dense import Dense, stacked
 from published._inputs import series
-from torch import Tensor
 
 PACKAGE, K = "gluonts", 6
 WHAT = "`DeepARModel`, 2 LSTM layers of 20, along series"

@@ -2,11 +2,12 @@
 
 from typing import Any
 
-import lyapunov
 import torch
+from torch import Tensor
+
+import lyapunov
 from _dense import Dense
 from published._inputs import series
-from torch import Tensor
 
 PACKAGE, K = "light-recurrent-unit-pytorch", 8
 WHAT = "`LightRecurrentUnitCell`, 24 units"
@@ -24,7 +25,12 @@ def handed_over(cell: Any, inputs: Tensor, **settings: Any) -> lyapunov.Spectrum
 
 
 def reference(cell: Any, inputs: Tensor) -> list[Dense]:
-    weights = (cell.to_next_hidden[0].weight, cell.to_input_forget.weight, cell.to_hidden_forget.weight, cell.to_hidden_forget.bias)
+    weights = (
+        cell.to_next_hidden[0].weight,
+        cell.to_input_forget.weight,
+        cell.to_hidden_forget.weight,
+        cell.to_hidden_forget.bias,
+    )
     candidate, gate_x, gate_h, bias = (weight.detach().double() for weight in weights)
 
     def step(h: Tensor, x: Tensor) -> Tensor:

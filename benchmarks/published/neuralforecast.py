@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from torch import Tensor
+
 import lyapunov
 from _dense import Dense, stacked
 from published._inputs import series
-from torch import Tensor
 
 PACKAGE, K = "neuralforecast", 6
 WHAT = "`GRU` forecaster, 2 layers of 24"

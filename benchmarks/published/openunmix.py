@@ -2,10 +2,11 @@
 
 from typing import Any
 
-import lyapunov
 import torch
-from _dense import Dense, lstm_step, run
 from torch import Tensor
+
+import lyapunov
+from _dense import Dense, lstm_step, run
 
 PACKAGE, K = "openunmix", 4
 WHAT = "`OpenUnmix`, 2 bidirectional LSTM layers, forward direction"
@@ -46,5 +47,4 @@ def reference(model: Any, spectrogram: Tensor) -> list[Dense]:
 
 
 def _step(lstm: Any, suffix: str) -> Any:
-    weight_ih, weight_hh, bias_ih, bias_hh = (getattr(lstm, name + suffix) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
-    return lstm_step(weight_ih, weight_hh, bias_ih + bias_hh)
+    return lstm_step(*(getattr(lstm, name + suffix) for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")))

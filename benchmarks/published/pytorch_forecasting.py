@@ -2,11 +2,12 @@
 
 from typing import Any
 
-import lyapunov
 import torch
+from torch import Tensor, nn
+
+import lyapunov
 from _dense import Dense, stacked
 from published._inputs import series
-from torch import Tensor, nn
 
 PACKAGE, K = "pytorch-forecasting", 6
 WHAT = "its `LSTM` of sequences of unequal length, in a forecaster"
@@ -23,6 +24,7 @@ class Forecaster(nn.Module):
         self.embedding, self.encoder, self.readout = nn.Linear(3, 8), LSTM(8, 24, batch_first=True), nn.Linear(24, 1)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Padded series."""
         return self.readout(self.encoder(self.embedding(x), lengths=lengths, enforce_sorted=False)[0])
 
 

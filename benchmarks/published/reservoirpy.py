@@ -2,12 +2,13 @@
 
 from typing import Any
 
-import lyapunov
 import numpy as np
 import torch
+from torch import Tensor
+
+import lyapunov
 from _dense import Dense, run
 from published._inputs import series
-from torch import Tensor
 
 PACKAGE, K = "reservoirpy", 6
 WHAT = "`Reservoir`, 60 leaky units, in NumPy"

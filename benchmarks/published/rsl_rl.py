@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from torch import Tensor, nn
+
 import lyapunov
 from _dense import Dense, stacked
 from published._inputs import series
-from torch import Tensor, nn
 
 PACKAGE, K = "rsl-rl-lib", 4
 WHAT = "`RNN` memory (GRU, 24 units), one observation a call"
@@ -22,6 +23,7 @@ class Rollout(nn.Module):
         self.memory, self.head = RNN(6, 24, type="gru"), nn.Linear(24, 2)
 
     def forward(self, observations: Tensor) -> list[Tensor]:
+        """(batch, time, features), one time after the other."""
         self.memory.reset()
         return [self.head(self.memory(x)) for x in observations.unbind(1)]
 

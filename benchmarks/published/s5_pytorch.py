@@ -2,11 +2,12 @@
 
 from typing import Any
 
-import lyapunov
 import torch
+from torch import Tensor
+
+import lyapunov
 from _dense import Dense
 from published._inputs import series
-from torch import Tensor
 
 PACKAGE, K = "s5-pytorch", 8
 WHAT = "`S5`, 6 features, 16 complex states"

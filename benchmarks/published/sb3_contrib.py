@@ -2,8 +2,9 @@
 
 from typing import Any
 
-import lyapunov
 import torch
+
+import lyapunov
 from _dense import Dense, layer_step
 from published._inputs import series
 

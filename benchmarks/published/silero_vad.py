@@ -2,11 +2,12 @@
 
 from typing import Any
 
-import lyapunov
 import torch
+from torch import Tensor
+
+import lyapunov
 from _dense import Dense, lstm_step, run
 from published._inputs import sound
-from torch import Tensor
 
 PACKAGE, K = "silero-vad", 4
 WHAT = "LSTM cell of the 16 kHz detector, trained weights, along sound"
@@ -33,7 +34,7 @@ def reference(model: Any, waves: Tensor) -> list[Dense]:
         features.append(model._model.encoder(spectrogram))
         model(waves[:, at * 512 : (at + 1) * 512], 16000)
     inputs = torch.stack(features)[..., 0].double()
-    step = lstm_step(cell.weight_ih, cell.weight_hh, cell.bias_ih + cell.bias_hh)
+    step = lstm_step(cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh)
     start = torch.zeros(2, 256)
     ends = torch.stack([run(step, start[row].double(), inputs[:, row])[-1] for row in range(2)])
     torch.testing.assert_close(ends.float(), torch.cat(tuple(model._state), dim=1), rtol=1e-3, atol=1e-4)

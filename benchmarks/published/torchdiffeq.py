@@ -2,11 +2,12 @@
 
 from typing import Any
 
-import lyapunov
 import torch
+from torch import Tensor, nn
+
+import lyapunov
 from _dense import Dense
 from published._inputs import series
-from torch import Tensor, nn
 
 PACKAGE, K = "torchdiffeq", 6
 WHAT = "`odeint` (Runge-Kutta 3/8) of a small network, 12 units"

@@ -2,12 +2,13 @@
 
 from typing import Any
 
-import lyapunov
 import torch
-from _dense import Dense
-from published._inputs import series
 from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
+
+import lyapunov
+from _dense import Dense
+from published._inputs import series
 
 PACKAGE, K = "xlstm", 6
 WHAT = "`xLSTMBlockStack`, 2 sLSTM blocks with convolutions"
