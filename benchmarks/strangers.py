@@ -156,12 +156,12 @@ Does it work with the package I use? {len(entries)} packages were installed as t
 handed over. `make strangers` does it again, in an environment of its own; it takes about {minutes(found)} minutes on one core.
 
 {good} of {len(entries)} agree with a dense reference to 10⁻⁸ nats per step. {direct} are taken as they come, by
-`lyapunov.capture` or as a step; {len(refused)} are refused first, with a remedy that was followed ([below](#refused-first)).
+`lyapunov.capture` or as a step; {len(refused)} are refused first, and taken in another form ([below](#refused-first)).
 
 - **Lines** are those of `handed_over` in the package's file, which has the model and the inputs, too.
 - **Largest exponent** is what a user gets with default settings, with its standard error and verdict, in nats per step.
 - **Dense** is the largest exponent of the reference over the same steps: the Jacobian of every step of the package's own
-  code in float64 by reverse mode, and NumPy's QR at every step, from frames of its own history.
+  code in float64 by reverse mode, and NumPy's QR at every step.
 - **Difference** is the largest difference of all computed exponents when both start from the same random frame.
 - Inputs are short, as the reference is slow. So many verdicts are *too short*: the error bars of these are not to be trusted,
   the difference is.
@@ -172,6 +172,8 @@ handed over. `make strangers` does it again, in an environment of its own; it ta
 {rows}
 
 ## Refused first
+
+What was tried first, what the library said, and what was done. The message does not in each case name the way that was taken.
 
 {refusals or "None."}
 """

@@ -13,7 +13,7 @@ PACKAGE, K = "auto-esn", 6
 WHAT = "`DeepESN`, 40 units, activation that normalises"
 HOW = "its cell as a step"
 REMEDY = (
-    "Followed: the activation divides by the norm over all sequences, as the package runs one series at a time; with "
+    "Done: the activation divides by the norm over all sequences, as the package runs one series at a time; with "
     "`torch.func.vmap` over sequences each has a norm of its own."
 )
 

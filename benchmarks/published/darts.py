@@ -11,9 +11,7 @@ from published._inputs import series
 PACKAGE, K = "darts", 4
 WHAT = "`RNNModel`, a GRU of 24, fitted for one epoch"
 HOW = "`capture` of its module"
-REMEDY = (
-    "Followed: the model that darts wraps is `model.model`, a module, which is called with the package's own kind of batch."
-)
+REMEDY = "Done: the model that darts wraps is `model.model`, a module, which is called with the package's own kind of batch."
 
 
 def prepared() -> tuple[Any, ...]:

@@ -14,7 +14,7 @@ from published._inputs import TEXT
 PACKAGE, K = "g2p-en", 4
 WHAT = "GRU encoder in NumPy, trained weights, along letters"
 HOW = "`nn.GRUCell` with its weights"
-REMEDY = "Followed: its four arrays are those of `nn.GRUCell`, in the same order, so the cell is made of them."
+REMEDY = "Done: its four arrays are those of `nn.GRUCell`, in the same order, so the cell is made of them."
 
 
 def prepared() -> tuple[Any, ...]:

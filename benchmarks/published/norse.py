@@ -13,7 +13,7 @@ PACKAGE, K = "norse", 8
 WHAT = "`LIFRecurrentCell`, 16 spiking neurons, between their spikes"
 HOW = "step on its state"
 REMEDY = (
-    "Followed: with `method='heaviside'` the package computes the same spikes without a surrogate, and the exponents are those "
+    "Done: with `method='heaviside'` the package computes the same spikes without a surrogate, and the exponents are those "
     "of the map as it is, whose spikes have derivative zero."
 )
 

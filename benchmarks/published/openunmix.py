@@ -11,7 +11,7 @@ from _dense import Dense, lstm_step, run
 PACKAGE, K = "openunmix", 4
 WHAT = "`OpenUnmix`, 2 bidirectional LSTM layers, forward direction"
 HOW = "`capture`, one direction"
-REMEDY = "Followed: a bidirectional layer is two maps, so a direction is named: `captured.core(direction='forward')`."
+REMEDY = "Done: a bidirectional layer is two maps, so a direction is named: `captured.core(direction='forward')`."
 
 
 def prepared() -> tuple[Any, ...]:

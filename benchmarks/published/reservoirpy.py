@@ -13,7 +13,7 @@ from published._inputs import series
 PACKAGE, K = "reservoirpy", 6
 WHAT = "`Reservoir`, 60 leaky units, in NumPy"
 HOW = "its update in PyTorch, its weights"
-REMEDY = "Followed: the update is one line of PyTorch with the weights of the node."
+REMEDY = "Done: the update is one line of PyTorch with the weights of the node."
 
 
 def prepared() -> tuple[Any, ...]:

@@ -13,7 +13,7 @@ PACKAGE, K = "snntorch", 8
 WHAT = "`RLeaky`, 24 spiking neurons, with its surrogate gradient"
 HOW = "step on (spikes, membrane)"
 REMEDY = (
-    "Followed: the surrogate is written out of plain operations, and `check=False` says that it is not meant to be the "
+    "Done: the surrogate is written out of plain operations, and `check=False` says that it is not meant to be the "
     "derivative of the spikes."
 )
 

@@ -14,7 +14,7 @@ PACKAGE, K = "xlstm", 6
 WHAT = "`xLSTMBlockStack`, 2 sLSTM blocks with convolutions"
 HOW = "its `step`, one axis moved"
 REMEDY = (
-    "Followed: the state of the sLSTM is (parts, batch, units), so its first two axes are exchanged on the way in and out. "
+    "Done: the state of the sLSTM is (parts, batch, units), so its first two axes are exchanged on the way in and out. "
     "The package also moves the window of its convolution in place, so that its step gets copies."
 )
 
