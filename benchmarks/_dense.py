@@ -1,6 +1,6 @@
 """Exponents as a textbook has them: the dense Jacobian of every step by reverse mode, and NumPy's QR.
 
-Shares no code with the library. A step is taken as its package computes it, in float64, one sequence at a time.
+Shares no code with the library. Steps are in float64, one sequence at a time.
 """
 
 import math

@@ -160,8 +160,8 @@ handed over. `make strangers` does it again, in an environment of its own; it ta
 
 - **Lines** are those of `handed_over` in the package's file, which has the model and the inputs, too.
 - **Largest exponent** is what a user gets with default settings, with its standard error and verdict, in nats per step.
-- **Dense** is the largest exponent of the reference over the same steps: the Jacobian of every step of the package's own
-  code in float64 by reverse mode, and NumPy's QR at every step.
+- **Dense** is the largest exponent of the reference over the same steps: the Jacobian of every step in float64 by reverse
+  mode, and NumPy's QR. Its steps are the formula written again from the weights, or else the package's own code.
 - **Difference** is the largest difference of all computed exponents when both start from the same random frame.
 - Inputs are short, as the reference is slow. So many verdicts are *too short*: the error bars of these are not to be trusted,
   the difference is.
