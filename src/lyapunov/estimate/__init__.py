@@ -1,12 +1,19 @@
 """From growth to numbers one can trust: the estimator, its settings, its result, its errors and its verdict."""
 
-from lyapunov.estimate._table import aligned, number
+from lyapunov.estimate._table import aligned, number, shown_rows
 from lyapunov.estimate.difference import Difference
 from lyapunov.estimate.estimator import WarmStart, estimated, spectrum
-from lyapunov.estimate.quantities import READING_NAMES, TIME_NAMES, Timescale, exponent_unit, memory_time
+from lyapunov.estimate.quantities import (
+    READING_NAMES,
+    TIME_NAMES,
+    Timescale,
+    exponent_unit,
+    kaplan_yorke_dimension,
+    memory_time,
+)
 from lyapunov.estimate.result import Spectrum
 from lyapunov.estimate.settings import RunOptions, Settings
-from lyapunov.estimate.standard_errors import DIFFERENT, INDEPENDENT, Errors, errors, half_widths
+from lyapunov.estimate.standard_errors import DIFFERENT, INDEPENDENT, Errors, checked_level, errors, half_widths
 from lyapunov.estimate.verdict import ENOUGH_BLOCKS, Finding, Verdict
 
 __all__ = [
@@ -25,11 +32,14 @@ __all__ = [
     "Verdict",
     "WarmStart",
     "aligned",
+    "checked_level",
     "errors",
     "estimated",
     "exponent_unit",
     "half_widths",
+    "kaplan_yorke_dimension",
     "memory_time",
     "number",
+    "shown_rows",
     "spectrum",
 ]

@@ -6,6 +6,7 @@ from lyapunov.intake.files import encode, one_hot_sequences, read_inputs, read_t
 from lyapunov.intake.foreign import require_whole, unwrapped
 from lyapunov.intake.inputs import PaddedSequences, digest, independent
 from lyapunov.intake.layers import CELLS, LAYERS, kind_of, layer_system, only_watches, split_layers
+from lyapunov.intake.loops import ClosedLoop, closed_loop
 from lyapunov.intake.problem import Problem, SystemInputs, compute_device
 from lyapunov.intake.recognize import recognize
 
@@ -14,11 +15,13 @@ __all__ = [
     "LAYERS",
     "Captured",
     "Checkpoint",
+    "ClosedLoop",
     "Nonlinearity",
     "PaddedSequences",
     "Problem",
     "SystemInputs",
     "capture",
+    "closed_loop",
     "compute_device",
     "cores_of",
     "digest",

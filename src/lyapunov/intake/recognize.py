@@ -18,6 +18,7 @@ from lyapunov.intake.foreign import is_recurrent, native, native_state, require_
 from lyapunov.intake.inputs import PaddedSequences, autonomous, cast, copied
 from lyapunov.intake.languages import is_language_model, language_problem
 from lyapunov.intake.layers import CELLS, LAYERS, cell_problem, layer_problem
+from lyapunov.intake.loops import ClosedLoop, loop_problem
 from lyapunov.intake.problem import Problem, SystemInputs, compute_device, same_device, sequences_of, state_batch
 from lyapunov.systems import Step, System, require_order
 
@@ -25,7 +26,8 @@ from lyapunov.systems import Step, System, require_order
 def recognize(system: Any, system_inputs: SystemInputs) -> Problem:
     """The problem behind whatever the user handed over; refuses what it does not know, with the remedy."""
     _checks.one_of(system_inputs.dtype, (torch.float64, torch.float32), "dtype")
-    if system_inputs.inputs is not None and system_inputs.steps is not None:
+    both = system_inputs.inputs is not None and system_inputs.steps is not None
+    if both and not isinstance(system, ClosedLoop):
         raise InvalidInput("Expected `inputs` or `steps`, got both. Cut the inputs to the steps you want, or drop `steps`.")
     system_inputs = replace(
         system_inputs,
@@ -44,6 +46,8 @@ def recognize(system: Any, system_inputs: SystemInputs) -> Problem:
 def _problem(system: Any, system_inputs: SystemInputs) -> Problem:
     if isinstance(system, Captured):
         return captured_problem(system, system_inputs)
+    if isinstance(system, ClosedLoop):
+        return loop_problem(system, system_inputs, recognize)
     system_inputs = replace(system_inputs, state=native_state(system, system_inputs.state))
     system = native(system)
     if isinstance(system, LAYERS):

@@ -6,9 +6,11 @@ from lyapunov.systems.closed import ClosedForm, Layer, Tangent, joined
 from lyapunov.systems.contract import check_contract
 from lyapunov.systems.diagonal import Diagonal
 from lyapunov.systems.faults import explained
+from lyapunov.systems.feed import Feed
 from lyapunov.systems.gru import GRU
 from lyapunov.systems.huggingface import LanguageModel
 from lyapunov.systems.independent_layers import IndependentLayers
+from lyapunov.systems.loop import FedBack, fed_back
 from lyapunov.systems.lstm import LSTM, Linearization
 from lyapunov.systems.rnn import RNN
 from lyapunov.systems.stack import CoupledStack, Stack
@@ -23,6 +25,8 @@ __all__ = [
     "ClosedForm",
     "CoupledStack",
     "Diagonal",
+    "FedBack",
+    "Feed",
     "IndependentLayers",
     "Label",
     "LanguageModel",
@@ -38,6 +42,7 @@ __all__ = [
     "content_restorer",
     "eval_mode",
     "explained",
+    "fed_back",
     "forward_mode_push",
     "jacobians",
     "joined",

@@ -14,6 +14,7 @@ from lyapunov.errors import LyapunovWarning, Unsupported
 from lyapunov.intake.capturing.calls import chains, starts_apart, stretch, together
 from lyapunov.intake.capturing.captured import Captured, Core, plain_name, shown, weights_digest
 from lyapunov.intake.capturing.preserving import preserving_state
+from lyapunov.intake.capturing.turns import Turn, no_turn, turn_of
 from lyapunov.intake.capturing.watch import Call, Pass, distance, watched, watched_replaced
 from lyapunov.intake.foreign import is_recurrent, native, require_whole
 from lyapunov.intake.languages import is_language_model
@@ -33,7 +34,8 @@ def capture(model: Any, /, *args: Any, **kwargs: Any) -> Captured:
     cell inside: `lyapunov.spectrum(lyapunov.capture(model, tokens), k=4)`. Calls that hand the state on are one sequence in
     time; others are sequences of their own. Where a core is called more than once, or there are several, the model runs again
     with the outputs of each replaced by others: what then changes in the inputs of a core is fed by them. A core that is fed
-    by its own output (a closed loop) is named, and `lyapunov.spectrum` refuses it with the remedies.
+    by its own output (a closed loop) is named, and `lyapunov.spectrum` refuses it with the remedies; `.closed_loop()` of what
+    is returned is that loop, where what is fed back depends continuously on the core's last output.
 
     model: a module (compiled or not), or a method of one. Whatever a pass can change in it (training flags, parameters,
     buffers, gradients, hooks, attributes) and every random state are as before, also where it raises, which it may.
@@ -59,7 +61,17 @@ def capture(model: Any, /, *args: Any, **kwargs: Any) -> Captured:
     changes = {name: Change(first, preserved(watched_replaced, first, name), tolerance) for name in asked}
     reached = {source: frozenset(filter(change.reaches_inputs, called)) for source, change in changes.items()}
     found = [_core(name, module, first, changes.get(name), reached) for name, module in cores.items()]
-    return Captured(tuple(replace(core, sources=_sources(core, cores)) for core in found))
+
+    def turn(core: Core) -> Turn | Unsupported | None:
+        if core.name not in core.fed_by or core.received is None:
+            return None
+        if core.through:
+            return no_turn(core.name, f"its loop goes through {' and '.join(core.through)}")
+        stretches = [stretch(core.module, call) for call in first.calls[core.name]]
+        with preserving_state(owner, (args, kwargs)):
+            return turn_of(run, core.module, first, changes[core.name].other, core.name, stretches)
+
+    return Captured(tuple(replace(core, turn=turn(core), sources=_sources(core, cores)) for core in found))
 
 
 @dataclass(frozen=True)
