@@ -1,4 +1,4 @@
-"""Spectra of the chaotic flows beside published values, each with its time step and with half of it: `python -m experiments.flows`.
+"""Spectra of chaotic systems beside published values, with the time step and with half of it: `python -m experiments.flows`.
 
 What is measured is a row of results/flows.csv, written after each run: the command goes on where it was stopped. Each run takes
 one to ten minutes on one core. `--names lorenz rossler` measures these only.
@@ -44,8 +44,8 @@ RUNS = {
     "halvorsen": Run(_with_step(known.halvorsen), 1000, 10, 10, 45),
     "windmi": Run(_with_step(known.windmi), 1000, 300, 60, 510),
     "lorenz96": Run(_with_step(known.lorenz96), 60, 20, 20, 60, 32),
-    "kuramoto_sivashinsky": Run(_with_step(known.kuramoto_sivashinsky), 200, 200, 200, 500, 10),
-    "mackey_glass": Run(lambda halved: known.mackey_glass(points=212 if halved else 106), 60, 800, 800, 3000, 6),
+    "kuramoto_sivashinsky": Run(_with_step(known.kuramoto_sivashinsky), 60, 200, 1500, 3000, 10),
+    "mackey_glass": Run(lambda halved: known.mackey_glass(points=212 if halved else 106), 200, 800, 1500, 6000, 6),
 }
 
 

@@ -3,6 +3,11 @@
 EVERY_CASE = frozenset(
     {
         "analysis/test_exponent_sum.py::test_memory_of_a_long_backward_is_less_than_a_third_of_that_through_the_qr",
+        "analysis/test_loop_spectra.py::test_a_learned_loop_forgets_its_start_and_is_chaotic_as_lorenz_is",
+        "analysis/test_loop_spectra.py::test_free_exponents_of_a_learned_loop_are_those_of_a_dense_reference",
+        "analysis/test_loop_spectra.py::test_predictions_of_a_learned_loop_hold_for_lyapunov_times",
+        "analysis/test_loop_spectra.py::test_the_gap_is_that_of_the_two_exponents",
+        "analysis/test_loop_spectra.py::test_what_is_printed_holds_both_and_what_follows",
         "analysis/test_lag_decay_on_text.py::test_the_measured_slope_is_the_predicted_one",
         "cli/test_cli.py::test_ctrl_c_ends_the_demo_cleanly_and_keeps_what_there_is",
         "estimate/test_budget.py::test_a_long_chaotic_transient_is_not_taken_for_chaos",
@@ -38,6 +43,7 @@ ALL_BUT_THE_FIRST_CASE = frozenset(
     {
         "analysis/test_covariant.py::test_a_step_takes_each_vector_to_the_next_one",
         "analysis/test_covariant.py::test_vectors_grow_at_the_exponents",
+        "intake/capturing/test_turns.py::test_the_captured_loop_has_the_free_exponents_of_the_one_written_by_hand",
         "analysis/test_flossing.py::test_leading_exponents_come_near_zero",
         "estimate/test_budget.py::test_probes_far_too_short_for_the_memory_are_flagged_and_cover_it",
         "estimate/test_budget.py::test_rounding_that_is_amplified_from_interval_to_interval_is_not_reliable",

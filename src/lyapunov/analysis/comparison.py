@@ -103,7 +103,7 @@ def compare(free: Spectrum, true: "Spectrum | Known") -> Comparison:
 
     Example:
         >>> case = lyapunov.known.henon()
-        >>> found = lyapunov.spectrum(case.system, state=case.start(50), steps=500)
+        >>> found = lyapunov.spectrum(case.system, state=case.start(8), steps=100)
         >>> comparison = lyapunov.compare(found, case)
     """
     if not isinstance(free, Spectrum):

@@ -127,7 +127,7 @@ def valid_prediction_time(
         raise InvalidInput("Expected a `true` series that moves, got a constant one. Pass what the loop was to predict.")
     wrong = ~((predicted - true).norm(dim=-1) / size <= _checks.positive(threshold, "threshold"))  # NaN is wrong, too
     ended = wrong.any(1)
-    steps = torch.where(ended, wrong.double().argmax(1), true.shape[1])
+    steps = torch.where(ended, wrong.double().argmax(1), true.shape[1]).double()
     times = (
         steps
         * _checks.positive(dt, "dt")

@@ -171,7 +171,7 @@ def loop_spectra(
         k: how many leading exponents of both; None: all.
         state: where the core starts.
         dt: the time of one step; exponents are divided by it.
-        settle, align: as for `spectrum`, of both runs.
+        settle, align: of the free run, as for `spectrum`. The conditional run finds its own in the inputs.
         dtype: of the computation.
         seed: of the first frames.
         progress: a bar, as for `spectrum`.
@@ -197,6 +197,6 @@ def loop_spectra(
     inputs, state = (loop.inputs, loop.state) if inputs is None and state is None else (inputs, state)
     if inputs is None:
         raise InvalidInput("Expected `inputs` that drive the core, got none: without them there are no conditional exponents.")
-    same: dict[str, Any] = {"k": k, "state": state, "dt": dt, "settle": settle, "align": align, "dtype": dtype, "seed": seed}
-    same["progress"] = progress
-    return LoopSpectra(spectrum(loop.core, inputs, coupled=True, **same), spectrum(loop, inputs, steps=steps, **same))
+    same: dict[str, Any] = {"k": k, "state": state, "dt": dt, "dtype": dtype, "seed": seed, "progress": progress}
+    conditional = spectrum(loop.core, inputs, coupled=True, **same)
+    return LoopSpectra(conditional, spectrum(loop, inputs, steps=steps, settle=settle, align=align, **same))

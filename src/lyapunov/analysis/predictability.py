@@ -64,7 +64,7 @@ def predictability(spectrum: Spectrum) -> Predictability:
 
     Example:
         >>> case = lyapunov.known.henon()
-        >>> times = lyapunov.predictability(lyapunov.spectrum(case.system, state=case.start(50), steps=500))
+        >>> times = lyapunov.predictability(lyapunov.spectrum(case.system, state=case.start(8), steps=100))
 
     References:
         Mikhaeil, Monfared & Durstewitz 2022 (the forcing interval ln 2 / lambda_1).

@@ -83,7 +83,7 @@ def loop_problem(loop: ClosedLoop, system_inputs: SystemInputs, recognize: Recog
     system = fed_back(core.system, feed)
     with torch.no_grad():
         state = core.state if inputs is None else _warmed_up(core)
-        with system.running():
+        with system.running(), torch.random.fork_rng(devices=[]):
             _require_input(loop.core, core, system.feed, state)
             require_continuous(feed, core.system.output(state))
     return Problem(system, autonomous(system_inputs.steps, core.sequences.batch), state, core.source_dtype)

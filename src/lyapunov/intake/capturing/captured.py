@@ -248,7 +248,8 @@ def _refuse_loop(core: Core) -> None:
     raise Unsupported(
         f"Expected inputs that do not depend on the core's own output, got {core.shown}, fed by its own output{through}"
         f"{failed}: its exponents along fixed inputs are not those of the loop. {remedy} "
-        f"To measure the core along these very inputs all the same, pass its pieces: core = captured.core({core.name!r}); lyapunov.spectrum(core.module, core.inputs, state=core.state, "
+        "To measure the core along these very inputs all the same, pass its pieces: "
+        f"core = captured.core({core.name!r}); lyapunov.spectrum(core.module, core.inputs, state=core.state, "
         "lengths=core.lengths)."
     )
 
