@@ -5,18 +5,21 @@ one to ten minutes on one core. `--names lorenz rossler` measures these only.
 """
 
 import argparse
+import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
 import lyapunov
+from experiments.pages import replaced
 from experiments.rows import read, write
 from experiments.table import RESULTS
 from lyapunov.systems import known
 
-FILE = RESULTS / "flows.csv"
+FILE, PAGE = RESULTS / "flows.csv", Path(__file__).parent.parent / "docs" / "closed-loops.md"
 
 
 class Run(NamedTuple):
@@ -52,13 +55,13 @@ RUNS = {
 def measure(name: str, halved: bool) -> dict[str, Any]:
     """One row: exponents with their errors, and the Kaplan-Yorke dimension."""
     run = RUNS[name]
-    case = run.build(halved)
+    case, batch = run.build(halved), run.batch // 3 if halved else run.batch
     settle, align, count = (round(part / case.dt) for part in (run.settle, run.align, run.count))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", lyapunov.LyapunovWarning)
         found = lyapunov.spectrum(
             case.system,
-            state=case.start(run.batch),
+            state=case.start(batch),
             k=run.k,
             steps=count,
             settle=settle,
@@ -66,7 +69,7 @@ def measure(name: str, halved: bool) -> dict[str, Any]:
             dt=case.dt,
             progress=False,
         )
-    row: dict[str, Any] = {"name": name, "dt": case.dt, "sequences": run.batch, "counted": found.settings.count}
+    row: dict[str, Any] = {"name": name, "dt": case.dt, "sequences": batch, "counted": found.settings.count}
     row["kaplan_yorke"], row["kaplan_yorke_error"] = (
         found.kaplan_yorke_dimension,
         found.standard_error("kaplan_yorke_dimension"),
@@ -77,8 +80,31 @@ def measure(name: str, halved: bool) -> dict[str, Any]:
     return row
 
 
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The rows as the page shows them: a line for each published exponent, both time steps side by side."""
+    lines = ["| system | dt | exponent | published | measured | off | dt / 2 | off |", "|---|---|---|---|---|---|---|---|"]
+    for name in RUNS:
+        case = getattr(known, name)()
+        own = [row for row in rows if row["name"] == name]
+        for at, truth in enumerate(case.exponents.tolist(), 1):
+            cells = [_beside(row, at, truth, case.precision) for row in own]
+            cells += [("", "")] * (2 - len(cells))
+            dt = f"{float(own[0]['dt']):g}" if at == 1 else ""
+            shown = [name if at == 1 else "", dt, str(at), f"{truth:.4g}", *cells[0], *cells[1]]
+            lines.append("| " + " | ".join(shown) + " |")
+        dimensions = [f"{float(row['kaplan_yorke']):.4f} ± {float(row['kaplan_yorke_error']):.4f}" for row in own]
+        dimensions += [""] * (2 - len(dimensions))
+        lines.append(f"| | | dimension | | {dimensions[0]} | | {dimensions[1]} | |")
+    return "\n".join(lines) + "\n"
+
+
+def _beside(row: Mapping[str, Any], at: int, truth: float, precision: float) -> tuple[str, str]:
+    value, error = float(row[f"exponent_{at}"]), float(row[f"error_{at}"])
+    return f"{value:.4f} ± {error:.4f}", f"{(value - truth) / math.hypot(error, precision):+.1f}"
+
+
 def main() -> None:
-    """Whatever is not yet in the file."""
+    """Whatever is not yet in the file, and the table of the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--names", nargs="*", default=list(RUNS), choices=list(RUNS))
     names = parser.parse_args().names
@@ -93,6 +119,7 @@ def main() -> None:
             rows.append(measure(name, halved))
             write(FILE, rows)
             print(rows[-1], flush=True)
+    PAGE.write_text(replaced(PAGE.read_text(), "flows", table(rows)))
 
 
 if __name__ == "__main__":

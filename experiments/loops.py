@@ -5,7 +5,10 @@ three seeds each. A row of results/loops.csv per network, written after each: th
 the library's exponents stand those of a reference of its own: NumPy, dense Jacobians written down here, a QR at every step.
 """
 
+import argparse
 import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +16,12 @@ import torch
 from torch import Tensor, nn
 
 import lyapunov
+from experiments.pages import replaced
 from experiments.rows import read, write
 from experiments.table import RESULTS
 from lyapunov import known
 
-FILE = RESULTS / "loops.csv"
+FILE, PAGE = RESULTS / "loops.csv", Path(__file__).parent.parent / "docs" / "closed-loops.md"
 DT, SEEDS, K = 0.02, (0, 1, 2), 4
 
 
@@ -55,7 +59,7 @@ def reservoir(units: int = 200, *, seed: int, data: Tensor, radius: float = 0.4,
     return lyapunov.closed_loop(core, readout)
 
 
-def gru(units: int = 32, *, seed: int, data: Tensor, updates: int = 3000, free: int = 10) -> lyapunov.ClosedLoop:
+def gru(units: int = 32, *, seed: int, data: Tensor, updates: int = 2000, free: int = 10) -> lyapunov.ClosedLoop:
     """A GRU trained to predict the next step along the data, and some steps of its own after each stretch of it."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -144,18 +148,40 @@ def measure(name: str, loop: lyapunov.ClosedLoop, inputs: Tensor, *, steps: int)
     return row
 
 
+KINDS = {"reservoir": reservoir, "GRU": gru}
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The rows as the page shows them."""
+    head = "| network | conditional | free 1 | free 2 | free 3 | reference 1 | reference 2 | reference 3 | dimension |"
+    lines = [head, "|---|" + "---|" * (head.count("|") - 2)]
+    for row in rows:
+        pairs = [("conditional", "conditional_error")]
+        pairs += [(f"free_{at}", f"error_{at}") for at in (1, 2, 3)]
+        pairs += [(f"reference_{at}", f"reference_error_{at}") for at in (1, 2, 3)]
+        pairs += [("kaplan_yorke", "kaplan_yorke_error")]
+        cells = [f"{float(row[value]):.3f} ± {float(row[error]):.3f}" for value, error in pairs]
+        lines.append("| " + " | ".join([str(row["network"]), *cells]) + " |")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     """Whatever is not yet in the file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kinds", nargs="*", default=list(KINDS), choices=list(KINDS))
+    parser.add_argument("--seeds", nargs="*", default=SEEDS, type=int)
+    options = parser.parse_args()
     torch.set_num_threads(1)
     rows: list[dict[str, Any]] = list(read(FILE)) if FILE.exists() else []
     data, inputs = lorenz(20, 1500, seed=1), lorenz(16, 600, seed=2)
-    for seed in SEEDS:
-        for kind, build in (("reservoir", reservoir), ("GRU", gru)):
+    for seed in options.seeds:
+        for kind in options.kinds:
             name = f"{kind} {seed}"
             if name not in [row["network"] for row in rows]:
-                rows.append(measure(name, build(seed=seed, data=data), inputs, steps=4000))
+                rows.append(measure(name, KINDS[kind](seed=seed, data=data), inputs, steps=4000))
                 write(FILE, rows)
                 print(rows[-1], flush=True)
+    PAGE.write_text(replaced(PAGE.read_text(), "loops", table(rows)))
 
 
 if __name__ == "__main__":
