@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import vjp, vmap
+from torch.nn.functional import linear
 
 from lyapunov._shapes import Input, InputFrame
 from lyapunov.systems.casting import CastCall, cast_tensor
@@ -31,7 +32,12 @@ class Feed:
         self._call = CastCall(feed, dtype, device)
         self._dtype, self._device = dtype, device
         self._linear: Any = readout if feedback is None and _is_linear(readout) else None
-        self._weight: Tensor | None = None
+        self._cast: tuple[Tensor, Tensor | None] | None = None
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether it is one linear layer, which is then applied without calling it: any thread may."""
+        return self._linear is not None
 
     @property
     def modules(self) -> tuple[nn.Module, ...]:
@@ -40,22 +46,22 @@ class Feed:
 
     def __call__(self, output: Any) -> Input:
         """The next input of the core."""
-        return self._call(output)
+        return self._call(output) if self._linear is None else linear(output, *self._weights())
 
     @contextmanager
     def running(self) -> Generator[None, None, None]:
         """With the weights of the moment, cast once."""
         with self._call.running():
-            self._weight = None if self._linear is None else self._cast_weight(self._linear)
+            self._cast = None if self._linear is None else self._weights()
             try:
                 yield
             finally:
-                self._weight = None
+                self._cast = None
 
     def derivative(self, output: Tensor) -> "FeedTangent":
         """At outputs (batch, units): the weight of a linear readout; else by reverse mode, a row for each entry of x."""
         if self._linear is not None:
-            return FeedTangent(self._cast_weight(self._linear) if self._weight is None else self._weight)
+            return FeedTangent(self._weights()[0])
 
         def flat(at: Tensor) -> Tensor:
             return self(at).flatten(1)
@@ -67,8 +73,12 @@ class Feed:
             by_row = vmap(lambda row: back(row.expand_as(x))[0])(rows)
         return FeedTangent(by_row.transpose(0, 1))
 
-    def _cast_weight(self, linear: nn.Linear) -> Tensor:
-        return cast_tensor(linear.weight, self._dtype, self._device)
+    def _weights(self) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias of a linear readout; within a run, those of its start."""
+        if self._cast is not None and not torch.is_grad_enabled():
+            return self._cast
+        bias = None if self._linear.bias is None else cast_tensor(self._linear.bias, self._dtype, self._device)
+        return cast_tensor(self._linear.weight, self._dtype, self._device), bias
 
 
 class FeedTangent:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lyapunov._shapes import Frame, Input, Rows, State
+from lyapunov._shapes import Frame, Input, PerSequence, Rows, State
 from lyapunov.systems.closed import ClosedForm, Layer, LayerTangent, Tangent, dense_log_volume
 from lyapunov.systems.feed import Feed, FeedTangent
 from lyapunov.systems.stack import CoupledStack, CoupledTangent
@@ -73,8 +73,11 @@ class FedBack(System):
             yield
 
 
-class FedBackLayer(ClosedForm, FedBack):
-    """J = J_core + X G P: X how the input moves the core, G the derivative of the feed, P the rows of the output."""
+class FedBackLayer(FedBack):
+    """J = J_core + X G P: X how the input moves the core, G the derivative of the feed, P the rows of the output.
+
+    Readout and feedback are the user's own code: it is called with whole batches, step by step, in one thread.
+    """
 
     volume_cost = "cubic"
 
@@ -87,6 +90,31 @@ class FedBackLayer(ClosedForm, FedBack):
         first = core.tangent_size - top.tangent_size
         rows = slice(first, first + top.output_size)
         return new, FedBackTangent(tangent, self.feed.derivative(output), rows, core.vector(new))
+
+    def push(self, state: State, x: Input, frame: Frame) -> tuple[State, Frame]:
+        """The next state and J @ frame."""
+        new, tangent = self.linearize(state, x)
+        return new, tangent.push(frame)
+
+    def pull(self, state: State, x: Input, frame: Frame) -> Frame:
+        """J^T @ frame."""
+        return self.linearize(state, x)[1].pull(frame)
+
+    def paths(self, state: State, x: Input, frame: Frame) -> dict[str, Frame]:
+        """J @ frame, by the paths of the core and the one round the loop."""
+        return self.linearize(state, x)[1].paths(frame)
+
+    def log_volume(self, state: State, x: Input) -> PerSequence:
+        """ln |det J| at `state`."""
+        return self.linearize(state, x)[1].log_volume()
+
+
+class FedBackLinear(ClosedForm, FedBackLayer):
+    """The same with a linear readout: nothing of the user's is called, so steps and sequences can be taken as suits best."""
+
+    def linearize(self, state: State, x: Input) -> tuple[State, "FedBackTangent"]:
+        """The next state, and the parts of the Jacobian."""
+        return FedBackLayer.linearize(self, state, x)
 
     def vector(self, state: State) -> Rows:
         """That of the core."""
@@ -125,4 +153,6 @@ class FedBackTangent(Tangent):
 
 def fed_back(core: System, feed: Feed) -> FedBack:
     """The loop around a core: in closed form where the core has one and says how its input moves it."""
-    return FedBackLayer(core, feed) if isinstance(core, Layer | CoupledStack) else FedBack(core, feed)
+    if not isinstance(core, Layer | CoupledStack):
+        return FedBack(core, feed)
+    return (FedBackLinear if feed.is_linear else FedBackLayer)(core, feed)

@@ -42,11 +42,13 @@ class Turn:
     def _once(self, output: Tensor) -> Tensor:
         seen: list[Any] = []
 
-        def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             if len(seen) == self._at + 1:
                 seen.append(args[0] if args else kwargs["input"])
                 raise _Reached
             seen.append(None)
+            call = self._calls[len(seen) - 1]  # what it received then, in this dtype: models make zeros in their own
+            return cast((call.args, call.kwargs), output.dtype, output.device)
 
         def after(_: nn.Module, args: Any, kwargs: Any, found: Any) -> Any:  # noqa: ARG001
             recorded = cast(self._calls[len(seen) - 1].output, output.dtype, output.device)
