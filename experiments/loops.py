@@ -59,7 +59,7 @@ def reservoir(units: int = 200, *, seed: int, data: Tensor, radius: float = 0.4,
     return lyapunov.closed_loop(core, readout)
 
 
-def gru(units: int = 32, *, seed: int, data: Tensor, updates: int = 2000, free: int = 10) -> lyapunov.ClosedLoop:
+def gru(units: int = 32, *, seed: int, data: Tensor, updates: int = 1200, free: int = 5) -> lyapunov.ClosedLoop:
     """A GRU trained to predict the next step along the data, and some steps of its own after each stretch of it."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -69,10 +69,10 @@ def gru(units: int = 32, *, seed: int, data: Tensor, updates: int = 2000, free: 
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-2, total_steps=updates)
         series = data.float()
         for _ in range(updates):
-            rows = torch.randint(len(series), (64,))
-            begin = int(torch.randint(series.shape[1] - 60 - free, (1,)))
-            part = series[rows, begin : begin + 60 + free]
-            output, state = core(part[:, :59])
+            rows = torch.randint(len(series), (32,))
+            begin = int(torch.randint(series.shape[1] - 40 - free, (1,)))
+            part = series[rows, begin : begin + 40 + free]
+            output, state = core(part[:, :39])
             made = [readout(output)]
             for _ in range(free):
                 output, state = core(made[-1][:, -1:], state)
@@ -173,12 +173,12 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     rows: list[dict[str, Any]] = list(read(FILE)) if FILE.exists() else []
-    data, inputs = lorenz(20, 1500, seed=1), lorenz(16, 600, seed=2)
+    data, inputs = lorenz(20, 1500, seed=1), lorenz(8, 600, seed=2)
     for seed in options.seeds:
         for kind in options.kinds:
             name = f"{kind} {seed}"
             if name not in [row["network"] for row in rows]:
-                rows.append(measure(name, KINDS[kind](seed=seed, data=data), inputs, steps=4000))
+                rows.append(measure(name, KINDS[kind](seed=seed, data=data), inputs, steps=1500))
                 write(FILE, rows)
                 print(rows[-1], flush=True)
     PAGE.write_text(replaced(PAGE.read_text(), "loops", table(rows)))

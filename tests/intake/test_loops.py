@@ -70,6 +70,16 @@ def test_a_step_of_the_users_is_looped_as_a_cell_is() -> None:
     assert same(lyapunov.spectrum(step, INPUTS, state=torch.zeros(BATCH, UNITS), **SHORT).exponents, cell.exponents)
 
 
+@pytest.mark.parametrize("bent", [False, True], ids=["linear", "bent"])
+def test_two_threads_find_what_one_finds(bent: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A linear readout is dealt out sequence by sequence; the user's own code is called by one thread, with all of them."""
+    core, readout = parts(batch_first=True)
+    loop = lyapunov.closed_loop(core, nn.Sequential(readout, nn.Tanh()) if bent else readout)
+    one = lyapunov.spectrum(loop, INPUTS, **SHORT)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert same(lyapunov.spectrum(loop, INPUTS, **SHORT).exponents, one.exponents)
+
+
 def test_predictions_are_those_of_a_loop_in_pytorch() -> None:
     core, readout = parts(num_layers=2, batch_first=True)
     with torch.no_grad():

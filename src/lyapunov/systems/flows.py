@@ -85,7 +85,13 @@ def rossler(dt: float = 0.04) -> Known:
     def jacobian(x: Tensor, y: Tensor, z: Tensor) -> list[Tensor | float]:  # noqa: ARG001
         return [0, -1, -1, 1, 0.2, 0, z, 0, x - 5.7]
 
-    return _flow("Rossler flow", field, jacobian, [0.0714, 0.0, -5.3943], around(-9, 0, 0, spread=0.5), dt)
+    return _flow("Rossler flow", field, jacobian, [0.0714, 0.0, -5.3943], _all_phases, dt)
+
+
+def _all_phases(batch: int, generator: torch.Generator) -> Tensor:
+    """Starts all round the attractor, whose phase stays coherent: from one phase, sequences end within the same turn."""
+    radius, phase = (torch.rand(batch, dtype=DTYPE, generator=generator) for _ in range(2))
+    return torch.stack([(4 + 4 * radius) * (6.2832 * phase).cos(), (4 + 4 * radius) * (6.2832 * phase).sin(), 0 * phase], -1)
 
 
 def chen(dt: float = 0.004) -> Known:
