@@ -101,7 +101,8 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _beside(row: Mapping[str, Any], at: int, truth: float, precision: float) -> tuple[str, str]:
     value, error = float(row[f"exponent_{at}"]), float(row[f"error_{at}"])
-    return f"{value:.4f} ± {error:.4f}", f"{(value - truth) / math.hypot(error, precision):+.1f}"
+    digits = 5 if error < 3e-4 else 4
+    return f"{value:.{digits}f} ± {error:.{digits}f}", f"{(value - truth) / math.hypot(error, precision):+.1f}"
 
 
 def main() -> None:
