@@ -13,6 +13,7 @@ EVERY_CASE = frozenset(
         "estimate/test_budget.py::test_a_long_chaotic_transient_is_not_taken_for_chaos",
         "estimate/test_budget.py::test_ordinary_networks_converge_on_ordinary_inputs",
         "estimate/test_difference.py::test_the_error_of_a_sampled_mean_is_that_of_the_sampled_steps",
+        "estimate/test_difference.py::test_the_steps_that_both_counted_are_compared",
         "estimate/test_difference.py::test_the_paired_error_is_what_the_difference_varies_by",
         "estimate/test_sequences.py::test_a_slow_variable_that_is_carried_is_right_in_the_end",
         "experiments/test_claims.py::test_every_number_of_the_page_is_written_by_its_command",

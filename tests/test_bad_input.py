@@ -204,7 +204,7 @@ BAD_STEPS = {
     "one argument": (lambda h: h, r"step\(state, x\).*got TypeError"),
     "state in place": (lambda h, x: h.mul_(0.5), "in place"),
     "fully detached": (lambda h, x: torch.tanh(h.detach()), "finite differences"),
-    "no forward derivative": (lambda h, x: OnlyForwards.apply(h), "forward-mode"),
+    "no forward derivative": (lambda h, x: OnlyForwards.apply(h), "forward-mode.* For a spike with a surrogate gradient"),
 }
 GENERATOR = torch.Generator().manual_seed(0)
 
@@ -213,6 +213,67 @@ class OnlyForwards(torch.autograd.Function):
     @staticmethod
     def forward(ctx, h):
         return torch.tanh(h)
+
+
+HALF = torch.zeros(3, 8)
+DRIVE = drawn(3, 60, 8, seed=4)
+BAD_AXES = {
+    "batch on the second axis": (
+        lambda s, u: torch.tanh(s),
+        torch.zeros(4, 3, 8),
+        DRIVE,
+        r"axis 1 has them.*s\.movedim\(1, 0\)",
+    ),
+    "batch on the third axis of one part": (
+        lambda s, u: s,
+        {"a": HALF, "b": torch.zeros(4, 8, 3)},
+        DRIVE,
+        r"`state\['b'\]` batch first .*axis 2 has them.*s\.movedim\(2, 0\)",
+    ),
+    "batch on the second axis, as many parts": (
+        lambda s, u: torch.tanh(s + u),
+        torch.zeros(3, 3, 8),
+        DRIVE,
+        r"input .*s\.movedim",
+    ),
+    "time first": (
+        lambda s, u: torch.tanh(s + u),
+        HALF,
+        DRIVE.transpose(0, 1),
+        r"3 along their second axis.*x\.transpose\(0, 1\)",
+    ),
+    "one part in float32": (
+        lambda s, u: (s[0], (s[1] > 0).float()),
+        (HALF, HALF),
+        DRIVE,
+        r"float32 at state\[1\].* not \.float\(\) by",
+    ),
+    "one part in place": (lambda s, u: (s[0], s[1].mul_(0.5)), (HALF, HALF + 1), DRIVE, r"changes state\[1\] in place"),
+    "its input in place": (lambda s, u: torch.tanh(s + u.add_(1.0)), HALF, DRIVE, "changes x in place"),
+    "features before time": (
+        nn.GRU(8, 5, batch_first=True),
+        None,
+        DRIVE.transpose(1, 2),
+        r"move it there, x\.movedim\(1, -1\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_AXES)
+def test_an_axis_out_of_place_is_told_where_it_belongs(name: str) -> None:
+    system, state, inputs, pattern = BAD_AXES[name]
+    with pytest.raises((lyapunov.InvalidInput, lyapunov.BadSystem), match=pattern) as caught:
+        lyapunov.spectrum(system, inputs, state=state)
+    assert_form(str(caught.value))
+
+
+def test_the_remedy_for_a_spike_works() -> None:
+    def step(v, u):
+        s = torch.sigmoid(25 * (v - 1))
+        return 0.9 * v + u - (s + ((v > 1).to(v) - s).detach())
+
+    found = lyapunov.spectrum(step, DRIVE, state=HALF, check=False, settle=10, align=10)
+    assert torch.isfinite(found.exponents).all()
 
 
 @pytest.mark.parametrize("name", BAD_STEPS)

@@ -1,5 +1,6 @@
 """Measured decay of loss gradients: the same as starting again from a state, whichever way the core is called."""
 
+import math
 from typing import Any
 
 import pytest
@@ -232,3 +233,48 @@ def test_drawn_inputs_are_not_needed() -> None:
     found = lyapunov.gradient_decay(model, lambda m, b: (m(b[0])[0] - b[1]).square().sum(-1), (x, y), lags=5)
     assert found.log_norms.shape == (6, 15, 2)
     assert found.core == ""
+
+
+class Linear(nn.Module):
+    """One unit that decays; the gradient n steps back is decay^n of the last one."""
+
+    def __init__(self, decay: float) -> None:
+        super().__init__()
+        self.core = seeded(nn.RNN, 1, 1, nonlinearity="relu", bias=False, batch_first=True)
+        self.core.weight_ih_l0.data.fill_(1.0)
+        self.core.weight_hh_l0.data.fill_(decay)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.core(x)[0].squeeze(-1)
+
+
+def test_the_lag_at_a_fraction_is_where_the_gradient_falls_below_it() -> None:
+    x = drawn(4, 60, 1, seed=3).abs()
+    found = lyapunov.gradient_decay(Linear(0.8), lambda model, inputs: model(inputs), x, lags=30)
+    for fraction in (0.5, 0.1, 0.01):
+        lag = found.lag_at(fraction)
+        assert lag.value == math.ceil(math.log(fraction) / math.log(0.8))
+        assert lag.interval == (lag.value, lag.value)
+    assert math.isinf(found.lag_at(1e-4).value)
+    assert str(found.lag_at(1e-4)) == "> 30 steps"
+    assert str(found.lag_at()) == "21 steps (95 %: 21 to 21)"
+    with pytest.raises(lyapunov.InvalidInput, match="between 0 and 1"):
+        found.lag_at(1.0)
+
+
+def test_a_decay_that_rises_again_has_the_last_lag() -> None:
+    values = torch.tensor([0.0, -6.0, -1.0, -6.0, -7.0]).double().view(-1, 1, 1).expand(5, 3, 2)
+    found = lyapunov.GradientDecay(torch.arange(5), values, torch.arange(3), "core")
+    assert found.lag_at(0.01).value == 3
+
+
+def test_the_interval_of_a_lag_is_where_the_band_ends() -> None:
+    rates = torch.linspace(0.3, 0.5, 6).double().expand(1, 40, 6)  # of six sequences
+    values = -torch.arange(30.0).double().view(-1, 1, 1) * rates
+    found = lyapunov.GradientDecay(torch.arange(30), values, torch.arange(40), "core").lag_at(0.01)
+    half = 2.571 * float(rates[0, 0].std()) / 6**0.5
+    assert found.value == 12
+    assert found.interval == tuple(math.ceil(math.log(100) / (0.4 + sign * half)) for sign in (1, -1))
+    offsets = torch.tensor([-9.0, 5.0, 0.0, 3.0, 8.0, -7.0]).double()  # what all lags share cancels
+    moved = lyapunov.GradientDecay(torch.arange(30), values + offsets, torch.arange(40), "core").lag_at(0.01)
+    assert moved == found

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -111,16 +112,21 @@ def text(tmp_path):
 
 def test_demo_leaves_everything_and_says_where(text, tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.setattr(demo_module, "FULL_EPOCHS", ())
-    place = tmp_path / "runs" / "demo"
-    for _ in range(2):
-        assert run("demo", "--epochs", 1, "--hidden", 4, "--text", text, "--directory", place) == 0
+    monkeypatch.chdir(tmp_path)
+    place, command = Path("runs") / "demo", ["demo", "--epochs", 1, "--hidden", 4, "--text", text]
+    assert run(*command) == 0
     out = capsys.readouterr().out
     assert logging.getLogger("lyapunov").level == logging.NOTSET
     left = {file.name for file in place.iterdir()}
-    assert left == {"history.jsonl", "spectra", "checkpoint.safetensors", "held_out.txt", "figure.png"}
+    assert left - {".lock"} == {"history.jsonl", "spectra", "checkpoint.safetensors", "held_out.txt", "figure.png"}
     assert f"In {place}: " in out
-    assert "moved to" in out
     assert len(list((place / "spectra").iterdir())) == 2
+    kept = (place / "history.jsonl").read_bytes()
+    assert run(*command, "--directory", place) == 2
+    assert f"got {place}, which holds a run already" in " ".join(capsys.readouterr().err.split())
+    assert run(*command) == 0
+    assert "In runs/demo-2: " in capsys.readouterr().out
+    assert (place / "history.jsonl").read_bytes() == kept
     following = ["--inputs", place / "held_out.txt", "--k", 2, "--steps", 60]
     assert run("spectrum", place / "checkpoint.safetensors", *following) == 0
     assert "2 of 8 exponents" in capsys.readouterr().out

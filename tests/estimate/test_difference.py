@@ -56,18 +56,108 @@ def test_the_paired_error_is_what_the_difference_varies_by() -> None:
 @pytest.mark.parametrize(
     ("options", "inputs", "pattern"),
     [
-        ({"seed": 1}, INPUTS, "same seed, got 0 and 1"),
-        ({"settle": 21}, INPUTS, "same settle and align"),
-        ({"k": 2}, INPUTS, "same k, got 3 and 2"),
+        (
+            {"seed": 1},
+            INPUTS,
+            r"others: seed \(0 and 1\)\. Compute both with the same seed; or take a\.difference\(b, paired=False",
+        ),
         ({}, INPUTS + 1e-9, "same inputs"),
+        (
+            {"seed": 1, "dt": 0.1},
+            INPUTS[:2],
+            r"others: dt \(.*\), inputs \(.*\), seed \(.*\), batch \(6 and 2\)\. Compute",
+        ),
     ],
 )
-def test_what_was_not_the_same_is_refused(options: dict, inputs, pattern: str) -> None:
+def test_what_was_not_the_same_is_refused_all_at_once(options: dict, inputs, pattern: str) -> None:
     one, other = lyapunov.spectrum(GRU, INPUTS, **SAME), lyapunov.spectrum(changed(), inputs, **{**SAME, **options})
     with pytest.raises(lyapunov.InvalidInput, match=pattern):
         one - other
     with pytest.raises(TypeError):
         one - 1.0
+
+
+def test_the_steps_that_both_counted_are_compared() -> None:
+    """One started to count later, and took fewer exponents: over 30 draws, the spread is no more than is reported."""
+    late, pairs = {"settle": 40, "align": 30, "k": 2}, []
+    for seed in range(30):
+        inputs = drawn(6, 190, 4, seed=900 + seed)
+        pairs.append(lyapunov.spectrum(changed(), inputs, **late) - lyapunov.spectrum(GRU, inputs, **SAME))
+    assert all(len(pair.exponents) == 2 for pair in pairs)
+    spread = torch.stack([pair.exponents[0] for pair in pairs]).std()
+    reported = torch.stack([pair.standard_errors[0] for pair in pairs]).mean()
+    assert 0.3 < float(spread / reported) < 1.35
+
+
+def test_a_run_that_counted_later_differs_from_itself_by_nothing() -> None:
+    """What the first steps of the longer one grew is left out, also of the mean; its frames are aligned long before."""
+    inputs, rates = drawn(4, 300, 3, seed=77), torch.tensor([0.9, 0.4, 0.2], dtype=torch.float64)
+
+    def run(**options):
+        start = torch.zeros(4, 3, dtype=torch.float64)
+        return lyapunov.spectrum(lambda h, x: torch.tanh(rates.to(h) * h + x), inputs, state=start, qr_every=1, **options)
+
+    early, late = run(settle=20, align=60), run(settle=60, align=70)
+    assert bool(((early.exponents - late.exponents).abs() > 1e-4).any())
+    for difference in (late - early, early - late):
+        torch.testing.assert_close(difference.exponents, torch.zeros(3).double(), rtol=0, atol=1e-9)
+        assert difference.mean == pytest.approx(0.0, abs=1e-9)
+
+
+def test_runs_that_share_no_steps_are_refused() -> None:
+    one = lyapunov.spectrum(GRU, INPUTS, settle=5, align=5, k=1)
+    early = replace(one, settings=replace(one.settings, settle=0, align=0, count=10))
+    late = replace(one, settings=replace(one.settings, settle=20, align=20))
+    with pytest.raises(lyapunov.InvalidInput, match=r"counts from 0 to 10, and one from 40 to \d+\. Pass both"):
+        early - late
+
+
+def test_an_unpaired_difference_has_the_error_of_both() -> None:
+    one = lyapunov.spectrum(GRU, INPUTS, **SAME)
+    other = lyapunov.spectrum(changed(), drawn(3, 200, 4, seed=5), **{**SAME, "seed": 3, "k": 2})
+    found = one.difference(other, paired=False)
+    assert not found.paired
+    torch.testing.assert_close(found.standard_errors, torch.hypot(one.standard_errors[:2], other.standard_errors))
+    torch.testing.assert_close(found.exponents, one.exponents[:2] - other.exponents)
+    assert bool((found.degrees >= torch.minimum(one.degrees[:2], other.degrees)).all())
+    assert bool((found.degrees <= one.degrees[:2] + other.degrees).all())
+    assert repr(found).startswith("Unpaired difference")
+    same = one.difference(lyapunov.spectrum(changed(), INPUTS, **SAME))
+    assert same.paired
+    with pytest.raises(lyapunov.InvalidInput, match=r"dt \(1\.0 and 0\.5\)\. Compute both with the same dt\."):
+        one.difference(lyapunov.spectrum(GRU, INPUTS, **SAME, dt=0.5), paired=False)
+
+
+class Embedded(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding, self.gru = nn.Embedding(9, 4), seeded(nn.GRU, 4, 6, batch_first=True)
+
+    def forward(self, tokens):
+        return self.gru(self.embedding(tokens).double())[0]
+
+
+def test_a_model_is_paired_by_what_it_was_called_with(tmp_path) -> None:
+    """Its embedding moved in training, so that its core received other inputs."""
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        model, tokens = Embedded(), torch.randint(0, 9, (6, 140))
+    monitor = lyapunov.Monitor(model, tokens, k=2, every=1, directory=tmp_path)
+    before = lyapunov.spectrum(lyapunov.capture(model, tokens), **SAME)
+    monitor.observe(0)
+    with torch.no_grad():
+        model.embedding.weight.mul_(1.2)
+        model.gru.weight_hh_l0.mul_(1.1)
+    monitor.observe(1)
+    after = lyapunov.spectrum(lyapunov.capture(model, tokens), **SAME)
+    found = after - before
+    assert found.inputs_moved
+    assert "called with the same" in repr(found)
+    kept = lyapunov.Run.load(tmp_path).spectra()
+    assert (kept[1] - kept[0]).inputs_moved
+    other = lyapunov.spectrum(lyapunov.capture(model, tokens.flip(1)), **SAME)
+    with pytest.raises(lyapunov.InvalidInput, match="same inputs"):
+        other - before
 
 
 def test_the_error_of_a_sampled_mean_is_that_of_the_sampled_steps() -> None:

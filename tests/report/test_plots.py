@@ -178,3 +178,11 @@ def test_what_is_not_converged_is_drawn_hollow(tmp_path) -> None:
     for draw in (plots.largest_exponents, plots.mean_exponents, plots.distances):
         hollow = draw([run], Figure().subplots()).lines[1]
         assert (hollow.get_xdata().tolist(), hollow.get_markerfacecolor()) == ([1], "white")
+
+
+def test_theory_is_dashed_on_the_plot_of_a_spectrum(result) -> None:
+    theory = torch.tensor([0.3, 0.1, -0.2, -0.5], dtype=torch.float64)
+    axes = plots.spectrum(result, Figure().subplots(), theory=theory)
+    dashed = next(line for line in axes.lines if line.get_linestyle() == "--")
+    assert dashed.get_ydata().tolist() == theory.tolist()
+    assert dashed.get_label() == "theory: entropy rate 0.1, dimension 0.85 per unit"  # (0.3 + 0.1) / 4 and (3 + 0.2 / 0.5) / 4

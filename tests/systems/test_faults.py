@@ -53,7 +53,7 @@ FAULTS: dict[str, tuple[Callable[..., Any], str]] = {
     "another structure": (lambda h, _: (h, h), "structure"),
     "nothing": (lambda h, _: None, "structure"),
     "a number": (lambda h, _: 0.5, "structure"),
-    "another dtype": (lambda h, _: h.float(), "shape and dtype it"),
+    "another dtype": (lambda h, _: h.float(), "in the dtype it"),
     "sizes that do not fit": (lambda h, _: h @ torch.eye(7, dtype=h.dtype), r"\(state, x\)"),
     "a dtype that does not fit": (lambda h, _: h @ torch.eye(UNITS), "dtype"),
     "no such attribute": (lambda h, _: h.hidden, r"\(state, x\)"),

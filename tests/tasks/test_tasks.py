@@ -1,6 +1,7 @@
 """Text, model, training loop and the demo's order of things."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
@@ -72,14 +73,18 @@ def test_training_learns_and_is_seeded() -> None:
     assert losses[0] == losses[1]
 
 
-def test_an_earlier_run_is_moved_aside(tmp_path) -> None:
-    place = tmp_path / "runs" / "demo"
-    assert start_directory(place) is None
-    for number in (1, 2):
-        (place / "history.jsonl").write_text(str(number))
-        assert start_directory(place) == tmp_path / "runs" / f"demo-{number}"
-        assert not (place / "history.jsonl").exists()
-    assert (tmp_path / "runs" / "demo-1" / "history.jsonl").read_text() == "1"
+def test_a_run_is_never_started_where_there_is_one(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("demo", "demo-2", "demo-3"):
+        place = start_directory(None)
+        assert place == Path("runs") / name
+        (place / "history.jsonl").write_text(name)
+    with pytest.raises(lyapunov.InvalidInput, match=r"got runs/demo-2, which holds a run already. Choose another --directory"):
+        start_directory(Path("runs/demo-2"))
+    assert (tmp_path / "runs" / "demo" / "history.jsonl").read_text() == "demo"
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / ".lock").touch()  # left by a process that was killed before it had written
+    assert start_directory(Path("new")) == Path("new")
 
 
 def test_a_folder_of_other_things_is_not_written_into(tmp_path) -> None:

@@ -5,9 +5,11 @@ import io
 import math
 import os
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
+from subprocess import PIPE
 
 import numpy as np
 import pytest
@@ -292,19 +294,78 @@ def test_a_run_goes_on_after_a_checkpoint_as_if_nothing_had_happened(tmp_path) -
         second.load_state_dict({})
 
 
-def test_a_run_started_again_in_its_directory_goes_on_there(tmp_path) -> None:
+def test_a_run_that_is_resumed_in_its_directory_goes_on_there(tmp_path) -> None:
     for step in range(3):
-        monitor(core(), directory=tmp_path).observe(step)
+        monitor(core(), directory=tmp_path, resume=True).observe(step)
     kept = lyapunov.Run.load(tmp_path).readings
     assert [reading.step for reading in kept] == [0, 1, 2]
     assert [reading.drift is None for reading in kept] == [True, False, False]
-    again_at_1 = monitor(core(), directory=tmp_path).read(1)
+    again_at_1 = monitor(core(), directory=tmp_path, resume=True).read(1)
     assert again_at_1.drift == pytest.approx(kept[1].drift, abs=SAME)  # again beside step 0
+    assert (again_at_1.file, kept[1].file) == ("spectra/000001-2.safetensors", "spectra/000001.safetensors")
+    assert (tmp_path / kept[1].file).is_file()
     with pytest.raises(lyapunov.InvalidInput, match=r"same size as the run in .*, 24, got 8. Choose another"):
-        monitor(seeded(nn.LSTM, 3, 4, batch_first=True), directory=tmp_path).observe(3)
+        monitor(seeded(nn.LSTM, 3, 4, batch_first=True), directory=tmp_path, resume=True).observe(3)
     assert len(lyapunov.Run.load(tmp_path).readings) == 2
     with pytest.raises(lyapunov.InvalidInput, match=r"\(batch, time, 3\)"):
-        monitor(core(), drawn(4, 60, 5, seed=1), directory=tmp_path).observe(3)
+        monitor(core(), drawn(4, 60, 5, seed=1), directory=tmp_path, resume=True).observe(3)
+    with pytest.raises(lyapunov.InvalidInput, match=r"`directory` with resume=True, got none"):
+        monitor(core(), directory=None, resume=True)
+
+
+@pytest.mark.parametrize("name", ["run", "run-1", "."])
+def test_a_run_is_never_written_into_another(tmp_path, monkeypatch, name) -> None:
+    """Started again with the same directory, by the same steps: both runs are whole, and the second says where it is."""
+    (tmp_path / "within").mkdir()
+    monkeypatch.chdir(tmp_path / "within")
+    first = monitor(core(), directory=name)
+    before = [first.observe(step) for step in range(2)]
+    for number in (2, 3):
+        other = core()
+        nudge(other)
+        again = monitor(other, directory=name)
+        with pytest.warns(
+            lyapunov.LyapunovWarning, match=rf"got {re.escape(name)}, which holds one: .* kept in .*-{number}. To"
+        ):
+            reading = again.observe(0)
+        again.observe(1)
+        assert reading.drift is None
+        assert again.directory.resolve() != first.directory.resolve()
+        assert [reading.step for reading in lyapunov.Run.load(again.directory).readings] == [0, 1]
+    kept = lyapunov.Run.load(name)
+    assert [same(one.exponents, two.exponents) for one, two in zip(kept.readings, before, strict=True)] == [True, True]
+    assert same(kept.spectra()[1].exponents.tolist(), before[1].spectrum.exponents.tolist())
+
+
+_OTHER_PROCESS = """
+import sys, torch, lyapunov
+torch.set_num_threads(1)
+monitor = lyapunov.Monitor(torch.nn.RNN(2, 3), torch.randn(30, 2, 2), k=1, directory=sys.argv[1])
+monitor.read(0)
+print("writing", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_two_processes_never_write_one_run(tmp_path) -> None:
+    place = tmp_path / "run"
+    with subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", _OTHER_PROCESS, str(place)], stdin=PIPE, stdout=PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "writing\n"
+        going_on = monitor(seeded(nn.RNN, 2, 3), drawn(30, 2, 2, seed=1).float(), k=1, directory=place, resume=True)
+        with pytest.raises(
+            lyapunov.InvalidInput, match=r"no other process writes, got .*run, in which one does\. Choose another"
+        ):
+            going_on.read(1)
+        (place / "history.jsonl").rename(place / "not yet written")
+        beside = monitor(seeded(nn.RNN, 2, 3), drawn(30, 2, 2, seed=1).float(), k=1, directory=place)
+        with pytest.warns(lyapunov.LyapunovWarning, match="run-2"):
+            beside.read(0)
+        (place / "not yet written").rename(place / "history.jsonl")
+        other.kill()
+    going_on.read(1)
+    assert [reading.step for reading in lyapunov.Run.load(place).readings] == [0, 1]
 
 
 def test_steps_that_go_back_are_told_once_and_made_again(tmp_path) -> None:
@@ -379,9 +440,18 @@ def test_what_is_wrong_from_the_start_is_an_error(tmp_path) -> None:
         monitor(core(), directory=tmp_path, core="lstm")
     with pytest.raises(lyapunov.InvalidInput, match="`probe` to read along"):
         monitor(built(), None, directory=tmp_path).read(0)
-    with pytest.raises(RuntimeError, match="scalar types") as caught:
+    with pytest.raises(
+        lyapunov.InvalidInput, match=r"Model can be called with, got RuntimeError: .*scalar types.*\(tokens, targets"
+    ):
         monitor(built(), PROBE.float(), directory=tmp_path).observe(0)
-    assert "while Model was called with the `probe`" in caught.value.__notes__[0]
+    with pytest.raises(
+        lyapunov.InvalidInput, match=r"Monitor\(system, probe\), got 3 arguments.*one tuple: Monitor\(model, \(tok"
+    ):
+        lyapunov.Monitor(built(), PROBE, PROBE)
+    with pytest.raises(lyapunov.InvalidInput, match="can be called with, got TypeError"):
+        monitor(built(), (PROBE, PROBE), directory=tmp_path).observe(0)
+    method = monitor(built().forward, PROBE, directory=tmp_path / "method").read(0)
+    assert same(method.exponents, monitor(built(), PROBE, directory=tmp_path / "model").read(0).exponents)
     with pytest.raises(lyapunov.InvalidInput, match="`step` to be a whole number"):
         monitor(core(), directory=tmp_path).observe(-1)
 

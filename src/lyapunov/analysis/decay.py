@@ -11,9 +11,8 @@ from lyapunov import _checks
 from lyapunov._progress import progress_bar
 from lyapunov._shapes import State
 from lyapunov._trees import tree_flatten, tree_map
-from lyapunov.analysis.lag_decay import Slope, mean, slope, starting_times
+from lyapunov.analysis.lag_decay import LagDecay, starting_times
 from lyapunov.errors import InvalidInput, Unsupported
-from lyapunov.estimate import aligned, number
 from lyapunov.intake import CELLS, SystemInputs, cores_of, layer_system, preserving_state, split_layers
 from lyapunov.systems import CoupledStack, System
 from lyapunov.tangent import Workers
@@ -21,11 +20,10 @@ from lyapunov.tangent import Workers
 AGREE, COMPARED = 1e-3, 8
 """How far a layer's outputs may be from those of its steps one by one, beside the largest, over so many steps: later, rounding
 alone sets those of a chaotic network apart."""
-_SHOWN = 6
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class GradientDecay:
+class GradientDecay(LagDecay):
     """|d loss_T / d state_(T-n)| against the lag n, over starting times T and sequences.
 
     lags (lags,): 0 to the longest. log_norms (lags, starts, batch): ln of the norm over the state of all layers (h and c);
@@ -33,41 +31,11 @@ class GradientDecay:
     core: the recurrent core whose state it is, by its name.
     """
 
-    lags: Tensor
-    log_norms: Tensor
-    starts: Tensor
     core: str
 
-    @property
-    def mean(self) -> Tensor:
-        """(lags,): over starting times and sequences."""
-        return mean(self._values, self._weights).value
-
-    @property
-    def standard_errors(self) -> Tensor:
-        """One standard error of `mean` at each lag, (lags,)."""
-        return mean(self._values, self._weights).standard_error
-
-    def slope(self, first: int | None = None, last: int | None = None) -> Slope:
-        """Least squares of the mean over the lags from `first` to `last`: what `GradientExponents.slope` predicts."""
-        return slope(self.lags, self.log_norms, self._weights, first, last)
-
-    @property
-    def _values(self) -> Tensor:
-        return self.log_norms.movedim(0, -1)
-
-    @property
-    def _weights(self) -> Tensor:
-        return torch.ones(self.log_norms.shape[1:], dtype=torch.float64)
-
     def __repr__(self) -> str:
-        starts, batch = self.log_norms.shape[1:]
-        times = f"{starts} starting time{'s' * (starts > 1)} x {batch} sequences"
-        title = f"Gradients of the loss by the state of {self.core or 'the core'}: {times}"
-        shown = starting_times(0, len(self.lags) - 1, _SHOWN)
-        means, errors = self.mean, self.standard_errors
-        rows = [(str(int(self.lags[at])), number(float(means[at])), number(float(errors[at]))) for at in shown]
-        return "\n".join([title, "", *aligned([("lag", "mean ln |gradient|", "± error"), *rows])])
+        title = f"Gradients of the loss by the state of {self.core or 'the core'}: {self._extent}"
+        return "\n".join([title, "", *self._table("mean ln |gradient|")])
 
 
 def gradient_decay(

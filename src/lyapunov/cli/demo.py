@@ -24,13 +24,13 @@ def demo(
     epochs: Annotated[int, _Positive] = 24,
     hidden: Annotated[int, _Positive] = 128,
     text: Path | None = None,
-    directory: Path = Path("runs/demo"),
+    directory: Path | None = None,
     seed: int = 0,
 ) -> None:
     """Train a character LSTM on real text and watch its Lyapunov spectrum move.
 
     After every epoch the exponents of the full state (h, c) are taken on held-out text. Ctrl-C ends the run; what there is by
-    then is kept. An earlier run in the same directory is moved aside.
+    then is kept. A run is never written over.
 
     Parameters
     ----------
@@ -41,15 +41,13 @@ def demo(
     text
         A UTF-8 text to learn (default: War and Peace where LYAPUNOV_DATA_DIR has it, else Python's own reference).
     directory
-        Where history, spectra, checkpoint and figure are left.
+        A new folder for history, spectra, checkpoint and figure (default: runs/demo, then runs/demo-2 and so on).
     seed
         Of the weights and of the random frames.
     """
     data = demo_corpus() if text is None else corpus(text.name, read_text(text))
     require_enough(data)
-    moved = start_directory(directory)
-    if moved is not None:
-        print(f"An earlier run was moved to {moved}.")
+    directory = start_directory(directory)
     training = Training(hidden=hidden, epochs=epochs, seed=seed)
     finished = False
     title = f"LSTM with {hidden} units learning {data.name} ({len(data.train):,} characters); losses in nats per character"

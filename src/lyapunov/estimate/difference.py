@@ -1,5 +1,7 @@
 """The paired difference of two spectra: what is common to both, their inputs and their first frames, cancels."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,8 +17,10 @@ from lyapunov.estimate.verdict import Finding, Verdict
 if TYPE_CHECKING:
     from lyapunov.estimate.result import Spectrum
 
-_PAIRED = ("size", "k", "linearization", "coupled", "inputs", "seed", "settle", "align", "count", "batch", "dt")
-"""Settings that must be the same for a difference to be paired."""
+_ALIKE = ("linearization", "coupled", "dt")
+"""Settings that must be the same for any difference."""
+_PAIRED = ("size", *_ALIKE, "inputs", "seed", "batch", "chunks")
+"""Settings that must be the same for a paired one."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -26,6 +30,8 @@ class Difference:
     exponents (k,): differences, NaN where both are -inf. standard_errors and degrees (k,): of the paired differences, from
     sequences and blocks, and what burn-in, alignment and rounding left in both. reliable (k,): both are.
     mean, mean_standard_error: of the means over all exponents, or None; the error is of sampling only.
+    paired: whether what is common to both cancels. inputs_moved: whether the two are of a model that was called with the same,
+    while its core received something else, as what lies before it has moved.
     verdict: what speaks against `a` ("first: ...") and against `b` ("second: ..."); converged where both are.
     """
 
@@ -36,27 +42,61 @@ class Difference:
     mean: float | None
     mean_standard_error: float | None
     verdict: Verdict
+    paired: bool = True
+    inputs_moved: bool = False
 
     @classmethod
     def of(cls, one: "Spectrum", other: "Spectrum") -> "Difference":
-        """Raises InvalidInput where the two do not match, with what differs and what to do."""
-        _require_paired(one, other)
-        widths, steps = _common(one, other)
-        lost = one.exponents.isneginf() | other.exponents.isneginf()
-        pair = [_regular(part.history.nan_to_num(neginf=0.0), part.history_steps, widths) for part in (one, other)]
+        """The paired one, of the exponents that both have, over the steps that both counted.
+
+        Raises InvalidInput where the two do not match, with all that differs and what to do.
+        """
+        _require_same(one, other, _PAIRED)
+        k = min(len(one.exponents), len(other.exponents))
+        parts = [_Counted.of(part, *_window(one, other), k) for part in (one, other)]
+        widths, steps = _common(*parts)
+        lost = one.exponents[:k].isneginf() | other.exponents[:k].isneginf()
+        pair = [_regular(part.growth.nan_to_num(neginf=0.0), part.steps, widths) for part in parts]
         found = errors(pair[0] - pair[1], steps, one.independent)
         sampling = found.standard_errors / one.settings.dt
         total = (sampling.square() + _left(one, other, sampling).square()).sqrt()
         freed = (total / sampling).nan_to_num(nan=1.0).clamp(max=100.0) ** 4
-        mean, mean_error = _mean(one, other, widths)
+        mean, mean_error = _mean(one, other, parts, widths)
         return cls(
-            exponents=one.exponents - other.exponents,
+            exponents=parts[0].exponents - parts[1].exponents,
             standard_errors=total.masked_fill(lost, torch.nan),
             degrees=found.degrees * freed,
-            reliable=one.reliable & other.reliable,
+            reliable=(one.reliable[:k] & other.reliable[:k]),
             mean=mean,
             mean_standard_error=mean_error,
             verdict=_verdict(one.verdict, other.verdict),
+            inputs_moved=one.settings.inputs != other.settings.inputs,
+        )
+
+    @classmethod
+    def unpaired(cls, one: "Spectrum", other: "Spectrum") -> "Difference":
+        """Of two spectra that share nothing: nothing cancels, so that the error is that of both (Welch's).
+
+        Raises InvalidInput where they are not of one kind: linearization, coupling, unit of time.
+        """
+        _require_same(one, other, _ALIKE)
+        k = min(len(one.exponents), len(other.exponents))
+        squares = [part.standard_errors[:k].square() for part in (one, other)]
+        degrees = [part.degrees[:k] for part in (one, other)]
+        total = squares[0] + squares[1]
+        welch = total.square() / sum(square.square() / freedom for square, freedom in zip(squares, degrees, strict=True))
+        means, mean_error = (one.mean, other.mean), None
+        if one.mean_standard_error is not None and other.mean_standard_error is not None:
+            mean_error = math.hypot(one.mean_standard_error, other.mean_standard_error)
+        return cls(
+            exponents=one.exponents[:k] - other.exponents[:k],
+            standard_errors=total.sqrt(),
+            degrees=welch.nan_to_num(nan=float("inf")),
+            reliable=one.reliable[:k] & other.reliable[:k],
+            mean=None if means[0] is None or means[1] is None else means[0] - means[1],
+            mean_standard_error=mean_error,
+            verdict=_verdict(one.verdict, other.verdict),
+            paired=False,
         )
 
     def interval(self, level: float = 0.95) -> Tensor:
@@ -68,7 +108,12 @@ class Difference:
         rows = [("i", "difference", "± error", ""), *(self._row(at) for at in shown_rows(len(self.exponents)))]
         mean = f"mean {number(self.mean)} ± {number(self.mean_standard_error)}"
         lines = [mean, f"verdict: {self.verdict}"]
-        return "\n".join(["Paired difference of two Lyapunov spectra", "", *aligned(rows), "", *lines])
+        if self.inputs_moved:
+            lines.insert(
+                0, "The model was called with the same; its core received something else, as what lies before it moved."
+            )
+        title = f"{'Paired' if self.paired else 'Unpaired'} difference of two Lyapunov spectra"
+        return "\n".join([title, "", *aligned(rows), "", *lines])
 
     def _row(self, at: int | None) -> tuple[str, ...]:
         if at is None:
@@ -88,44 +133,85 @@ def _verdict(first: Verdict, second: Verdict) -> Verdict:
 def _left(one: "Spectrum", other: "Spectrum", sampling: Tensor) -> Tensor:
     """What transients and rounding leave in the difference: of both, as far as what sampling leaves does not cancel either."""
     budgets = (one.error_budget, other.error_budget)
-    left = torch.hypot(*(budget.systematic for budget in budgets))
-    unpaired = torch.hypot(*(budget.sampling for budget in budgets))
+    left = torch.hypot(*(budget.systematic[: len(sampling)] for budget in budgets))
+    unpaired = torch.hypot(*(budget.sampling[: len(sampling)] for budget in budgets))
     return left * (sampling / unpaired).nan_to_num(nan=1.0).clamp(max=1.0)
 
 
-def _require_paired(one: "Spectrum", other: "Spectrum") -> None:
-    for name in _PAIRED:
-        first, second = getattr(one.settings, name), getattr(other.settings, name)
-        if first != second:
-            remedy = f"Compute both with the same {name}."
-            if name in ("settle", "align", "count"):
-                least = {part: max(getattr(x.settings, part) for x in (one, other)) for part in ("settle", "align")}
-                remedy = f"Pass both the same settle and align, say settle={least['settle']}, align={least['align']}."
-            elif name == "inputs":
-                remedy = "Compute both on the same inputs, from the same state (the numbers are hashes of both)."
-            raise InvalidInput(f"Expected two spectra with the same {name}, got {first} and {second}. {remedy}")
+def _require_same(one: "Spectrum", other: "Spectrum", names: Sequence[str]) -> None:
+    """Everything in which they differ is named at once."""
+    differing = [name for name in names if getattr(one.settings, name) != getattr(other.settings, name)]
+    if "inputs" in differing and one.settings.called and one.settings.called == other.settings.called:
+        differing.remove("inputs")
+    if not differing:
+        return
+    listed = [f"{name} ({getattr(one.settings, name)} and {getattr(other.settings, name)})" for name in differing]
+    remedy = f"Compute both with the same {' and '.join(differing)}"
+    if "inputs" in differing:
+        remedy += " (of the inputs, these are hashes, with those of the states)"
+    if not set(differing) & set(_ALIKE):
+        remedy += "; or take a.difference(b, paired=False), whose error is larger"
+    raise InvalidInput(f"Expected two spectra that can be compared, got others: {', '.join(listed)}. {remedy}.")
 
 
-def _common(one: "Spectrum", other: "Spectrum") -> tuple[Tensor, Tensor]:
+def _window(one: "Spectrum", other: "Spectrum") -> tuple[int, int]:
+    """The first step that both counted, and the one behind the last."""
+    starts = [part.settings.settle + part.settings.align for part in (one, other)]
+    ends = [start + part.settings.count for start, part in zip(starts, (one, other), strict=True)]
+    if max(starts) >= min(ends):
+        raise InvalidInput(
+            f"Expected two spectra that counted the same steps, got one that counts from {starts[0]} to {ends[0]}, and one "
+            f"from {starts[1]} to {ends[1]}. Pass both the same settle and align."
+        )
+    return max(starts), min(ends)
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """What a spectrum counted over some of its steps: growth (bins, batch, k) in nats, steps and what is behind its mean."""
+
+    growth: Tensor
+    steps: Tensor
+    exponents: Tensor
+    mean_series: tuple[Tensor, Tensor]
+
+    @classmethod
+    def of(cls, spectrum: "Spectrum", start: int, end: int, k: int) -> "_Counted":
+        settings, history, steps = spectrum.settings, spectrum.history[..., :k], spectrum.history_steps
+        first = settings.settle + settings.align
+        if (start, end) == (first, first + settings.count):
+            return cls(history, steps, spectrum.exponents[:k], spectrum.mean_series)
+        widths = steps.amax(1)
+        stops = first + widths.cumsum(0)
+        shares = ((stops.clamp(max=end) - (stops - widths).clamp(min=start)) / widths).clamp(min=0.0)
+        kept, shares = shares > 0, shares[shares > 0].unsqueeze(-1)
+        growth, steps = history[kept] * shares.unsqueeze(-1), steps[kept] * shares
+        grown, behind = (part[kept] * shares for part in spectrum.mean_series)
+        return cls(growth, steps, growth.sum((0, 1)) / steps.sum() / settings.dt, (grown, behind))
+
+
+def _common(one: _Counted, other: _Counted) -> tuple[Tensor, Tensor]:
     """Stretches of time that both histories resolve, and the steps in them."""
-    coarse = one if len(one.history) <= len(other.history) else other
-    count, total = len(coarse.history), coarse.history_steps.amax(1).sum()
+    coarse = one if len(one.growth) <= len(other.growth) else other
+    count, total = len(coarse.growth), coarse.steps.amax(1).sum()
     widths = torch.full((count,), float(total) / count, dtype=torch.float64)
-    return widths, _regular(coarse.history_steps, coarse.history_steps, widths)
+    return widths, _regular(coarse.steps, coarse.steps, widths)
 
 
 def _regular(values: Tensor, steps: Tensor, widths: Tensor) -> Tensor:
     return blocked(values, steps.amax(1), len(widths))
 
 
-def _mean(one: "Spectrum", other: "Spectrum", widths: Tensor) -> tuple[float | None, float | None]:
+def _mean(one: "Spectrum", other: "Spectrum", parts: Sequence[_Counted], widths: Tensor) -> tuple[float | None, float | None]:
     if one.mean is None or other.mean is None or one.mean_count != other.mean_count:
         return None, None
     cells = []
-    for part in (one, other):
+    for part in parts:
         grown, steps = part.mean_series
-        cells.append((_regular(grown, part.history_steps, widths), _regular(steps, part.history_steps, widths)))
+        cells.append((_regular(grown, part.steps, widths), _regular(steps, part.steps, widths)))
     weights = torch.minimum(cells[0][1], cells[1][1])  # stretches in which both have something
     rates = [grown / steps.clamp(min=1e-300) for grown, steps in cells]
     found = errors(((rates[0] - rates[1]) * weights).nan_to_num(0.0).unsqueeze(-1), weights)
-    return one.mean - other.mean, float(found.standard_errors[0]) / (one.mean_count * one.settings.dt)
+    scale = one.mean_count * one.settings.dt
+    means = [float(part.mean_series[0].sum() / part.mean_series[1].sum()) / scale for part in parts]
+    return means[0] - means[1], float(found.standard_errors[0]) / scale

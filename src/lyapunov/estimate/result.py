@@ -189,6 +189,11 @@ class Spectrum(Estimates):
             return NotImplemented
         return Difference.of(self, other)
 
+    def difference(self, other: "Spectrum", *, paired: bool = True) -> Difference:
+        """`a - b`; with `paired=False` also of two that share neither inputs nor frames, whose larger error it then has."""
+        _checks.flag(paired, "paired")
+        return Difference.of(self, other) if paired else Difference.unpaired(self, other)
+
     @cached_property
     def _mean(self) -> tuple[float, float, float] | None:
         """Mean over all exponents, its standard error and its degrees of freedom."""

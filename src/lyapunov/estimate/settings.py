@@ -1,6 +1,6 @@
 """Every setting left None becomes a stated choice, frozen."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import torch
@@ -25,7 +25,8 @@ Method = Literal["qr", "closed"]
 
 @dataclass(frozen=True)
 class Settings:
-    """What a run did. `chosen` names what the caller left open; `inputs` is a hash of inputs, state and lengths.
+    """What a run did. `chosen` names what the caller left open; `inputs` is a hash of inputs, state and lengths, `called` of
+    what a model was called with, whose core received them.
 
     `qr_every` is the interval by which most steps were made; 1 where `method` is "closed": every step is taken by itself.
     """
@@ -50,6 +51,7 @@ class Settings:
     chosen: tuple[str, ...]
     chunks: int = 1
     method: Method = "qr"
+    called: str = field(default="", compare=False)
 
     def done(self, growth: Growth) -> "Settings":
         """With what the run found in the data."""
@@ -116,6 +118,7 @@ def choose(problem: Problem, system_inputs: SystemInputs, run_options: RunOption
         coupled=system_inputs.coupled,
         from_initial_state=run_options.from_initial_state,
         inputs=digest(problem.sequences.values, problem.state, problem.sequences.lengths),
+        called=problem.called,
         chosen=tuple(name for name in open_names if named[name] is None),
         chunks=_chunks(problem, run_options),
         method=_way(problem, run_options),

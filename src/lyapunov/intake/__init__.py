@@ -1,6 +1,6 @@
 """From what users have to a System, the sequences that drive it, and the state it starts from."""
 
-from lyapunov.intake.capturing import Captured, capture, cores_of, holds_cores, preserving_state
+from lyapunov.intake.capturing import Captured, capture, cores_of, is_captured, preserving_state
 from lyapunov.intake.checkpoint import Checkpoint, Nonlinearity, load_checkpoint
 from lyapunov.intake.files import encode, one_hot_sequences, read_inputs, read_text, require_file
 from lyapunov.intake.foreign import require_whole, unwrapped
@@ -26,8 +26,8 @@ __all__ = [
     "cores_of",
     "digest",
     "encode",
-    "holds_cores",
     "independent",
+    "is_captured",
     "kind_of",
     "layer_system",
     "load_checkpoint",

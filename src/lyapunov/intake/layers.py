@@ -67,7 +67,12 @@ def cell_problem(module: nn.RNNCellBase, system_inputs: SystemInputs) -> Problem
     if state is not None:
         parts = _state_parts(module, state)
         for part in parts:
-            _checks.shape(part, (sequences.batch, module.hidden_size), "state", "The cell's state is batch first.")
+            _checks.shape(
+                part,
+                (sequences.batch, module.hidden_size),
+                "state",
+                "The cell's state is batch first; its inputs are (batch, time, features).",
+            )
         _checks.finite_tree(state, "state")
         state = tuple(parts) if isinstance(module, nn.LSTMCell) else parts[0]
     state = cast(state, system_inputs.dtype, device)
@@ -172,6 +177,9 @@ def _time_major(inputs: Any, module: nn.Module, batch_first: bool, *, unbatched_
         return inputs.unsqueeze(1), True
     axes = ("batch", "time", features) if batch_first else ("time", "batch", features)
     remedy = f"The last axis must be the module's input_size; batch_first is {batch_first}."
+    if inputs.dim() == 3 and inputs.shape[-1] != features and features in inputs.shape:
+        at = tuple(inputs.shape).index(features)
+        remedy = f"The last axis must be the module's input_size: move it there, x.movedim({at}, -1)."
     _checks.shape(inputs, axes, "inputs", remedy)
     return (inputs.transpose(0, 1) if batch_first else inputs), False
 

@@ -22,6 +22,8 @@ class Problem:
     state: State
     source_dtype: torch.dtype
     """The dtype the user's weights or state had before the cast."""
+    called: str = ""
+    """A hash of what a model was called with, whose core this is."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from lyapunov.errors import Unsupported
+from lyapunov.intake.layers import kind_of
+from lyapunov.systems import eval_mode
 
 _GATES: dict[type[nn.Module], int] = {
     nn.RNN: 1,
@@ -52,6 +54,23 @@ def rebuilt(
     hooks = {at: hook for at, hook in like._forward_pre_hooks.items() if not gathers(hook)}
     module._forward_pre_hooks.update(hooks)
     return module.train(like.training)
+
+
+def plain(module: Any) -> nn.Module:
+    """The layer or cell that a module is derived from, around its very weights (whole, where they are sharded)."""
+    layered = isinstance(module, nn.RNNBase)
+    names = module._flat_weights_names if layered else ["weight_ih", "weight_hh", *["bias_ih", "bias_hh"][: 2 * module.bias]]
+    with eval_mode(module):
+        weights = {name: getattr(module, name) for name in names}
+    weights = {name: weight.full_tensor() if hasattr(weight, "full_tensor") else weight for name, weight in weights.items()}
+    batch_first, nonlinearity = getattr(module, "batch_first", False), getattr(module, "nonlinearity", None)
+    return rebuilt(kind_of(module), weights, batch_first=batch_first, nonlinearity=nonlinearity, like=module)
+
+
+def first_weight(module: Any) -> Tensor:
+    """That of the inputs of a layer's lowest one, or of a cell."""
+    weight: Any = module.weight_ih_l0 if isinstance(module, nn.RNNBase) else module.weight_ih
+    return weight
 
 
 def gathers(hook: Any) -> bool:

@@ -13,6 +13,9 @@ from lyapunov._optional import import_optional
 from lyapunov.analysis import CovariantVectors, GradientDecay, GradientExponents, LocalExponents
 from lyapunov.estimate import Spectrum, exponent_unit
 from lyapunov.report import series
+from lyapunov.report.lag_plots import draw_theory
+from lyapunov.report.lag_plots import input_reach as input_reach
+from lyapunov.report.lag_plots import memory as memory
 from lyapunov.report.series import Association, Band
 from lyapunov.training import Run
 
@@ -23,8 +26,11 @@ UNRELIABLE = "0.75"
 _DASHES = ("-", "--", ":", "-.")
 
 
-def spectrum(result: Spectrum, ax: "Axes", **style: Any) -> "Axes":
-    """Exponents against their index, with a band of one standard error; those below the precision floor in grey."""
+def spectrum(result: Spectrum, ax: "Axes", *, theory: torch.Tensor | None = None, **style: Any) -> "Axes":
+    """Exponents against their index, with a band of one standard error; those below the precision floor in grey.
+
+    theory (n,): known exponents, in descending order, drawn dashed: `known.mean_field_exponents(...)`, say.
+    """
     index = torch.arange(1, len(result.exponents) + 1)
     finite = torch.isfinite(result.exponents)
     sure, unsure = finite & result.reliable, finite & ~result.reliable
@@ -35,6 +41,8 @@ def spectrum(result: Spectrum, ax: "Axes", **style: Any) -> "Axes":
     ax.fill_between(index[sure], low[sure], high[sure], color=line.get_color(), alpha=0.25, linewidth=0)
     if bool(unsure.any()):
         ax.plot(index[unsure], result.exponents[unsure], color=UNRELIABLE, label="below the precision floor")
+    if theory is not None:
+        draw_theory(theory, ax)
     ax.axhline(0.0, color="black", linewidth=0.6)
     ax.set_xlabel("index")
     ax.set_ylabel(f"Lyapunov exponent ({exponent_unit(result.settings.dt)})")

@@ -67,7 +67,7 @@ class CastCall:
         else:
             new = self._held.forward(*args, **kwargs)
         if versions_of(given) != before:
-            raise changed_in_place()
+            raise changed_in_place(args, before)
         return new
 
 

@@ -41,9 +41,8 @@ def _first_step(system: System, state: State, x: Input) -> State:
             "Expected a step that leaves its state and input as they are, got one that puts new tensors into the container it "
             "was given. Return a new list or dictionary."
         )
-    unequal = not all(torch.equal(one, other) for one, other in zip(before, given, strict=True))
-    if unequal or versions_of(given) != versions:
-        raise changed_in_place()
+    if any(not torch.equal(*pair) for pair in zip(before, given, strict=True)) or versions_of(given) != versions:
+        raise changed_in_place((state, x), versions)
     return new
 
 
@@ -73,17 +72,36 @@ def _generic_point(system: System, state: State) -> State:
 
 def _independent(system: System, state: State, x: Input) -> None:
     vectors = blocks(system.vector(state))
-    if vectors[0].shape[0] < 2:
+    batch = vectors[0].shape[0]
+    if batch < 2:
         return
     moved = tuple(torch.cat([vector[:1] + 1e-2, vector[1:]]) for vector in vectors)
-    other = system.step(system.with_vector(state, _like_blocks(system.vector(state), moved)), x)
-    for one, two in zip(tree_flatten(system.step(state, x))[0], tree_flatten(other)[0], strict=True):
-        near = 1e3 * torch.finfo(one.dtype).eps if one.is_floating_point() or one.is_complex() else 0.0
-        if not torch.allclose(one[1:], two[1:], rtol=near, atol=near):
-            raise BadSystem(
-                "Expected sequences that do not see each other, but changing the first one's state changed the next state of "
-                "others. Remove what mixes the batch (batch normalisation in training mode, reductions over axis 0)."
-            )
+    other = system.with_vector(state, _like_blocks(system.vector(state), moved))
+    driven = tree_map(_first_moved, x)
+    shapes = [tuple(leaf.shape[1:]) for leaf in tree_flatten(state)[0]]
+    elsewhere = any(batch in shape for shape in shapes)
+    remedy = "Remove what mixes the batch (batch normalisation in training mode, reductions over axis 0)" + (
+        "; where the sequences are along another axis of the state, move it to the front on the way in and out: "
+        f"s.movedim({1 + next(shape.index(batch) for shape in shapes if batch in shape)}, 0)."
+        if elsewhere
+        else "."
+    )
+    new = tree_flatten(system.step(state, x))[0]
+    for what, of_others in (("state", system.step(other, x)), ("input", system.step(state, driven))):
+        for one, two in zip(new, tree_flatten(of_others)[0], strict=True):
+            near = 1e3 * torch.finfo(one.dtype).eps if one.is_floating_point() or one.is_complex() else 0.0
+            if not torch.allclose(one[1:], two[1:], rtol=near, atol=near):
+                raise BadSystem(
+                    f"Expected sequences that do not see each other, but changing the first one's {what} changed the next "
+                    f"state of others. {remedy}"
+                )
+
+
+def _first_moved(leaf: object) -> object:
+    """The inputs with another one in the first sequence; symbols stay, of which it is not known what others there are."""
+    if not isinstance(leaf, Tensor) or not leaf.is_floating_point() or leaf.dim() < 1:
+        return leaf
+    return torch.cat([leaf[:1] + 1e-2, leaf[1:]])
 
 
 def _derivative(system: System, state: State, x: Input) -> None:

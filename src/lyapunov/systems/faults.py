@@ -7,16 +7,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lyapunov._trees import tree_flatten, tree_map
+from lyapunov._trees import keystr, tree_flatten, tree_flatten_with_path, tree_map
 from lyapunov.errors import BadSystem, LyapunovError
 
 _RAISED = (RuntimeError, TypeError, ValueError, IndexError, AttributeError)
 """What PyTorch raises: `NotImplementedError` is a `RuntimeError`."""
 _DIFFERENTIABLE = (
     "Write the step with differentiable torch operations, without in-place changes of the state; an autograd.Function needs "
-    "setup_context, jvp, and vmap or generate_vmap_rule."
+    "setup_context, jvp, and vmap or generate_vmap_rule, or plain operations in its place."
 )
 _KINDS: tuple[tuple[tuple[str, ...], str, str], ...] = (
+    (
+        ("setup_context",),
+        "a step that forward-mode differentiation can follow",
+        "Write what that autograd.Function computes with torch operations. For a spike with a surrogate gradient: s = "
+        "torch.sigmoid(25 * v); s + ((v > 0).to(v) - s).detach(), with check=False, as that slope is not the true one.",
+    ),
     (
         ("data-dependent control flow",),
         "a step without branches on values of the state",
@@ -74,32 +80,43 @@ def tensors_of(value: Any) -> list[Tensor]:
 
 
 def versions_of(tensors: list[Tensor]) -> list[int]:
-    """How often each was changed in place; none of those that do not count it."""
-    return [tensor._version for tensor in tensors if not tensor.is_inference()]
+    """How often each was changed in place; -1 where that is not counted."""
+    return [-1 if tensor.is_inference() else tensor._version for tensor in tensors]
 
 
-def changed_in_place() -> BadSystem:
-    """The error of a step that does not leave its arguments alone."""
+def changed_in_place(args: tuple[Any, ...], versions: list[int]) -> BadSystem:
+    """The error of a step that does not leave its arguments alone: the first one whose version is another one now."""
+    leaves = [(path, leaf) for path, leaf in tree_flatten_with_path(args)[0] if isinstance(leaf, Tensor)]
+    changed = (path for (path, leaf), before in zip(leaves, versions, strict=True) if versions_of([leaf]) != [before])
+    path: Any = next(changed, None)
+    what = "them" if path is None else f"{('state', 'x', 'carried')[path[0].idx]}{keystr(path[1:])}"
     return BadSystem(
-        "Expected a step that leaves its state and input as they are, got one that changes them in place. Use new tensors: "
-        "s * 0.5 instead of s.mul_(0.5)."
+        f"Expected a step that leaves its state and input as they are, got one that changes {what} in place. Use new tensors: "
+        "s * 0.5 instead of s.mul_(0.5); or hand code that is not yours a clone of it."
     )
 
 
 def same_form(old: Any, new: Any, *, grows: bool = False) -> None:
     """A state has the structure, shapes and dtypes of the one before; where it `grows`, of other lengths."""
-    (before, form), (after, new_form) = tree_flatten(old), tree_flatten(new)
+    form, (after, new_form) = tree_flatten(old)[1], tree_flatten(new)
     if form != new_form or not all(isinstance(leaf, Tensor) for leaf in after):
         raise BadSystem(
             f"Expected the step to return a state of the structure it was given, {_described(old)}, got {_described(new)}. "
             "Return the new state alone, in the same order; outputs and logits do not belong to it."
         )
-    for one, other in zip(before, after, strict=True):
+    for (path, one), other in zip(tree_flatten_with_path(old)[0], after, strict=True):
         if (one.shape != other.shape and not grows) or one.dtype != other.dtype:
+            remedy = "Return the state in the shape and dtype it came in."
+            if one.shape == other.shape:
+                remedy = f"Return it in the dtype it came in: new.to(old.dtype), not {_named(other.dtype)} by name."
             raise BadSystem(
                 f"Expected the step to return a state of shape {tuple(one.shape)} and {one.dtype}, got "
-                f"{tuple(other.shape)} and {other.dtype}. Return the state in the shape and dtype it came in."
+                f"{tuple(other.shape)} and {other.dtype}{f' at state{keystr(path)}' if path else ''}. {remedy}"
             )
+
+
+def _named(dtype: torch.dtype) -> str:
+    return {torch.float32: ".float()", torch.float64: ".double()"}.get(dtype, str(dtype))
 
 
 def _described(state: Any) -> str:

@@ -1,7 +1,6 @@
 """The demo: a character LSTM learns, and after every epoch its spectrum is taken on held-out text."""
 
 import dataclasses
-import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,7 +8,7 @@ from lyapunov.errors import InvalidInput
 from lyapunov.intake import one_hot_sequences
 from lyapunov.tasks.characters import Trainer, Training, new_model
 from lyapunov.tasks.text import Corpus
-from lyapunov.training import Monitor, Reading
+from lyapunov.training import LOCK, NAME, Monitor, Reading, free_places, locked
 
 LEADING = 8
 """Exponents taken at every epoch (the mean of all comes with them, from ln |det J|)."""
@@ -21,21 +20,25 @@ SHORTEST = 200
 """Characters of each sequence, where the text has too few for all these; what to discard is then found in the data."""
 
 
-def start_directory(directory: Path) -> Path | None:
-    """An empty directory for a new run; an earlier run found there is moved aside, and its new place returned."""
-    if not (directory / "history.jsonl").exists():
-        if directory.is_dir() and any(directory.iterdir()):
-            raise InvalidInput(
-                f"Expected a new or empty folder for the run, got {directory} with other files in it. "
-                "Choose another --directory."
-            )
-        directory.mkdir(parents=True, exist_ok=True)
-        return None
-    places = (directory.with_name(f"{directory.name}-{number}") for number in itertools.count(1))
-    moved = next(place for place in places if not place.exists())
-    directory.rename(moved)
-    directory.mkdir()
-    return moved
+def start_directory(directory: Path | None) -> Path:
+    """A folder for a new run: `directory`, which must hold nothing yet; None: runs/demo, or runs/demo-2, -3, ... beside it."""
+    if directory is None:
+        directory = next(place for place in free_places(Path("runs/demo")) if not place.exists() or not _contents(place))
+    elif (directory / NAME).exists():
+        raise InvalidInput(
+            f"Expected a new or empty folder for the run, got {directory}, which holds a run already. "
+            "Choose another --directory."
+        )
+    elif directory.is_dir() and _contents(directory):
+        raise InvalidInput(
+            f"Expected a new or empty folder for the run, got {directory} with other files in it. Choose another --directory."
+        )
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+def _contents(directory: Path) -> list[str]:
+    return [place.name for place in directory.iterdir() if place.name != LOCK]
 
 
 def require_enough(data: Corpus) -> None:
@@ -54,6 +57,7 @@ def run_demo(data: Corpus, training: Training, directory: Path, *, say: Callable
 
     `say` is told in words what is being done, at every training step and before every spectrum.
     """
+    lock = locked(directory)  # from now on, and not from the first reading: nobody else starts here meanwhile
     (directory / "held_out.txt").write_text("".join(data.vocabulary[at] for at in data.valid.tolist()), encoding="utf-8")
     model = new_model(data, training)
     trainer = Trainer(model, data, training)
@@ -79,6 +83,7 @@ def run_demo(data: Corpus, training: Training, directory: Path, *, say: Callable
         whole = epoch in FULL_EPOCHS or epoch == training.epochs
         say(f"{progress}: {'the whole spectrum' if whole else 'leading exponents'} on held-out text")
         yield monitor.read(epoch * trainer.steps_per_epoch, epoch=epoch, whole=whole, train=train_loss, held_out=held_out)
+    del lock
 
 
 def _train(trainer: Trainer, say: Callable[[str], None]) -> float:

@@ -2,8 +2,21 @@
 
 from lyapunov.training import schedules
 from lyapunov.training.alarms import AlarmThresholds
-from lyapunov.training.history import NAME, History, Run
+from lyapunov.training.history import LOCK, NAME, History, Run, free_places, locked
 from lyapunov.training.monitor import Monitor, Sink
 from lyapunov.training.reading import Alarm, Reading
 
-__all__ = ["NAME", "Alarm", "AlarmThresholds", "History", "Monitor", "Reading", "Run", "Sink", "schedules"]
+__all__ = [
+    "LOCK",
+    "NAME",
+    "Alarm",
+    "AlarmThresholds",
+    "History",
+    "Monitor",
+    "Reading",
+    "Run",
+    "Sink",
+    "free_places",
+    "locked",
+    "schedules",
+]

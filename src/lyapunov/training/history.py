@@ -1,12 +1,15 @@
 """What happened in a run, on disk: an append-only history.jsonl and one safetensors file per spectrum."""
 
+import itertools
 import json
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from lyapunov._json_safe import json_safe
 from lyapunov._optional import import_optional
@@ -17,20 +20,40 @@ from lyapunov.training.reading import Reading
 FORMAT = 1
 """Of the lines. A reader passes over fields that it does not know."""
 NAME = "history.jsonl"
+LOCK = ".lock"
+"""A file whose lock the process that writes the run holds."""
 
 
 class History:
     """A run's directory. A kill at any moment loses at most the record being written and harms none before it.
 
     Each record is one line. The first of every process is about the run; the others are readings. Nothing is ever changed:
-    a run that went back (to a checkpoint, or to the start) writes its steps again, and readers take the later ones.
+    a run that went back to a checkpoint writes its steps again, and readers take the later ones. One process at a time
+    writes: raises InvalidInput where another one does.
     """
 
     def __init__(self, directory: str | Path) -> None:
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.file = self.directory / NAME
+        self._lock = locked(self.directory)
         self._drop_torn_line()
+
+    @classmethod
+    def new(cls, directory: Path | None) -> "History":
+        """The history of a new run: in `directory`, or beside it where it holds a run already; None: a new folder in `runs`."""
+        if directory is None:
+            places = (place for place in free_places(Path("runs/monitor-1")) if not place.exists())
+        else:
+            places = free_places(directory)
+        for place in places:
+            try:
+                found = cls(place)
+            except InvalidInput:  # another process has just begun there
+                continue
+            if not found.file.exists():
+                return found
+        raise AssertionError("there are always more places")
 
     def append(self, record: Mapping[str, Any]) -> None:
         """One line, in the system's hands when this returns: killing the process does not undo it."""
@@ -49,11 +72,40 @@ class History:
                 file.truncate(whole)
 
     def save_spectrum(self, spectrum: Spectrum, step: int) -> str:
-        """Keeps it in spectra/000012.safetensors for step 12, written whole or not at all; its place in the directory."""
-        name = f"spectra/{step:06d}.safetensors"
+        """Keeps it in spectra/000012.safetensors for step 12, written whole or not at all; its place in the directory.
+
+        Where step 12 has one from before the run went back, it is kept, and the new one is 000012-2.safetensors.
+        """
         (self.directory / "spectra").mkdir(exist_ok=True)
+        names = (f"spectra/{step:06d}{'' if number == 1 else f'-{number}'}.safetensors" for number in itertools.count(1))
+        name = next(name for name in names if not (self.directory / name).exists())
         spectrum.save(self.directory / name)
         return name
+
+
+def locked(directory: Path) -> FileLock | None:
+    """A lock on a run's directory, held until it is garbage-collected or the process ends, however it does.
+
+    None where the file system has no locks. Raises InvalidInput where another process holds it.
+    """
+    lock = FileLock(directory / LOCK, timeout=0, thread_local=False, is_singleton=True)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise InvalidInput(
+            f"Expected the folder of a run that no other process writes, got {directory}, in which one does. Choose another "
+            "directory, or wait until that process has ended."
+        ) from None
+    except NotImplementedError:
+        return None
+    return lock
+
+
+def free_places(directory: Path) -> Iterator[Path]:
+    """Folders that hold no run: `directory`, else beside it name-2, name-3, ..."""
+    named = directory if directory.name not in ("", "..") else directory.resolve()
+    beside = (named.with_name(f"{named.name.removesuffix('-1')}-{number}") for number in itertools.count(2))
+    return (place for place in itertools.chain([directory], beside) if not (place / NAME).exists())
 
 
 @dataclass(frozen=True, repr=False)

@@ -1,6 +1,5 @@
 """A spectrum while training: measured now and then, without disturbing it, and kept. It knows no framework."""
 
-import itertools
 import logging
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -48,7 +47,9 @@ class Monitor:
         all time that measuring may take; what is due is then put off.
     k: how many leading exponents (of a smaller system, all).
     core: which core, where a model has several. lag: how many steps back the task needs the network to remember.
-    directory: where the history is kept; None: a new folder in `runs`. A run that is started again goes on there.
+    directory: where the history is kept; None: a new folder in `runs`. Where it holds a run already, the new one goes into a
+        new folder beside it (`name-2`), with a warning that names it. resume: go on with the run in `directory`, if it holds
+        one; steps made again take the place of the earlier ones when it is read. A state that was loaded goes on, too.
     sinks: one or several, called as sink(step, numbers) at every reading (as sink(step, numbers, texts), with the verdict,
         where `sink.takes_texts` is true); one that fails warns once, and training goes on.
     thresholds: when alarms are raised. stop_on: the kind or kinds of alarms at which `should_stop` becomes true; an alarm that
@@ -66,13 +67,14 @@ class Monitor:
         self,
         system: Any,
         probe: Any = None,
-        *,
+        *more: Any,
         every: int | Schedule | None = None,
         at_most: float | None = None,
         k: int = 8,
         core: str | None = None,
         lag: float | None = None,
         directory: str | Path | None = None,
+        resume: bool = False,
         sinks: Sink | Sequence[Sink] = (),
         thresholds: AlarmThresholds | None = None,
         stop_on: Kind | Collection[Kind] = (),
@@ -93,6 +95,11 @@ class Monitor:
         dtype: torch.dtype = torch.float32,
         seed: int = 0,
     ) -> None:
+        if more:
+            raise InvalidInput(
+                f"Expected Monitor(system, probe), got {2 + len(more)} arguments. Pass what a model is called with as one "
+                "tuple: Monitor(model, (tokens, targets))."
+            )
         _checks.one_of(linearization, ("full", "hidden"), "linearization")
         _checks.one_of(dtype, (torch.float64, torch.float32), "dtype")
         stopping = (stop_on,) if isinstance(stop_on, str) else tuple(stop_on)
@@ -105,6 +112,7 @@ class Monitor:
             AlarmThresholds(lag=lag) if thresholds is None else thresholds if lag is None else replace(thresholds, lag=lag)
         )
         self.directory = None if directory is None else Path(directory)
+        self._goes_on = _resumed(resume, self.directory)
         self.should_stop = False
         self._every = Logarithmic() if every is None else as_schedule(every)
         self._at_most = None if at_most is None else _checks.positive(at_most, "at_most")
@@ -249,16 +257,25 @@ class Monitor:
         if self._history is not None:
             return self._history
         about = self._description(reading)
-        if self.directory is not None and (self.directory / NAME).exists():
-            _require_same(Run.load(self.directory), about)
-        self.directory = _new_directory() if self.directory is None else self.directory
-        history = self._history = History(self.directory)
+        if self._goes_on and self.directory is not None:
+            if (self.directory / NAME).exists():
+                _require_same(Run.load(self.directory), about)
+            history = History(self.directory)
+        else:
+            history = History.new(self.directory)
+            if self.directory not in (None, history.directory):
+                self._complain(
+                    "directory",
+                    f"Expected a directory without a run, got {self.directory}, which holds one: this run is kept in "
+                    f"{history.directory}. To go on with that one, pass resume=True, or load its state_dict.",
+                )
+        self._history, self.directory = history, history.directory
         history.append(about)
         return history
 
     def _recalled(self) -> list[Reading]:
-        """What an earlier process left in the directory."""
-        known = self.directory is not None and (self.directory / NAME).exists()
+        """What an earlier process left of the run that goes on."""
+        known = self._goes_on and self.directory is not None and (self.directory / NAME).exists()
         return list(Run.load(self.directory).readings) if known and self.directory is not None else []
 
     def _description(self, reading: Reading) -> dict[str, Any]:
@@ -300,6 +317,7 @@ class Monitor:
             raise InvalidInput(
                 f"Expected a state of the form {FORMAT}, got {state.get('format')!r}. Pass what state_dict() gave."
             )
+        self._goes_on = True
         self._readings = [Reading.from_record(record) for record in state["readings"]]
         self._spectra.load_state_dict(state["spectra"])
         self._clock.load_state_dict(state["clock"])
@@ -310,6 +328,12 @@ class Monitor:
     def __repr__(self) -> str:
         latest = f"; {self._readings[-1]}" if self._readings else ""
         return f"Monitor: {len(self._readings)} readings, {self.time_fraction:.1%} of the time{latest}"
+
+
+def _resumed(resume: bool, directory: Path | None) -> bool:
+    if _checks.flag(resume, "resume") and directory is None:
+        raise InvalidInput("Expected a `directory` with resume=True, got none. Pass the folder of the run that is to go on.")
+    return resume
 
 
 def _require_same(run: Run, about: Mapping[str, Any]) -> None:
@@ -347,8 +371,3 @@ def _reading(now: Moment, measured: Measurement, k: int) -> Reading:
 def _failure(now: Moment, error: Exception) -> Reading:
     alarm = Alarm("broken", f"there are no exponents. {error}")
     return Reading(now.step, now.epoch, {}, failure=f"{type(error).__name__}: {error}", alarms=(alarm,))
-
-
-def _new_directory() -> Path:
-    places = (Path("runs") / f"monitor-{number}" for number in itertools.count(1))
-    return next(place for place in places if not place.exists())

@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from lyapunov import _checks
 from lyapunov._trees import tree_map
-from lyapunov.errors import InvalidInput, LyapunovWarning, Unsupported
-from lyapunov.intake import Captured, SystemInputs, capture, cores_of, holds_cores, only_watches, require_whole, unwrapped
+from lyapunov.errors import InvalidInput, LyapunovError, LyapunovWarning, Unsupported
+from lyapunov.intake import Captured, SystemInputs, capture, cores_of, is_captured, only_watches, require_whole, unwrapped
 
 _PATIENCE = 20
 """Training steps without a call of the core, after which a word is said."""
@@ -28,7 +29,7 @@ class Probe:
         self._system, self._core, self._given = unwrapped(system), core, given
         if isinstance(self._system, nn.Module):
             require_whole(self._system)
-        self._inside = system_inputs.state is None and holds_cores(self._system)
+        self._inside = system_inputs.state is None and is_captured(self._system)
         self.waits = given is None and system_inputs.steps is None and not isinstance(system, Captured)
         self._system_inputs = system_inputs if self._inside or self.waits else replace(system_inputs, inputs=given)
         self._sequences = _checks.whole_number(sequences, "sequences", least=1)
@@ -70,10 +71,17 @@ class Probe:
             return self._system, self._system_inputs
         args, kwargs = _arguments(self._given)
         try:
-            captured = capture(self._system, *args, **kwargs)
-        except Exception as error:
+            captured = capture(self._system, *args, core=self._core, **kwargs)
+        except (LyapunovError, torch.OutOfMemoryError) as error:
             error.add_note(f"This was while {type(self._system).__name__} was called with the `probe` of a lyapunov.Monitor.")
             raise
+        except Exception as error:
+            lines = str(error).strip().splitlines() or [""]
+            raise InvalidInput(
+                f"Expected a `probe` that {type(self._system).__name__} can be called with, got {type(error).__name__}: "
+                f"{lines[0].rstrip('.')}. Pass what it is called with in training; several arguments as one tuple: "
+                "Monitor(model, (tokens, targets))."
+            ) from error
         return (captured if self._core is None else captured.core(self._core)), self._system_inputs
 
     def _layer(self) -> nn.Module:

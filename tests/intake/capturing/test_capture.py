@@ -423,21 +423,21 @@ def test_a_layer_used_again_on_its_own_output_is_fed_by_it() -> None:
     refused(lambda: lyapunov.spectrum(lyapunov.capture(Again(), drawn(STEPS, BATCH, UNITS, seed=91))), "fed by its own")
 
 
-@pytest.mark.parametrize("change", ["masked", "normalised", "dropped out", "mixed with another"])
+@pytest.mark.parametrize("change", ["faded", "normalised", "dropped out", "mixed with another"])
 def test_a_state_changed_between_calls_is_refused(change: str) -> None:
     class Changing(CellLoop):
         def forward(self, x: Tensor) -> Tensor:
             h = torch.zeros(len(x), UNITS).double()
             for t in range(x.shape[1]):
                 h = self.cell(x[:, t], h)
-                if change == "masked" and t % 5 == 4:
-                    h = h * (t < UNSORTED).unsqueeze(-1)
+                if change == "faded" and t % 5 == 4:
+                    h = h * (0.5 + 0.5 * (t < UNSORTED)).unsqueeze(-1)
                 if change == "normalised":
                     h = nn.functional.layer_norm(h, (UNITS,))
                 if change == "dropped out":
                     h = nn.functional.dropout(h, 0.5)
                 if change == "mixed with another":
-                    h = h.flip(0)
+                    h = (h + h.flip(0)) / 2
             return h
 
     captured = lyapunov.capture(Changing(nn.GRUCell), INPUTS)
@@ -627,10 +627,25 @@ def test_what_is_no_model_is_refused() -> None:
     refused(lambda: lyapunov.capture(3), "got int")
     refused(lambda: lyapunov.capture(nn.LSTM, INPUTS), "the class LSTM")
     refused(lambda: lyapunov.capture(torch.tanh, INPUTS), "a torch.nn.Module")
+    refused(
+        lambda: lyapunov.capture(Forecaster().predict, INPUTS),
+        r"a method of Forecaster, which is none\. It holds \.net: capture",
+    )
+    refused(lambda: lyapunov.capture(Forecaster(), INPUTS), r"got Forecaster\. It holds \.net")
     lazy = nn.Sequential(layer(nn.GRU, FEATURES, UNITS), First(), nn.LazyLinear(2))
     refused(lambda: lyapunov.capture(lazy, INPUTS), "not initialised", lyapunov.InvalidInput)
     empty = nn.Sequential(layer(nn.GRU, FEATURES, UNITS)).to("meta")
     refused(lambda: lyapunov.capture(empty, INPUTS), "on the meta device", lyapunov.InvalidInput)
+
+
+class Forecaster:
+    """What many packages put around a module."""
+
+    def __init__(self) -> None:
+        self.net = nn.Sequential(layer(nn.GRU, FEATURES, UNITS))
+
+    def predict(self, x):
+        return self.net(x)
 
 
 class First(nn.Module):

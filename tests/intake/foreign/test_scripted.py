@@ -166,3 +166,118 @@ def test_an_exported_step_runs_as_a_step() -> None:
     program = torch.export.export(cell, (START, INPUTS[:, 0]), dynamic_shapes=({0: batch}, {0: batch}))
     found = lyapunov.spectrum(program.module(), INPUTS, state=START, **RUN)
     torch.testing.assert_close(found.exponents, lyapunov.spectrum(cell, INPUTS, state=START, **RUN).exponents)
+
+
+class Listening(nn.Module):
+    """A core behind a convolution, in a loop where it is a cell; what `torch.jit` scripts as a whole."""
+
+    def __init__(self, core: nn.Module) -> None:
+        super().__init__()
+        self.front, self.core = nn.Conv1d(1, FEATURES, 4, 4).double(), core
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.front(x).tanh().transpose(1, 2)
+
+    @torch.jit.export
+    def listened(self, x: Tensor) -> Tensor:
+        return self.forward(x)
+
+
+class OfLayer(Listening):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.core(self.front(x).tanh().transpose(1, 2))[0]
+
+
+class OfLSTMCell(Listening):
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.front(x).tanh().transpose(1, 2)
+        h, c = self.core(y[:, 0])
+        for t in range(1, y.shape[1]):
+            h, c = self.core(y[:, t], (h, c))
+        return h
+
+
+class OfCell(Listening):
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.front(x).tanh().transpose(1, 2)
+        h = self.core(y[:, 0])
+        for t in range(1, y.shape[1]):
+            h = self.core(y[:, t], h)
+        return h
+
+
+class Packing(Listening):
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.front(x).tanh().transpose(1, 2)
+        packed = nn.utils.rnn.pack_padded_sequence(y, torch.tensor([30, 20]), batch_first=True)
+        return self.core(packed)[0].data
+
+
+class InALoop(Listening):
+    """Fed by its own output."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.zeros(x.shape[0], 4, dtype=torch.float64)
+        for _ in range(30):
+            h = self.core(h[:, :3], h)
+        return h
+
+
+SOUND = drawn(2, 1, 120, seed=97)
+LISTENING = {name: OfLayer(module) for name, module in MODULES.items() if isinstance(module, nn.RNNBase)}
+LISTENING |= {name: OfCell(module) for name, module in MODULES.items() if isinstance(module, nn.GRUCell | nn.RNNCell)}
+LISTENING |= {"LSTMCell": OfLSTMCell(MODULES["LSTMCell"]), "packed": Packing(MODULES["GRU"])}
+LOOP = InALoop(MODULES["GRUCell"])
+
+
+class Traceable(nn.Module):
+    def __init__(self, core: nn.Module) -> None:
+        super().__init__()
+        self.core = core
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = x.reshape(2, 40, 3)
+        if isinstance(self.core, nn.RNNBase):
+            return self.core(y)[0]
+        h = self.core(y[:, 0])
+        for t in range(1, 40):
+            h = self.core(y[:, t], h)
+        return h
+
+
+TRACEABLE = {name: Traceable(MODULES[name]) for name in ("GRU", "GRUCell")}
+LISTENING.pop("time first")  # whose first axis is the batch here
+
+
+@pytest.mark.parametrize("name", LISTENING)
+def test_a_core_in_a_scripted_model_is_seen_at_work(name: str) -> None:
+    plain = LISTENING[name]
+    scripted = loaded(torch.jit.script(plain.train()))
+    right = lyapunov.spectrum(lyapunov.capture(plain, SOUND), k=2, **RUN)
+    for called in (scripted, scripted.listened):
+        captured = lyapunov.capture(called, SOUND)
+        assert same(lyapunov.spectrum(captured, k=2, **RUN).exponents, right.exponents)
+    assert scripted.training
+    assert torch.equal(captured.inputs, lyapunov.capture(plain, SOUND).inputs)
+
+
+def test_a_traced_model_shows_its_layers_but_not_its_cells() -> None:
+    plain = TRACEABLE["GRU"]
+    found = lyapunov.spectrum(lyapunov.capture(torch.jit.trace(plain, SOUND), SOUND), k=2, **RUN)
+    assert same(found.exponents, lyapunov.spectrum(lyapunov.capture(plain, SOUND), k=2, **RUN).exponents)
+    with pytest.raises(lyapunov.Unsupported, match=r"core .*whose calls are not followed\. Pass it by itself") as caught:
+        lyapunov.capture(torch.jit.trace(TRACEABLE["GRUCell"], SOUND), SOUND)
+    assert_form(str(caught.value))
+
+
+def test_a_closed_loop_in_a_scripted_model_is_told() -> None:
+    model = torch.jit.script(LOOP)
+    with pytest.raises(lyapunov.Unsupported, match="got core, fed by its own output"):
+        lyapunov.spectrum(lyapunov.capture(model, SOUND))
+
+
+def test_a_scripted_model_can_be_watched_while_it_trains(tmp_path) -> None:
+    model = torch.jit.script(LISTENING["LSTM"])
+    reading = lyapunov.Monitor(model, (SOUND,), k=2, directory=tmp_path).read(0)
+    expected = lyapunov.Monitor(LISTENING["LSTM"], (SOUND,), k=2, directory=tmp_path / "plain").read(0)
+    assert same(reading.exponents, expected.exponents)

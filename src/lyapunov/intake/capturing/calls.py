@@ -43,6 +43,13 @@ class Received:
     """The most calls that one sequence took."""
 
 
+class Part(NamedTuple):
+    """One sequence of one call, by their numbers."""
+
+    call: int
+    row: int
+
+
 class Piece(NamedTuple):
     """A module with what drives it, as the module itself takes it (a cell: (batch, time, features))."""
 
@@ -75,58 +82,70 @@ def _parts(state: Any, is_cell: bool, unbatched: bool) -> tuple[Tensor, ...]:
     return tuple(part.unsqueeze(0) for part in parts) if is_cell else parts
 
 
-def chains(stretches: list[Stretch]) -> list[list[int]]:
-    """Numbers of calls, those that continue each other together: each starts from the very state another ended in.
+def sequences(stretches: list[Stretch]) -> list[list[Part]]:
+    """The parts that make up each sequence: of one call, the row that starts from the very state another one ended in.
 
-    A call may continue the first few sequences of another: those whose sequences go on.
+    A row that starts from another state, or from zeros (as where an episode begins), is a sequence of its own.
     """
-    found: list[list[int]] = []
+    found: list[list[Part]] = []
+    ended: dict[bytes, list[int]] = {}
+    """By a state: numbers of the sequences that are now in it."""
     for at, now in enumerate(stretches):
-        before = next((chain for chain in reversed(found) if _continues(stretches[chain[-1]], now)), None)
-        if before is None:
-            found.append([at])
-        else:
-            before.append(at)
+        starts = [None] * now.batch if now.start is None else _states(now.start)
+        ends = _states(now.end)
+        for row, start in enumerate(starts):
+            going = ended.get(start, []) if start is not None else []
+            same = [number for number in going if found[number][-1] == (at - 1, row)]
+            if start is not None and not any(start):
+                going = []  # of zeros alone, one can say where they are from only for the same row of the call before
+            number = next(iter(same or going), None)
+            if number is None:
+                found.append([])
+                number = len(found) - 1
+            else:
+                ended[start].remove(number)  # type: ignore[index]
+            found[number].append(Part(at, row))
+            ended.setdefault(ends[row], []).append(number)
     return found
 
 
-def starts_apart(stretches: list[Stretch], at: int) -> bool:
-    """Whether a call starts from a state of its own, which no earlier one ended in."""
-    now = stretches[at]
-    return now.start is not None and not any(_continues(before, now) for before in stretches[:at])
+def own_starts(stretches: list[Stretch]) -> list[Part]:
+    """Where a state is given that no earlier call ended in."""
+    known: set[bytes] = set()
+    found = []
+    for at, now in enumerate(stretches):
+        if at and now.start is not None:
+            found += [Part(at, row) for row, start in enumerate(_states(now.start)) if start not in known]
+        known.update(_states(now.end))
+    return found
 
 
-def _continues(before: Stretch, now: Stretch) -> bool:
-    if now.start is None or now.batch > before.batch:
-        return False
-    pairs = zip(before.end, now.start, strict=True)
-    return all(torch.equal(end[:, : now.batch], start) for end, start in pairs)
+def _states(parts: tuple[Tensor, ...]) -> list[bytes]:
+    """The state of each row as its bytes; equal where all numbers are."""
+    rows = torch.cat([part.transpose(0, 1).flatten(1) + 0.0 for part in parts], dim=1)  # no -0.0
+    return [row.tobytes() for row in rows.cpu().contiguous().view(torch.uint8).numpy()]
 
 
-def together(stretches: list[Stretch], linked: list[list[int]]) -> Received:
-    """Calls that continue each other one after the other in time, chains beside each other in the batch."""
-    parts = [[stretches[at] for at in chain] for chain in linked]
-    rows = [row for part in parts for row in _rows(part)]
+def together(stretches: list[Stretch], found: list[list[Part]]) -> Received:
+    """The parts of each sequence one after the other in time, the sequences beside each other in the batch."""
+    rows = [torch.cat([stretches[at].row(row) for at, row in parts]) for parts in found]
+    if len(stretches) > 1 and any(len(row) > 1 for row in rows):  # one step from zeros is one that was masked
+        kept = [at for at, row in enumerate(rows) if len(row) > 1]
+        rows, found = [rows[at] for at in kept], [found[at] for at in kept]
     values = pad_sequence(rows)
     ends = torch.tensor([len(row) for row in rows])
     padded = bool((ends != len(values)).any()) or any(one.lengths is not None for one in stretches)
     state = None
-    if any(part[0].start is not None for part in parts):
-        starts = [_start(part[0]) for part in parts]
-        state = tuple(torch.cat(part, dim=1) for part in zip(*starts, strict=True))
+    if any(stretches[parts[0].call].start is not None for parts in found):
+        starts = [_start(stretches[at], row) for (at, row), *_ in found]
+        state = tuple(torch.stack(part, dim=1) for part in zip(*starts, strict=True))
     unbatched = len(rows) == 1 and all(one.unbatched for one in stretches)
-    return Received(values, ends if padded else None, state, unbatched, max(map(len, linked)))
+    return Received(values, ends if padded else None, state, unbatched, max(map(len, found)))
 
 
-def _rows(part: list[Stretch]) -> list[Tensor]:
-    """Each sequence of a chain of calls, whole."""
-    if all(one.lengths is None and one.batch == part[0].batch for one in part):
-        return list(torch.cat([one.values for one in part]).unbind(1))
-    return [torch.cat([one.row(at) for one in part if at < one.batch]) for at in range(part[0].batch)]
-
-
-def _start(first: Stretch) -> tuple[Tensor, ...]:
-    return tuple(torch.zeros_like(end) for end in first.end) if first.start is None else first.start
+def _start(stretch: Stretch, row: int) -> tuple[Tensor, ...]:
+    parts = tuple(torch.zeros_like(end) for end in stretch.end) if stretch.start is None else stretch.start
+    return tuple(part[:, row] for part in parts)
 
 
 def as_taken(module: Any, received: Received) -> Piece:

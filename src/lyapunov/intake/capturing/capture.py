@@ -1,33 +1,44 @@
 """`capture(...)`: the recurrent cores inside a user's model, with what they really receive, and who feeds whom."""
 
 import math
+import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from lyapunov.errors import LyapunovWarning, Unsupported
-from lyapunov.intake.capturing.calls import chains, starts_apart, stretch, together
+from lyapunov._trees import tree_map
+from lyapunov.errors import InvalidInput, LyapunovWarning, Unsupported
+from lyapunov.intake.capturing.calls import Part, own_starts, sequences, stretch, together
 from lyapunov.intake.capturing.captured import Captured, Core, plain_name, shown, weights_digest
+from lyapunov.intake.capturing.cells import called_step, cells_in, depends_on_itself
 from lyapunov.intake.capturing.preserving import preserving_state
+from lyapunov.intake.capturing.subclasses import calls_within
 from lyapunov.intake.capturing.turns import Turn, no_turn, turn_of
 from lyapunov.intake.capturing.watch import Call, Pass, distance, watched, watched_replaced
-from lyapunov.intake.foreign import is_recurrent, native, require_whole
+from lyapunov.intake.foreign import is_recurrent, native, require_whole, scripted_kind, unscripted
+from lyapunov.intake.inputs import digest
 from lyapunov.intake.languages import is_language_model
 from lyapunov.intake.layers import CELLS, LAYERS, has_own_forward
+from lyapunov.intake.rebuilt import plain
 from lyapunov.systems import eval_mode
 
 _ROUNDING = 1e-3
 """Two passes from one random state may differ by so much: some sums on a GPU come in no fixed order."""
+_RECURRENT = re.compile(
+    r"rnn|lstm|gru|recurrent|cell|mamba|ssm|s4|s5|rwkv|reservoir|echo|esn|memory|lif|ltc|cfc|spik", re.IGNORECASE
+)
+"""In the name of a class that may be recurrent, and is named before others."""
 _SHOWN = 8
 """Types of modules that a message names."""
 
 
-def capture(model: Any, /, *args: Any, **kwargs: Any) -> Captured:
+def capture(model: Any, /, *args: Any, core: str | None = None, **kwargs: Any) -> Captured:
     """The recurrent layers and cells inside a model, with the inputs, initial states and lengths they really receive.
 
     Runs `model(*args, **kwargs)` in evaluation mode, without gradients, and watches every `nn.RNN`, `nn.GRU`, `nn.LSTM` and
@@ -37,19 +48,24 @@ def capture(model: Any, /, *args: Any, **kwargs: Any) -> Captured:
     by its own output (a closed loop) is named, and `lyapunov.spectrum` refuses it with the remedies; `.closed_loop()` of what
     is returned is that loop, where what is fed back depends continuously on the core's last output.
 
+    A cell of the user's own is captured as a step where its calls show which arguments are its state: those that are what the
+    call before returned. `core` is its name in `model.named_modules()`; it can be left out where there is no other core.
+
     model: a module (compiled or not), or a method of one. Whatever a pass can change in it (training flags, parameters,
     buffers, gradients, hooks, attributes) and every random state are as before, also where it raises, which it may.
     Raises Unsupported where there is nothing recurrent, where none of it is called, or where two passes differ.
     """
     owner = _owner(model)
-    cores = _cores(owner)
+    cores, called_with = _cores(owner, core), digest(tree_map(_plain_value, (args, kwargs)))
     run = partial(model.module if isinstance(model, nn.DataParallel) else model, *args, **kwargs)
 
-    def preserved(watch: Callable[..., Pass], *more: Any) -> Pass:
+    def preserved(watch: Callable[..., Any], *more: Any) -> Any:
         with preserving_state(owner, (args, kwargs)):
-            return watch(run, cores, *more)
+            return watch(run, *more)
 
-    first = preserved(watched)
+    if not cores:
+        return Captured((_cell(owner, core, preserved),), called=called_with)
+    first, seen = _first_pass(owner, cores, preserved)
     called = [name for name in cores if first.calls[name]]
     if not called:
         raise Unsupported(
@@ -57,21 +73,74 @@ def capture(model: Any, /, *args: Any, **kwargs: Any) -> Captured:
             "which the model does, and let it call them as modules: layer(x), not layer.forward(x)."
         )
     asked = called if len(called) > 1 else [name for name in called if len(first.calls[name]) > 1]
-    tolerance = _tolerance(first, preserved(watched)) if asked else 0.0
-    changes = {name: Change(first, preserved(watched_replaced, first, name), tolerance) for name in asked}
+    tolerance = _tolerance(first, preserved(watched, *seen)) if asked else 0.0
+    changes = {name: Change(first, preserved(watched_replaced, *seen, first, name), tolerance) for name in asked}
     reached = {source: frozenset(filter(change.reaches_inputs, called)) for source, change in changes.items()}
     found = [_core(name, module, first, changes.get(name), reached) for name, module in cores.items()]
 
     def turn(core: Core) -> Turn | Unsupported | None:
         if core.name not in core.fed_by or core.received is None:
             return None
+        if cores_of(owner).get(core.name) is not core.module:
+            return no_turn(core.name, "it is not one of PyTorch's own layers and cells")
         if core.through:
             return no_turn(core.name, f"its loop goes through {' and '.join(core.through)}")
         stretches = [stretch(core.module, call) for call in first.calls[core.name]]
         with preserving_state(owner, (args, kwargs)):
             return turn_of(run, core.module, first, changes[core.name].other, core.name, stretches)
 
-    return Captured(tuple(replace(core, turn=turn(core), sources=_sources(core, cores)) for core in found))
+    return Captured(tuple(replace(core, turn=turn(core), sources=_sources(core, cores)) for core in found), called=called_with)
+
+
+def _plain_value(leaf: Any) -> Any:
+    """What of an argument can be told again: numbers and words; of other objects their class."""
+    if isinstance(leaf, Tensor | np.ndarray):
+        leaf = torch.as_tensor(leaf).detach()
+        return leaf.double() if leaf.is_floating_point() else leaf
+    return leaf if isinstance(leaf, bool | int | float | complex | str | None) else type(leaf).__name__
+
+
+def _first_pass(owner: nn.Module, cores: dict[str, Any], preserved: Callable[..., Any]) -> tuple[Pass, tuple[Any, set[str]]]:
+    """What the cores receive and return; and how they are watched: the modules, and which of them by their operators.
+
+    Subclasses that compute what the plain layer does become that in `cores`; those that do not are in `refusals`.
+    """
+    watching, by_operators = dict(cores), set(cores) - set(cores_of(owner))
+    first = preserved(watched, watching, by_operators)
+    derived = {name: plain(module) for name, module in cores.items() if has_own_forward(module) and first.calls[name]}
+    inner = preserved(watched, derived, derived).calls if derived else {}
+    for name, twin in derived.items():
+        try:
+            calls = calls_within(cores[name], first.calls[name], inner[name])
+        except Unsupported as error:
+            first.refusals[name] = str(error)
+            continue
+        cores[name] = twin
+        if calls is not first.calls[name]:
+            first.calls[name], watching[name] = calls, twin
+            by_operators.add(name)
+    return first, (watching, by_operators)
+
+
+def _cell(owner: nn.Module, name: str | None, preserved: Callable[..., Any]) -> Core:
+    """A cell of the user's own as a step: the named one, or the only one that hands a state on."""
+    found = cells_in(owner, preserved, name)
+    if len(found) > 1:
+        raise InvalidInput(
+            f"Expected one cell, got {', '.join(found)}, each of which hands a state on from call to call. Name one: "
+            f"lyapunov.capture(model, ..., core={next(iter(found))!r})."
+        )
+    if not found:
+        raise _nothing_recurrent(owner)
+    name, calls = next(iter(found.items()))
+    piece = called_step(name, owner.get_submodule(name), calls)
+    cells: Any = {name: owner.get_submodule(name)}
+    first = Pass({name: calls})
+    _tolerance(first, preserved(watched, cells, ()))
+    other = preserved(watched_replaced, cells, (), first, name)
+    loop = depends_on_itself(piece.module, calls, other.calls[name])
+    fed_by = frozenset({name}) if loop else frozenset()
+    return Core(name, piece.module, len(calls), fed_by=fed_by, failure=other.failure, piece=piece)
 
 
 @dataclass(frozen=True)
@@ -88,20 +157,43 @@ class Change:
         pairs = zip(before, after, strict=False)
         return len(before) != len(after) or any(distance(one.input, two.input) > self.tolerance for one, two in pairs)
 
-    def reaches_state(self, name: str, at: int) -> bool:
-        """Whether one call of a core starts from another state; what ended before is in a loop, and told by its inputs."""
+    def reaches_state(self, name: str, module: nn.Module, part: Part) -> bool:
+        """Whether a row of a call starts from another state; a call that is gone is in a loop, and told by its inputs."""
         before, after = self.first.calls[name], self.other.calls[name]
-        return at < len(after) and distance(before[at].state, after[at].state) > self.tolerance
+        if part.call >= len(after):
+            return False
+        starts = [stretch(module, calls[part.call]).start for calls in (before, after)]
+        rows = [None if start is None else tuple(half[:, part.row : part.row + 1] for half in start) for start in starts]
+        return distance(*rows) > self.tolerance
 
 
 def _owner(model: Any) -> nn.Module:
-    owner = model if isinstance(model, nn.Module) else getattr(model, "__self__", None)
-    if not isinstance(owner, nn.Module):
-        found = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
-        raise Unsupported(f"Expected a torch.nn.Module, or a method of one, got {found}. Pass the model itself.")
+    owner = owner_of(model)
+    if owner is None:
+        raise Unsupported(f"Expected a torch.nn.Module, or a method of one, got {_what(model)}.")
     require_whole(owner)
     native(owner)  # raises for what cannot be watched, or is a layer that is refused
     return owner
+
+
+def _what(model: Any) -> str:
+    """What is no module, in words, and what to pass in its place: a module that it, or what it is a method of, holds."""
+    if isinstance(model, type):
+        return f"the class {model.__name__}. Make one, and pass that"
+    holder = getattr(model, "__self__", model)
+    held = [name for name, value in getattr(holder, "__dict__", {}).items() if isinstance(value, nn.Module)]
+    found = type(holder).__name__ if holder is model else f"a method of {type(holder).__name__}, which is none"
+    if not held:
+        return f"{found}. Pass the model itself"
+    return f"{found}. It holds {', '.join(f'.{name}' for name in held)}: capture that one, called as it is called there"
+
+
+def owner_of(model: Any) -> nn.Module | None:
+    """The module itself, or that of which it is a method."""
+    if isinstance(model, torch._C.ScriptMethod):
+        return torch.jit._recursive.wrap_cpp_module(model.owner)
+    owner = model if isinstance(model, nn.Module) else getattr(model, "__self__", None)
+    return owner if isinstance(owner, nn.Module) else None
 
 
 def cores_of(model: nn.Module) -> dict[str, Any]:
@@ -109,17 +201,33 @@ def cores_of(model: nn.Module) -> dict[str, Any]:
     return {plain_name(name): module for name, module in model.named_modules() if isinstance(module, LAYERS + CELLS)}
 
 
-def holds_cores(system: Any) -> bool:
-    """Whether it is a module with such cores inside, which is to be captured, and not one that is analysed as it is."""
-    if not isinstance(system, nn.Module) or is_recurrent(system) or is_language_model(system):
-        return False
-    return bool(cores_of(system))
+def scripted_cores_of(model: nn.Module) -> dict[str, Any]:
+    """Those that `torch.jit` scripted or traced, as they were before; but for traced cells, which were taken apart."""
+    kinds = [(name, module, scripted_kind(module)) for name, module in model.named_modules()]
+    return {
+        name: unscripted(module, kind)
+        for name, module, kind in kinds
+        if kind is not None and (issubclass(kind, nn.RNNBase) or hasattr(module, "hidden_size"))
+    }
 
 
-def _cores(owner: nn.Module) -> dict[str, Any]:
+def is_captured(system: Any) -> bool:
+    """Whether it is a model (or a method of one) around its cores, which is to be captured, and not analysed as it is."""
+    owner = owner_of(system)
+    return owner is not None and not (owner is system and (is_recurrent(system) or is_language_model(system)))
+
+
+def _cores(owner: nn.Module, core: str | None) -> dict[str, Any]:
+    """What is watched: PyTorch's layers and cells; none where a `core` of another kind is asked for, or there are none."""
     modules = list(owner.named_modules())
-    cores = cores_of(owner)
-    others = _foreign(modules)
+    scripted = scripted_cores_of(owner)
+    cores = {**cores_of(owner), **scripted}
+    others = {name: module for name, module in _foreign(modules).items() if name not in scripted}
+    if core is not None and plain_name(core) not in cores:
+        if core not in dict(modules) or not core:
+            named = ", ".join(map(repr, cores)) or "a part of the model by its name in model.named_modules()"
+            raise InvalidInput(f"Expected `core` to be one of its parts, got {core!r}. Pass {named}, or leave it out.")
+        return {}
     if cores:
         if others:
             warnings.warn(
@@ -128,13 +236,23 @@ def _cores(owner: nn.Module) -> dict[str, Any]:
         return cores
     if others:
         raise Unsupported(f"Expected one of PyTorch's own recurrent layers inside, got {_not_followed(others)}")
-    kinds = list(dict.fromkeys(type(module).__name__ for _, module in modules))
+    return {}
+
+
+def _nothing_recurrent(owner: nn.Module) -> Unsupported:
+    modules = list(owner.named_modules())
+    kinds = sorted(dict.fromkeys(type(module) for _, module in modules), key=lambda kind: not _RECURRENT.search(kind.__name__))
     more = f" and {len(kinds) - _SHOWN} more" if len(kinds) > _SHOWN else ""
     known = ", ".join(f"nn.{kind.__name__}" for kind in LAYERS + CELLS)
-    raise Unsupported(
-        f"Expected a model with one of {known} inside, got modules of the types {', '.join(kinds[:_SHOWN])}{more}. Pass one "
-        "step of its recurrence as step(state, x) to lyapunov.spectrum, with the inputs it receives."
+    return Unsupported(
+        f"Expected a model with one of {known} inside, got modules of the types {', '.join(map(_kind, kinds[:_SHOWN]))}{more}. "
+        "Pass one step of its recurrence as step(state, x) to lyapunov.spectrum, with the inputs it receives."
     )
+
+
+def _kind(kind: type) -> str:
+    """A class as it is told from another of the same name: with its module, but for PyTorch's."""
+    return kind.__name__ if kind.__module__.startswith("torch.nn.") else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _foreign(modules: list[tuple[str, nn.Module]]) -> dict[str, nn.Module]:
@@ -150,7 +268,7 @@ def _foreign(modules: list[tuple[str, nn.Module]]) -> dict[str, nn.Module]:
 def _not_followed(others: dict[str, nn.Module]) -> str:
     """The names of foreign parts, and what to do with them; raises where the first one would be refused by itself."""
     native(next(iter(others.values())))
-    named = ", ".join(f"{shown(name)} ({type(module).__name__})" for name, module in others.items())
+    named = ", ".join(f"{shown(name)} ({_kind(type(module))})" for name, module in others.items())
     return (
         f"{named}, whose calls are not followed. Pass it by itself, with the inputs that it receives: "
         "lyapunov.spectrum(part, inputs)."
@@ -175,14 +293,14 @@ def _core(name: str, module: nn.Module, first: Pass, change: Change | None, reac
     calls = first.calls[name]
     sources = frozenset(source for source, cores in reached.items() if name in cores)
     through = tuple(sorted(source for source in sources & reached.get(name, frozenset()) if source != name))
-    known = Core(name, module, len(calls), fed_by=sources, through=through, failure=change.other.failure if change else "")
-    if not calls or has_own_forward(module):
+    failure, refusal = change.other.failure if change else "", first.refusals.get(name, "")
+    known = Core(name, module, len(calls), fed_by=sources, through=through, failure=failure, refusal=refusal)
+    if not calls or refusal:
         return known
     stretches = [stretch(module, call) for call in calls]
-    own_starts = [at for at in range(1, len(calls)) if starts_apart(stretches, at)]
-    changed = change is not None and any(change.reaches_state(name, at) for at in own_starts)
+    changed = change is not None and any(change.reaches_state(name, module, part) for part in own_starts(stretches))
     other_weights = any(distance(_again(module, call), call.output) > _ROUNDING for call in (calls[0], calls[-1]))
-    received = together(stretches, chains(stretches))
+    received = together(stretches, sequences(stretches))
     return replace(known, received=received, state_changed=changed, other_weights=other_weights)
 
 

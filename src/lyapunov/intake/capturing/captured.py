@@ -7,14 +7,17 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from lyapunov import _checks
+from lyapunov._trees import tree_flatten
 from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.intake.capturing.calls import Piece, Received, as_taken
+from lyapunov.intake.capturing.cells import CalledStep
 from lyapunov.intake.capturing.directions import layers_of
 from lyapunov.intake.capturing.turns import Turn, as_loop, no_turn
 from lyapunov.intake.inputs import PaddedSequences, digest
 from lyapunov.intake.layers import LAYERS, cell_problem, kind_of, layer_problem, require_plain
 from lyapunov.intake.loops import ClosedLoop
 from lyapunov.intake.problem import Problem, SystemInputs
+from lyapunov.intake.steps import step_problem
 from lyapunov.systems import IndependentLayers
 
 Direction = Literal["forward", "backward"]
@@ -40,8 +43,23 @@ class Core:
     """The error that the model raised when this core returned other outputs."""
     turn: Turn | Unsupported | None = None
     """The way from its output round to its next input, or why there is none; None where it is not fed by its own output."""
+    refusal: str = ""
+    """Why it is not taken: its forward is one of its own, and returns something else."""
+    piece: Piece | None = None
+    """A cell of the user's own, as the step it was called for."""
     sources: tuple[tuple[nn.Module, str], ...] = ()
     """The other cores that feed it, each with a hash of the weights by which it did."""
+
+    @property
+    def forgets(self) -> bool:
+        """Whether each of several calls is one step, and none goes on where another one ended."""
+        return self.received is not None and self.calls > 1 and len(self.received.values) == 1
+
+    @property
+    def start(self) -> str:
+        """Where its sequences start from, in words."""
+        given = None if self.received is None else self.received.state
+        return "a state of its own" if given is not None and any(bool(part.any()) for part in given) else "zeros"
 
     @property
     def shown(self) -> str:
@@ -52,6 +70,9 @@ class Core:
     def kind(self) -> str:
         """Its type and sizes."""
         module = self.module
+        if self.piece is not None:
+            kind, sizes = type(module.module), " + ".join(str(leaf[0].numel()) for leaf in self.piece.state)
+            return f"{kind.__module__}.{kind.__qualname__} as a step, state {sizes}"
         parts = [f"{module.input_size} -> {module.hidden_size}"]
         if isinstance(module, LAYERS):
             parts += [f"projected to {module.proj_size}"] if module.proj_size else []
@@ -70,6 +91,8 @@ class Captured:
     cores: tuple[Core, ...]
     """In the order of `model.named_modules()`, those that were never called included."""
     direction: Direction | None = None
+    called: str = ""
+    """A hash of what the model was called with."""
 
     def core(self, name: str | None = None, *, direction: Direction | None = None) -> "Captured":
         """One core alone, by its name in `model.named_modules()` (None: the only one), and one direction of it.
@@ -87,7 +110,7 @@ class Captured:
             raise InvalidInput(
                 f"Expected `direction` with a bidirectional layer, got {found.shown}, a {found.kind}. Leave it out."
             )
-        return Captured((found,), direction)
+        return Captured((found,), direction, self.called)
 
     def closed_loop(self, name: str | None = None) -> ClosedLoop:
         """The loop of a core that the model feeds with its own output, as `lyapunov.closed_loop` makes it.
@@ -100,7 +123,8 @@ class Captured:
         """
         core = (self.core(name) if name is not None else self)._only()
         if core.turn is None or core.received is None:
-            raise no_turn(core.name, "it is not fed by its own output")
+            own = "it is a cell of your own" if core.name in core.fed_by else "it is not fed by its own output"
+            raise no_turn(core.name, own)
         if isinstance(core.turn, Unsupported):
             raise Unsupported(str(core.turn))
         pieces(core, None)  # refuses states that are changed, and weights that are not its own
@@ -174,6 +198,16 @@ def pieces(core: Core, direction: Direction | None) -> list[Piece]:
             f"Expected a core that computes with the weights it holds, got {core.shown}, which in this pass did not (weights "
             "put in from outside, or changed while it ran). Write the step that uses them as step(state, x), and pass that."
         )
+    if core.refusal:
+        raise Unsupported(core.refusal)
+    if core.forgets:
+        raise Unsupported(
+            f"Expected a state that is handed on from call to call, got {core.shown}, called {core.calls} times, each time "
+            f"from {core.start}: nothing is handed on from step to step, so this network has no memory at all. Pass the state "
+            "that a call returned to the next one, or whole sequences in one call."
+        )
+    if core.piece is not None:
+        return [core.piece]
     require_plain(core.module)
     received: Any = core.received  # there, as the core was called and is plain
     if direction is None:
@@ -206,7 +240,7 @@ def captured_problem(captured: Captured, system_inputs: SystemInputs) -> Problem
             "not in what was captured. Write one step of all of them as step(state, x), and pass that."
         )
     problems = [_problem(piece, system_inputs) for piece in found]
-    return problems[0] if len(problems) == 1 else _beside(problems, cores)
+    return replace(problems[0] if len(problems) == 1 else _beside(problems, cores), called=captured.called)
 
 
 def _padded(captured: Captured, system_inputs: SystemInputs) -> None:
@@ -221,7 +255,8 @@ def _padded(captured: Captured, system_inputs: SystemInputs) -> None:
 
 
 def _problem(piece: Piece, system_inputs: SystemInputs) -> Problem:
-    build: Any = layer_problem if isinstance(piece.module, LAYERS) else cell_problem
+    layered = isinstance(piece.module, LAYERS)
+    build: Any = step_problem if isinstance(piece.module, CalledStep) else layer_problem if layered else cell_problem
     lengths = system_inputs.lengths if piece.lengths is None else piece.lengths
     return build(piece.module, replace(system_inputs, inputs=piece.inputs, state=piece.state, lengths=lengths))
 
@@ -311,11 +346,15 @@ def _line(core: Core) -> str:
     if not core.calls:
         return f"{core.shown}: {core.kind}, never called"
     parts = [f"{core.shown}: {core.kind}"]
-    if core.received is None:
-        parts.append("with a forward of its own")
+    if core.piece is not None:
+        shape = tree_flatten(core.piece.inputs)[0][0].shape
+        parts.append(_extent(shape[1], shape[0], core.piece.lengths))
+    elif core.received is not None:
+        steps, batch = core.received.values.shape[:2]
+        parts.append(_extent(steps, batch, core.received.lengths))
     else:
-        parts.append(_extent(core.received))
-    parts.append(f"{core.calls} call{'s' * (core.calls > 1)}")
+        parts.append("with a forward of its own")
+    parts.append(f"{core.calls} call{'s' * (core.calls > 1)}{_handed_on(core)}")
     sources = [shown(name) for name in sorted(core.fed_by - {core.name})]
     sources += ["its own output"] if core.name in core.fed_by else []
     parts += [f"fed by {' and '.join(sources)}"] if sources else []
@@ -323,8 +362,11 @@ def _line(core: Core) -> str:
     return ", ".join(parts)
 
 
-def _extent(received: Received) -> str:
-    steps, batch = received.values.shape[:2]
-    least = steps if received.lengths is None else int(received.lengths.min())
+def _handed_on(core: Core) -> str:
+    return f", each from {core.start}: nothing is handed on, this network has no memory" if core.forgets else ""
+
+
+def _extent(steps: int, batch: int, lengths: Tensor | None) -> str:
+    least = steps if lengths is None else int(lengths.min())
     span = str(steps) if least == steps else f"{least} to {steps}"
     return f"{batch} sequence{'s' * (batch > 1)} x {span} step{'s' * (steps > 1)}"

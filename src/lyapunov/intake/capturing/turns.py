@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lyapunov.errors import Unsupported
-from lyapunov.intake.capturing.calls import Received, Stretch, as_taken, chains
+from lyapunov.intake.capturing.calls import Part, Received, Stretch, as_taken, sequences
 from lyapunov.intake.capturing.watch import Call, Pass, distance
 from lyapunov.intake.continuity import require_continuous
 from lyapunov.intake.inputs import cast
@@ -87,7 +87,7 @@ def turn_of(
     fed = [at for at in fed if at and _is_single(stretches[at - 1]) and _is_single(stretches[at])]
     if not fed:
         return no_turn(name, "its calls are not single steps, each fed by the one before")
-    if len(chains(stretches)) > 1:
+    if any(parts != [Part(at, parts[0].row) for at in range(len(stretches))] for parts in sequences(stretches)):
         return no_turn(name, "its calls are several sequences, or its state is changed between them")
     turn = Turn(run, module, calls, fed[0] - 1)
     output = turn.output.double()

@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lyapunov._trees import tree_flatten, tree_map
+from lyapunov.intake.capturing.operators import watched_operators
 
 _SEED = 20203
 """Of the noise in replaced outputs."""
@@ -42,20 +43,24 @@ class Pass:
 
     calls: dict[str, list[Call]]
     failure: str = field(default="")
+    refusals: dict[str, str] = field(default_factory=dict)
+    """Why a core with a forward of its own is not taken."""
 
 
 class _MoreCalls(BaseException):
     """A core is called more often than before: enough is known, and a loop may never end. No model may catch it."""
 
 
-def watched(run: Callable[[], Any], cores: Mapping[str, nn.Module]) -> Pass:
-    """What the cores receive and return while the model runs."""
+def watched(run: Callable[[], Any], cores: Mapping[str, nn.Module], scripted: Collection[str]) -> Pass:
+    """What the cores receive and return while the model runs. scripted: names of cores in which no hooks run."""
     calls: dict[str, list[Call]] = {name: [] for name in cores}
-    _run(run, cores, lambda name, call: calls[name].append(call))
+    _run(run, cores, scripted, lambda name, call: calls[name].append(call))
     return Pass(calls)
 
 
-def watched_replaced(run: Callable[[], Any], cores: Mapping[str, nn.Module], first: Pass, replaced: str) -> Pass:
+def watched_replaced(
+    run: Callable[[], Any], cores: Mapping[str, nn.Module], scripted: Collection[str], first: Pass, replaced: str
+) -> Pass:
     """The pass `first` again, with every output y of one core replaced by y + (1 + |y|) noise, with its y of that pass.
 
     Ends, without an error, where the model raises one or calls a core more often than it did.
@@ -74,7 +79,7 @@ def watched_replaced(run: Callable[[], Any], cores: Mapping[str, nn.Module], fir
         return tree_map(partial(_noised, noise=noise), output)
 
     try:
-        _run(run, cores, seen)
+        _run(run, cores, scripted, seen)
     except _MoreCalls:
         return Pass(calls)
     except Exception as error:
@@ -91,19 +96,28 @@ def distance(one: Any, other: Any) -> float:
     return max((_gap(a, b) for a, b in zip(ones, others, strict=True)), default=0.0)
 
 
-def _run(run: Callable[[], Any], cores: Mapping[str, nn.Module], seen: Callable[[str, Call], Any]) -> None:
+def _run(
+    run: Callable[[], Any], cores: Mapping[str, nn.Module], scripted: Collection[str], seen: Callable[[str, Call], Any]
+) -> None:
     with ExitStack() as back:
         if "torch._dynamo" in sys.modules:  # compiled code does not see hooks that come later
             back.enter_context(torch.compiler.set_stance("force_eager"))
         for name, core in cores.items():
-            # Before the user's own hooks: what they make of an output is not what the core returned.
-            handle = core.register_forward_hook(partial(_hook, seen, name), prepend=True, with_kwargs=True)
-            back.callback(handle.remove)
+            if name not in scripted:
+                # Before the user's own hooks: what they make of an output is not what the core returned.
+                handle = core.register_forward_hook(partial(_hook, seen, name), prepend=True, with_kwargs=True)
+                back.callback(handle.remove)
+        if scripted:
+            back.enter_context(watched_operators({name: cores[name] for name in scripted}, partial(_operator, seen)))
         run()
 
 
 def _hook(seen: Callable[[str, Call], Any], name: str, _: nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
     return seen(name, Call(_copied(args), _copied(kwargs), _copied(output)))
+
+
+def _operator(seen: Callable[[str, Call], Any], name: str, args: tuple[Any, ...], output: Any) -> Any:
+    return seen(name, Call(_copied(args), {}, _copied(output)))
 
 
 def _copied(value: Any) -> Any:

@@ -10,9 +10,8 @@ from lyapunov._shapes import State
 from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.intake.foreign.keras_layers import from_keras, is_keras_recurrent, keras_state, refuse_keras_model
 from lyapunov.intake.foreign.scripted import scripted_kind, unscripted
-from lyapunov.intake.layers import CELLS, LAYERS, has_own_forward, kind_of
-from lyapunov.intake.rebuilt import rebuilt
-from lyapunov.systems import eval_mode
+from lyapunov.intake.layers import CELLS, LAYERS, has_own_forward
+from lyapunov.intake.rebuilt import plain
 
 _WRAPPERS = {
     "OptimizedModule": "_orig_mod",  # torch.compile
@@ -130,15 +129,7 @@ def _whole(module: Any) -> Any:
     if not _is_sharded(module):
         _require_values(module)
         return module
-    if has_own_forward(module):
-        return module
-    layered = isinstance(module, nn.RNNBase)
-    names = module._flat_weights_names if layered else ["weight_ih", "weight_hh", *["bias_ih", "bias_hh"][: 2 * module.bias]]
-    with eval_mode(module):
-        weights = {name: getattr(module, name) for name in names}
-    weights = {name: weight.full_tensor() if hasattr(weight, "full_tensor") else weight for name, weight in weights.items()}
-    batch_first, nonlinearity = getattr(module, "batch_first", False), getattr(module, "nonlinearity", None)
-    return rebuilt(kind_of(module), weights, batch_first=batch_first, nonlinearity=nonlinearity, like=module)
+    return module if has_own_forward(module) else plain(module)
 
 
 def _is_sharded(part: nn.Module) -> bool:

@@ -1,0 +1,180 @@
+"""A user's whole model, from its inputs through all its layers to its outputs: run from the states one likes."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lyapunov._trees import tree_flatten, tree_map
+from lyapunov.errors import InvalidInput, Unsupported
+from lyapunov.intake import CELLS, Captured, cores_of
+
+States = dict[str, Any]
+"""The state of each core, as the core itself takes it, by its name."""
+
+
+@dataclass(frozen=True)
+class WholeModel:
+    """A model (or a method of one) with what it is called with: one tensor, a tuple of arguments, or a mapping of them by name.
+
+    Batch first: the first tensor has a row per sequence, and so has what the model returns.
+    """
+
+    model: Any
+    inputs: Any
+
+    @classmethod
+    def of(cls, model: Any, inputs: Any) -> "WholeModel":
+        """What a tokenizer returns is a dictionary, whatever it is."""
+        return cls(model, dict(inputs) if isinstance(inputs, Mapping) else inputs)
+
+    @property
+    def first(self) -> Tensor:
+        """The first tensor it is called with: its sequences and steps are those of the run."""
+        found = next((leaf for leaf in tree_flatten(self.inputs)[0] if isinstance(leaf, Tensor) and leaf.dim() >= 2), None)
+        if found is None:
+            raise InvalidInput(
+                f"Expected `inputs` with a tensor (batch, time, ...), got {type(self.inputs).__name__}. Pass what the model is "
+                "called with: a tensor, a tuple of arguments, or a dictionary of them."
+            )
+        return found
+
+    @property
+    def owner(self) -> nn.Module:
+        """The module itself, or that of which the model is a method."""
+        return self.model if isinstance(self.model, nn.Module) else self.model.__self__
+
+    def call(self) -> Any:
+        """The model's own output."""
+        if isinstance(self.inputs, tuple):
+            return self.model(*self.inputs)
+        return self.model(**self.inputs) if isinstance(self.inputs, Mapping) else self.model(self.inputs)
+
+    def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """What `lyapunov.capture` is called with besides the model."""
+        if isinstance(self.inputs, Mapping):
+            return (), dict(self.inputs)
+        return (self.inputs if isinstance(self.inputs, tuple) else (self.inputs,)), {}
+
+    def outputs(self) -> Tensor:
+        """(batch, steps, outputs): every number the model returns for a step of a sequence."""
+        return rows_of(self.call(), self.first)
+
+    def run_from(self, states: States | None) -> tuple[Tensor, States]:
+        """The outputs, and the state that each core ends in; `states`: what they start from in the place of their own."""
+        ends: States = {}
+        with ExitStack() as back:
+            if "torch._dynamo" in sys.modules:  # compiled code does not see hooks that come later
+                back.enter_context(torch.compiler.set_stance("force_eager"))
+            for name, core in cores_of(self.owner).items():
+                if states is not None and name in states:
+                    give = partial(_given, waiting=[states[name]])
+                    back.callback(core.register_forward_pre_hook(give, with_kwargs=True).remove)
+                back.callback(core.register_forward_hook(partial(_ended, name, ends)).remove)
+            return self.outputs(), ends
+
+
+def rows_of(output: Any, inputs: Tensor) -> Tensor:
+    """(batch, steps, outputs) of what a model returned: a tensor, the first of several, or the logits of transformers."""
+    for name in ("logits", "last_hidden_state"):
+        output = getattr(output, name, output)
+    if isinstance(output, tuple | list) and output:
+        output = output[0]
+    batch = len(inputs)
+    fits = isinstance(output, Tensor) and output.is_floating_point() and output.dim() >= 2 and len(output) == batch
+    if not fits:
+        got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise InvalidInput(
+            f"Expected a model that returns a tensor ({batch}, time, outputs) of {batch} sequences, or that first, got {got}. "
+            "Wrap it in a module whose forward takes and returns sequences batch first."
+        )
+    if output.dim() == 2 and output.shape[1] == inputs.shape[1]:
+        return output.unsqueeze(-1)
+    return output.unsqueeze(1) if output.dim() == 2 else output.flatten(2)
+
+
+def require_one_run(captured: Captured, ends: States) -> None:
+    """Every core runs forwards, its calls continue each other, and hooks see them: else one state does not start it."""
+    for core in captured.cores:
+        if core.calls and core.name not in ends:
+            raise Unsupported(
+                f"Expected PyTorch's own layers or cells, called as modules, got {core.shown}, of another kind, scripted, "
+                "or called by its forward. Measure it by itself: lyapunov.memory(lyapunov.capture(model, ...))."
+            )
+        if getattr(core.module, "bidirectional", False):
+            raise Unsupported(
+                f"Expected cores that run forwards in time, got {core.shown}, which is bidirectional: its backward half starts "
+                "at the end. Measure one direction: lyapunov.memory(captured.core(direction='forward'))."
+            )
+        if core.calls and core.received is not None and core.received.in_turn != core.calls:
+            raise Unsupported(
+                f"Expected a core whose calls continue each other, got {core.shown}, called {core.calls} times for sequences "
+                "of their own. Pass the sequences as one batch."
+            )
+
+
+def rolled(states: States, model: nn.Module, shift: int) -> States:
+    """Each sequence's state in the place of the one `shift` further on."""
+    cores = cores_of(model)
+    return {name: tree_map(partial(_rolled, core=cores[name], shift=shift), state) for name, state in states.items()}
+
+
+@contextmanager
+def inputs_that_vary(whole: WholeModel) -> Iterator[Callable[[], Tensor]]:
+    """Within it, what the derivative is taken by: the inputs, or the embeddings of tokens. Ask after the model has run.
+
+    The model is called with a copy of its inputs that requires a gradient; tokens are followed to the embedding they enter.
+    """
+    first = whole.first
+    if first.is_floating_point():
+        raise InvalidInput("Expected tokens here, got numbers: they are differentiated as they are.")
+    found: list[Tensor] = []
+
+    def watch(module: nn.Module, args: Any, output: Any) -> Any:  # noqa: ARG001
+        given = args[0] if args else None
+        if found or not isinstance(given, Tensor) or given.shape != first.shape or not torch.equal(given, first):
+            return None
+        found.append(output.detach().requires_grad_())
+        return found[0]
+
+    handles = [part.register_forward_hook(watch) for part in whole.owner.modules() if isinstance(part, nn.Embedding)]
+    try:
+        yield lambda: _found(found)
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _found(found: list[Tensor]) -> Tensor:
+    if found:
+        return found[0]
+    raise Unsupported(
+        "Expected tokens that enter an nn.Embedding as they are, got none that does. Pass floating-point inputs (one-hot "
+        "vectors, or embeddings) to a model that takes them."
+    )
+
+
+def _given(core: Any, args: Any, kwargs: Any, *, waiting: list[Any]) -> Any:  # noqa: ARG001
+    """The core's arguments with another state, at its first call only."""
+    if not waiting:
+        return None
+    state, kwargs = waiting.pop(), dict(kwargs)
+    kwargs.pop("hx", None)
+    if args:
+        return (args[0], state), kwargs
+    return (), {**kwargs, "hx": state}
+
+
+def _ended(name: str, ends: States, core: Any, args: Any, output: Any) -> None:  # noqa: ARG001
+    state = output if isinstance(core, CELLS) else output[1]
+    ends[name] = tree_map(lambda leaf: leaf.detach().clone(), state)
+
+
+def _rolled(leaf: Tensor, *, core: Any, shift: int) -> Tensor:
+    batched = leaf.dim() == (2 if isinstance(core, CELLS) else 3)
+    return leaf.roll(shift, dims=0 if isinstance(core, CELLS) else 1) if batched else leaf

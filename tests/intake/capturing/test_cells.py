@@ -1,0 +1,171 @@
+"""A cell of the user's own in a model is the step that it takes, with the state and the inputs its calls show."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import lyapunov
+from models import FEATURES, INPUTS, STEPS, UNITS
+from tolerances import same
+
+RUN = {"settle": 8, "align": 8, "k": 2}
+
+
+class LSTMCell(nn.Module):
+    """Of PyTorch's name, and not PyTorch's: (x, (h, c)) as ncps, torchrl and speechbrain have it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.i, self.r = nn.Linear(FEATURES, 4 * UNITS), nn.Linear(UNITS, 4 * UNITS, bias=False)
+
+    def forward(self, x, hc):
+        i, f, g, o = (self.i(x) + self.r(hc[0])).chunk(4, -1)
+        c = f.sigmoid() * hc[1] + i.sigmoid() * g.tanh()
+        return o.sigmoid() * c.tanh(), c
+
+
+class Leaky(nn.Module):
+    """The state by keyword, none at first, beside a constant rate; the output is another than the state."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix = nn.Linear(FEATURES + UNITS, UNITS)
+
+    def forward(self, x, *, rate, memory=None):
+        memory = torch.zeros(len(x), UNITS).to(x) if memory is None else memory
+        memory = (1 - rate) * memory + rate * torch.tanh(self.mix(torch.cat([x, memory], -1)))
+        return {"spikes": memory.relu(), "memory": memory}
+
+
+class WithLSTMCell(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.front, self.cell = nn.Linear(FEATURES, FEATURES), LSTMCell()
+
+    def forward(self, x: Tensor) -> Tensor:
+        state = torch.zeros(len(x), UNITS).to(x), torch.zeros(len(x), UNITS).to(x)
+        for u in x.unbind(1):
+            state = self.cell(self.front(u), state)
+        return state[0]
+
+
+class WithLeaky(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.neuron, self.lstm = Leaky(), None
+
+    def forward(self, x: Tensor, rate: Tensor) -> Tensor:
+        memory = None
+        for u in x.unbind(1):
+            out = self.neuron(u, rate=rate, memory=memory)
+            memory = out["memory"]
+        return out["spikes"]
+
+
+class Speaking(WithLSTMCell):
+    """Fed by its own output."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        u, state = x[:, 0], (torch.zeros(len(x), UNITS).to(x), torch.zeros(len(x), UNITS).to(x))
+        for _ in range(STEPS):
+            state = self.cell(u, state)
+            u = state[0][:, :FEATURES]
+        return u
+
+
+class Twice(WithLSTMCell):
+    """Two halves, each from zeros."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x[:, :25]) + super().forward(x[:, 25:])
+
+
+def built(kind: type[nn.Module]) -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(8)
+        return kind().double().eval()
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_cell_in_a_model_is_the_step_that_it_takes(named: bool) -> None:
+    model = built(WithLSTMCell)
+    captured = lyapunov.capture(model, INPUTS, **({"core": "cell"} if named else {}))
+    assert f"cell: {__name__}.LSTMCell as a step, state {UNITS} + {UNITS}, 3 sequences x {STEPS} steps" in repr(captured)
+    start = torch.zeros(3, UNITS).double(), torch.zeros(3, UNITS).double()
+    right = lyapunov.spectrum(lambda s, u: model.cell(u, s), model.front(INPUTS).detach(), state=start, **RUN)
+    assert same(lyapunov.spectrum(captured, **RUN).exponents, right.exponents)
+    assert captured.core("cell").names == ("cell",)
+
+
+def test_a_state_among_keywords_that_is_none_at_first() -> None:
+    model, rate = built(WithLeaky), torch.tensor(0.3).double()
+    found = lyapunov.spectrum(lyapunov.capture(model, INPUTS, rate), **RUN)
+    start = model.neuron(INPUTS[:, 0], rate=rate)["memory"].detach()  # the first call had no state
+
+    def step(s, u):
+        return model.neuron(u, rate=rate.to(s), memory=s)["memory"]
+
+    right = lyapunov.spectrum(step, INPUTS[:, 1:], state=start, **RUN)
+    assert same(found.exponents, right.exponents)
+
+
+def test_a_cell_that_starts_anew_has_sequences_of_their_own() -> None:
+    model = built(Twice)
+    captured = lyapunov.capture(model, INPUTS)
+    assert "6 sequences x 15 to 25 steps" in repr(captured)
+    driven = model.front(INPUTS).detach()
+    halves = torch.cat([driven[:, :25], nn.functional.pad(driven[:, 25:], (0, 0, 0, 10))])
+    start = torch.zeros(6, UNITS).double(), torch.zeros(6, UNITS).double()
+    lengths = torch.tensor([25] * 3 + [STEPS - 25] * 3)
+    right = lyapunov.spectrum(lambda s, u: model.cell(u, s), halves, state=start, lengths=lengths, settle=3, align=3, k=2)
+    assert same(lyapunov.spectrum(captured, settle=3, align=3, k=2).exponents, right.exponents)
+
+
+def test_a_cell_beside_a_layer_is_taken_by_its_name() -> None:
+    class Both(WithLSTMCell):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gru = nn.GRU(FEATURES, 3, batch_first=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) + self.gru(x)[0].sum()
+
+    model = built(Both)
+    assert lyapunov.capture(model, INPUTS).names == ("gru",)
+    assert lyapunov.capture(model, INPUTS, core="cell").names == ("cell",)
+    with pytest.raises(lyapunov.InvalidInput, match=r"one of its parts, got 'cel'\. Pass 'gru'"):
+        lyapunov.capture(model, INPUTS, core="cel")
+
+
+def test_a_cell_in_a_closed_loop_is_told() -> None:
+    with pytest.raises(lyapunov.Unsupported, match="got cell, fed by its own output"):
+        lyapunov.spectrum(lyapunov.capture(built(Speaking), INPUTS))
+
+
+def test_a_part_that_hands_nothing_on_is_refused() -> None:
+    model = built(WithLSTMCell)
+    with pytest.raises(lyapunov.Unsupported, match=r"got front, called 40 times, of which no argument is what the call before"):
+        lyapunov.capture(model, INPUTS, core="front")
+
+
+def test_two_cells_are_named() -> None:
+    class Two(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two = WithLSTMCell(), WithLSTMCell()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.one(x) + self.two(x)
+
+    model = built(Two)
+    with pytest.raises(lyapunov.InvalidInput, match=r"got one\.cell, two\.cell, each .*core='one\.cell'"):
+        lyapunov.capture(model, INPUTS)
+    assert lyapunov.capture(model, INPUTS, core="two.cell").names == ("two.cell",)
+
+
+def test_a_monitor_watches_a_cell_of_the_users_own(tmp_path) -> None:
+    model = built(WithLSTMCell)
+    for number, core in enumerate((None, "cell")):
+        monitor = lyapunov.Monitor(model, (INPUTS,), core=core, k=2, dtype=torch.float64, directory=tmp_path / str(number))
+        expected = lyapunov.spectrum(lyapunov.capture(model, INPUTS), k=2)
+        assert same(monitor.read(0).exponents, expected.exponents)
