@@ -12,6 +12,7 @@ from pathlib import Path
 
 from experiments import answers, published
 from experiments.claims import CHAIN_AT, LEADING, Addition, Line, additions, chain, lines, pruning, tables
+from experiments.force import claims as force
 from experiments.pages import replaced
 from experiments.presets import Preset
 from experiments.table import READOUTS, Table
@@ -57,6 +58,7 @@ def blocks(preset: Preset) -> Iterator[tuple[str, list[str]]]:
     yield "verdicts", [line for tested in known for line in verdict(tested)]
     yield "tables", [line for tested in known for line in (*in_words(tested), "")]
     yield "answers", list(answers.paragraphs(preset))
+    yield "force", list(force.paragraphs(preset))
     if os.environ.get(DATA_DIR):
         grid = published.columns(Path(os.environ[DATA_DIR]) / "reference_grid.csv")
         yield "published", [f"- {name}: {value}" for name, value in published.findings(grid).items()]

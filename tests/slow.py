@@ -19,6 +19,7 @@ EVERY_CASE = frozenset(
         "experiments/test_claims.py::test_every_number_of_the_page_is_written_by_its_command",
         "experiments/test_claims.py::test_what_the_page_says_holds",
         "experiments/test_figures.py::test_figures_of_sweeps",
+        "experiments/test_force.py::test_a_sweep_that_was_killed_goes_on_to_the_same_rows",
         "experiments/test_sweep.py::test_a_sweep_that_was_killed_goes_on_to_the_same_numbers",
         "intake/foreign/test_native.py::test_two_processes_find_what_one_finds",
         "integrations/test_lightning.py::test_the_package_that_is_imported_is_the_one_built_on",
