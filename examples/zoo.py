@@ -136,6 +136,48 @@ class ShallowPLRNN(nn.Module):
         return self.leak * z + self.gather(clipped) + self.enter(x)
 
 
+class PLRNN(nn.Module):
+    """z' = A z + W relu(z) + h + C x, A diagonal, W without a diagonal (Durstewitz 2017)."""
+
+    def __init__(self, linear: int = 0) -> None:
+        super().__init__()
+        self.leak = nn.Parameter(torch.empty(UNITS).uniform_(0.5, 0.9))
+        self.weight = nn.Parameter(0.3 * torch.randn(UNITS, UNITS) / UNITS**0.5)
+        self.enter = nn.Linear(FEATURES, UNITS)
+        self.linear = linear
+
+    def forward(self, z: Tensor, x: Tensor) -> Tensor:
+        bent = torch.cat([z[:, : self.linear], relu(z[:, self.linear :])], dim=-1)
+        mixed = bent @ self.weight.mT - bent * self.weight.diagonal()
+        return self.leak * z + mixed + self.enter(x)
+
+
+class AlmostLinearRNN(PLRNN):
+    """The same with relu on the last few units only, so that few linear pieces are left (Brenner et al. 2024)."""
+
+    def __init__(self, bent: int = 4) -> None:
+        super().__init__(linear=UNITS - bent)
+
+
+class NextGeneration(nn.Module):
+    """y' = a y + W (y, y_before) + Q (their products) + V x: a reservoir of the last two values (Gauthier et al. 2021)."""
+
+    def __init__(self, keep: float = 0.5) -> None:
+        super().__init__()
+        self.weight = nn.Linear(2 * UNITS, UNITS)
+        pairs = torch.triu_indices(2 * UNITS, 2 * UNITS)
+        self.first, self.second = pairs.tolist()
+        self.products = nn.Parameter(0.002 * torch.randn(UNITS, pairs.shape[1]))
+        self.enter = nn.Linear(FEATURES, UNITS)
+        self.keep = keep
+
+    def forward(self, state: Pair, x: Tensor) -> Pair:
+        y, before = state
+        seen = torch.cat([y, before], dim=-1)
+        products = (seen[:, self.first] * seen[:, self.second]) @ self.products.mT
+        return self.keep * y + 0.5 * self.weight(seen) + products + self.enter(x), y
+
+
 class EchoState(nn.Module):
     """r' = (1 - a) r + a tanh(W r + V x), W fixed, sparse, of a given spectral radius (Jaeger 2001)."""
 
@@ -213,8 +255,11 @@ ZOO = (
     Resident(LEM, parts=2),
     Resident(LayerNormLSTM, parts=2),
     Resident(OrthogonalRNN),
+    Resident(PLRNN),
     Resident(ShallowPLRNN),
+    Resident(AlmostLinearRNN),
     Resident(EchoState),
+    Resident(NextGeneration, parts=2),
     Resident(MinGRU),
     Resident(MinLSTM),
     Resident(LRU, dtype=torch.complex64),

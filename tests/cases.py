@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lyapunov.intake import Problem, SystemInputs, capture, recognize
+from lyapunov.intake import Problem, SystemInputs, capture, closed_loop, recognize
 from lyapunov.systems import Diagonal, Loop, diagonal, known
 
 BATCH, STEPS, INPUTS, UNITS = 3, 12, 4, 5
@@ -206,6 +206,34 @@ def _of_loop(name: str, *, by_token: bool) -> Case:
 
 
 LOOPS = [_of_loop("loop", by_token=False), _of_loop("loop-by-token", by_token=True)]
+
+
+def _of_closed_loop(name: str, core: Any, outputs: int, state: Any, *, linear: bool) -> Case:
+    """A core fed by its own output, through a linear readout or through one that bends."""
+    readout = seeded(nn.Linear, outputs, INPUTS, scale=1.0)
+    feedback = None if linear else lambda y: torch.tanh(2 * y) + y
+    loop = closed_loop(core, readout, feedback=feedback)
+    inputs = drawn(BATCH, STEPS, INPUTS, seed=2)
+    return Case(name, lambda dtype: recognize(loop, request(inputs, state, dtype, steps=STEPS)))
+
+
+_LOOPED = {
+    "RNN": seeded(nn.RNN, INPUTS, UNITS, batch_first=True),
+    "GRUCell": seeded(nn.GRUCell, INPUTS, UNITS),
+    "LSTM": seeded(nn.LSTM, INPUTS, UNITS, batch_first=True),
+    "GRU-stack": seeded(nn.GRU, INPUTS, UNITS, num_layers=2, batch_first=True),
+    "LSTM-stack-projected": seeded(nn.LSTM, INPUTS, UNITS, num_layers=2, proj_size=2, batch_first=True),
+}
+CLOSED_LOOPS = [
+    *(
+        _of_closed_loop(
+            f"closed-loop-{name}-{kind}", core, getattr(core, "proj_size", 0) or UNITS, None, linear=kind == "linear"
+        )
+        for name, core in _LOOPED.items()
+        for kind in ("linear", "bent")
+    ),
+    _of_closed_loop("closed-loop-step", seeded(PlainCell), UNITS, drawn(BATCH, UNITS, seed=8), linear=False),
+]
 _GATES = [seeded(nn.Linear, INPUTS, UNITS) for _ in range(3)]
 DIAGONAL = [
     _of_diagonal(diagonal.lru(drawn(UNITS, seed=10), drawn(UNITS, seed=11), torch.ones(UNITS, INPUTS, dtype=torch.complex128))),
@@ -225,11 +253,19 @@ KNOWN = [
         known.bernoulli_ring,
         known.ikeda,
         known.lorenz,
+        known.rossler,
+        known.chen,
+        known.thomas,
+        known.halvorsen,
+        known.windmi,
+        known.lorenz96,
+        known.kuramoto_sivashinsky,
         known.period_three_product,
         known.gaussian_products,
         known.random_fibonacci,
         known.triangular_products,
     )
 ]
+KNOWN.append(_of_known("mackey_glass", known.mackey_glass(points=12)))
 KNOWN.append(_of_known("gaussian_tanh", known.gaussian_tanh(size=6, noise=0.5)))
-ALL = [*MODULES, *STACKS, *COUPLED, *BESIDE, *STEPS_OF_USERS, *LOOPS, *DIAGONAL, *KNOWN]
+ALL = [*MODULES, *STACKS, *COUPLED, *BESIDE, *STEPS_OF_USERS, *LOOPS, *CLOSED_LOOPS, *DIAGONAL, *KNOWN]

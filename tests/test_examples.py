@@ -7,11 +7,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import lyapunov
 from lyapunov.report import write_report
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
+sys.path.insert(0, str(EXAMPLES))
+import closed_loop  # noqa: E402
+
 LOOPS = {
     "plain_loop": (["--steps", "120"], ("train", "held_out")),
     "lightning_loop": (["--epochs", "2"], ("train", "val_loss")),
@@ -20,7 +24,7 @@ LOOPS = {
 
 
 def test_every_loop_is_run_here() -> None:
-    assert {path.stem for path in EXAMPLES.glob("*_loop.py")} == set(LOOPS)
+    assert {path.stem for path in EXAMPLES.glob("*_loop.py")} - {"closed_loop"} == set(LOOPS)
 
 
 def test_a_loop_is_tuned_with_and_without_spectra(tmp_path) -> None:
@@ -69,3 +73,38 @@ def test_a_looped_transformer_is_trained_in_four_ways_each_of_them_once(tmp_path
     assert "| | plain | random loops | one vector | exponents |" in table
     assert table in first
     assert table in again
+
+
+class Truth(torch.nn.Module):
+    """The true map in the example's coordinates, pulled towards the data as its network is."""
+
+    def forward(self, z: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        z = z + 0.1 * (x - z)
+        step = lyapunov.known.lorenz(dt=closed_loop.DT).system.step
+        return (step(z * closed_loop.SCALE + closed_loop.CENTER, None) - closed_loop.CENTER) / closed_loop.SCALE
+
+
+def test_the_closed_loop_example_finds_the_true_map_true() -> None:
+    """Where it forgets its start, as the forced network does, and where it goes from there."""
+    warm_up, later = closed_loop.lorenz(8, 100, seed=7), closed_loop.lorenz(8, 400, seed=8)
+    loop = lyapunov.closed_loop(Truth(), lambda z: z)
+    made = lyapunov.predict(loop, warm_up, state=warm_up[:, 0], steps=400)
+    distance, error = closed_loop.distance_with_error(later, made)
+    floor, floor_error = closed_loop.distance_with_error(later, closed_loop.lorenz(8, 400, seed=9))
+    assert abs(distance - floor) < 4 * (error**2 + floor_error**2) ** 0.5
+
+
+def test_the_closed_loop_example_learns() -> None:
+    with torch.random.fork_rng():
+        few, more = closed_loop.train(0, 3), closed_loop.train(0, 60)
+    data = closed_loop.lorenz(4, 50, seed=1).float()
+    now, ahead = data[:, :-1].flatten(0, 1), data[:, 1:].flatten(0, 1)
+    with torch.no_grad():
+        errors = [float((network(now, now) - ahead).norm()) for network in (few, more)]
+    assert errors[1] < 0.8 * errors[0]
+
+
+def test_the_distance_of_measures_is_nothing_for_the_same_and_large_for_others() -> None:
+    path = closed_loop.lorenz(4, 300, seed=1)
+    assert closed_loop.distance(path, path) == 0.0
+    assert closed_loop.distance(path, -path) > 1.0

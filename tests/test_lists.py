@@ -28,7 +28,7 @@ def rows(page: Path, header: str) -> list[list[str]]:
 
 def test_all_is_what_there_is() -> None:
     names = {name for name in vars(lyapunov) if not name.startswith("_") and not inspect.ismodule(getattr(lyapunov, name))}
-    assert names - {"version"} | {"init", "integrations", "plots", "schedules", "__version__"} == set(lyapunov.__all__)
+    assert names - {"version"} | {"init", "integrations", "known", "plots", "schedules", "__version__"} == set(lyapunov.__all__)
     assert lyapunov.__version__ == version("lyapunov")
     assert list(lyapunov.__all__) == sorted(lyapunov.__all__, key=lambda name: (not name[0].isupper(), name))
 
@@ -82,13 +82,9 @@ def test_the_known_answers_on_the_theory_page_are_tested() -> None:
 
 
 def test_every_known_system_has_a_source() -> None:
-    builders = [
-        value
-        for name, value in vars(known).items()
-        if inspect.isfunction(value) and value.__module__ == known.__name__ and not name.startswith("_")
-    ]
+    builders = [value for name, value in vars(known).items() if inspect.isfunction(value) and name in known.__all__]
     cases = [build() for build in builders if build is not known.mean_field_exponents]
-    assert len(cases) == 11
+    assert len(cases) == 19
     for case in cases:
         assert case.source
         assert bool((case.exponents.diff() <= 0).all())

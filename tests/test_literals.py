@@ -21,6 +21,7 @@ from lyapunov.systems import LSTM, RNN
 
 INPUTS = drawn(3, 40, 4, seed=1)
 LAYER = seeded(nn.LSTM, 4, 5, batch_first=True, scale=1.0)
+LOOP = lyapunov.closed_loop(LAYER, seeded(nn.Linear, 5, 4, scale=1.0))
 pytestmark = pytest.mark.usefixtures("shapes_unchecked")  # which would refuse most of it before
 STEP_STATE = torch.zeros(3, 4, dtype=torch.float64)
 PILOT = lyapunov.spectrum(LAYER, INPUTS, k=2, settle=5, align=5)
@@ -61,6 +62,11 @@ CALLS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
     "flossing_loss": (lyapunov.flossing_loss, lambda **to: lyapunov.flossing_loss(LAYER, INPUTS, **({"k": 2} | to))),
     "floss_": (lyapunov.floss_, lambda **to: lyapunov.floss_(LAYER, INPUTS, **({"k": 2, "steps": 1} | to))),
     "to_exponent_": (lyapunov.init.to_exponent_, lambda **to: lyapunov.init.to_exponent_(LAYER, INPUTS, **to)),
+    "loop_spectra": (
+        lyapunov.loop_spectra,
+        lambda **to: lyapunov.loop_spectra(LOOP, INPUTS, **({"steps": 20, "settle": 5, "align": 5} | to)),
+    ),
+    "predict": (lyapunov.predict, lambda **to: lyapunov.predict(LOOP, INPUTS, **({"steps": 2} | to))),
     "plan": (lyapunov.plan, lambda **to: lyapunov.plan(PILOT, **({"standard_error": 0.01} | to))),
     "core": (lyapunov.Captured.core, lambda **to: lyapunov.capture(READER, INPUTS).core(**to)),
     "Monitor": (lyapunov.Monitor.__init__, lambda **to: lyapunov.Monitor(LAYER, INPUTS, **to)),

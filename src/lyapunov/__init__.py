@@ -8,16 +8,24 @@ if TYPE_CHECKING:
 
     from lyapunov import integrations
     from lyapunov.analysis import (
+        Comparison,
+        ConditionalGap,
         CovariantVectors,
+        EchoState,
         EffectiveRemembrance,
         GradientDecay,
         GradientExponents,
         InputReach,
         LocalExponents,
+        LoopSpectra,
         Memory,
         Plan,
+        Predictability,
         StepJacobian,
+        ValidPredictionTime,
+        compare,
         covariant_vectors,
+        echo_state,
         effective_remembrance,
         effective_state_size,
         exponent_sum,
@@ -28,15 +36,19 @@ if TYPE_CHECKING:
         input_reach,
         jacobians,
         local_exponents,
+        loop_spectra,
         memory,
         plan,
+        predict,
+        predictability,
+        valid_prediction_time,
     )
     from lyapunov.analysis import initialization as init
     from lyapunov.errors import BadSystem, Diverged, InvalidInput, LyapunovError, LyapunovWarning, Unsupported
     from lyapunov.estimate import Difference, Settings, Spectrum, Verdict, spectrum
-    from lyapunov.intake import Captured, capture
+    from lyapunov.intake import Captured, ClosedLoop, capture, closed_loop
     from lyapunov.report import plots
-    from lyapunov.systems import Loop, System
+    from lyapunov.systems import Loop, System, known
     from lyapunov.training import Alarm, AlarmThresholds, Monitor, Reading, Run, schedules
 
     __version__: str
@@ -46,9 +58,13 @@ __all__ = [
     "AlarmThresholds",
     "BadSystem",
     "Captured",
+    "ClosedLoop",
+    "Comparison",
+    "ConditionalGap",
     "CovariantVectors",
     "Difference",
     "Diverged",
+    "EchoState",
     "EffectiveRemembrance",
     "GradientDecay",
     "GradientExponents",
@@ -56,11 +72,13 @@ __all__ = [
     "InvalidInput",
     "LocalExponents",
     "Loop",
+    "LoopSpectra",
     "LyapunovError",
     "LyapunovWarning",
     "Memory",
     "Monitor",
     "Plan",
+    "Predictability",
     "Reading",
     "Run",
     "Settings",
@@ -68,10 +86,14 @@ __all__ = [
     "StepJacobian",
     "System",
     "Unsupported",
+    "ValidPredictionTime",
     "Verdict",
     "__version__",
     "capture",
+    "closed_loop",
+    "compare",
     "covariant_vectors",
+    "echo_state",
     "effective_remembrance",
     "effective_state_size",
     "exponent_sum",
@@ -83,12 +105,17 @@ __all__ = [
     "input_reach",
     "integrations",
     "jacobians",
+    "known",
     "local_exponents",
+    "loop_spectra",
     "memory",
     "plan",
     "plots",
+    "predict",
+    "predictability",
     "schedules",
     "spectrum",
+    "valid_prediction_time",
 ]
 
 _HOMES = ("errors", "analysis", "training", "report", "estimate", "intake", "systems")

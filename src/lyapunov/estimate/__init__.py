@@ -1,6 +1,6 @@
 """From growth to numbers one can trust: the estimator, its settings, its result, its errors and its verdict."""
 
-from lyapunov._shown import aligned, number
+from lyapunov._shown import aligned, number, shown_rows
 from lyapunov.estimate.difference import Difference
 from lyapunov.estimate.estimator import WarmStart, estimated, spectrum
 from lyapunov.estimate.quantities import (
@@ -14,7 +14,7 @@ from lyapunov.estimate.quantities import (
 )
 from lyapunov.estimate.result import Spectrum
 from lyapunov.estimate.settings import RunOptions, Settings
-from lyapunov.estimate.standard_errors import DIFFERENT, INDEPENDENT, Errors, errors, half_widths
+from lyapunov.estimate.standard_errors import DIFFERENT, INDEPENDENT, Errors, checked_level, errors, half_widths
 from lyapunov.estimate.verdict import ENOUGH_BLOCKS, Finding, Verdict
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "Verdict",
     "WarmStart",
     "aligned",
+    "checked_level",
     "entropy_rate",
     "errors",
     "estimated",
@@ -41,5 +42,6 @@ __all__ = [
     "kaplan_yorke_dimension",
     "memory_time",
     "number",
+    "shown_rows",
     "spectrum",
 ]

@@ -2,6 +2,7 @@
 
 from lyapunov.intake.capturing import Captured, capture, cores_of, is_captured, preserving_state
 from lyapunov.intake.checkpoint import Checkpoint, Nonlinearity, load_checkpoint
+from lyapunov.intake.closed_loops import ClosedLoop, closed_loop
 from lyapunov.intake.encoding import Encoded, core_inputs
 from lyapunov.intake.files import encode, one_hot_sequences, read_inputs, read_text, require_file
 from lyapunov.intake.foreign import require_whole, unwrapped
@@ -15,12 +16,14 @@ __all__ = [
     "LAYERS",
     "Captured",
     "Checkpoint",
+    "ClosedLoop",
     "Encoded",
     "Nonlinearity",
     "PaddedSequences",
     "Problem",
     "SystemInputs",
     "capture",
+    "closed_loop",
     "compute_device",
     "core_inputs",
     "cores_of",

@@ -10,6 +10,7 @@ from torch.nn.utils.rnn import PackedSequence
 from lyapunov import _checks
 from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.intake.capturing import Captured, as_derived_from, captured_problem
+from lyapunov.intake.closed_loops import ClosedLoop, closed_loop_problem
 from lyapunov.intake.foreign import is_recurrent, native, native_state
 from lyapunov.intake.inputs import with_tensors
 from lyapunov.intake.languages import is_language_model, language_problem
@@ -23,7 +24,8 @@ from lyapunov.systems import Loop, Step, System
 def recognize(system: Any, system_inputs: SystemInputs) -> Problem:
     """The problem behind whatever the user handed over; refuses what it does not know, with the remedy."""
     _checks.one_of(system_inputs.dtype, (torch.float64, torch.float32), "dtype")
-    if system_inputs.inputs is not None and system_inputs.steps is not None:
+    both = system_inputs.inputs is not None and system_inputs.steps is not None
+    if both and not isinstance(system, ClosedLoop):
         raise InvalidInput("Expected `inputs` or `steps`, got both. Cut the inputs to the steps you want, or drop `steps`.")
     system_inputs = replace(
         system_inputs,
@@ -42,6 +44,8 @@ def recognize(system: Any, system_inputs: SystemInputs) -> Problem:
 def _problem(system: Any, system_inputs: SystemInputs) -> Problem:
     if isinstance(system, Captured):
         return captured_problem(system, system_inputs)
+    if isinstance(system, ClosedLoop):
+        return closed_loop_problem(system, system_inputs, recognize)
     system_inputs = replace(system_inputs, state=native_state(system, system_inputs.state))
     system = native(system)
     drive = system_inputs.inputs

@@ -3,9 +3,11 @@
 from lyapunov.systems.arguments import require_order
 from lyapunov.systems.casting import CastCall, attribute_restorer, cast_tensor, content_restorer, eval_mode
 from lyapunov.systems.closed import ClosedForm, Layer, Tangent, joined
+from lyapunov.systems.closed_loop import FedBack, fed_back
 from lyapunov.systems.contract import check_contract
 from lyapunov.systems.diagonal import Diagonal
 from lyapunov.systems.faults import explained
+from lyapunov.systems.feed import Feed
 from lyapunov.systems.gru import GRU
 from lyapunov.systems.huggingface import LanguageModel
 from lyapunov.systems.independent_layers import IndependentLayers
@@ -24,6 +26,8 @@ __all__ = [
     "ClosedForm",
     "CoupledStack",
     "Diagonal",
+    "FedBack",
+    "Feed",
     "IndependentLayers",
     "Label",
     "LanguageModel",
@@ -41,6 +45,7 @@ __all__ = [
     "content_restorer",
     "eval_mode",
     "explained",
+    "fed_back",
     "forward_mode_push",
     "jacobians",
     "joined",

@@ -8,80 +8,50 @@ time (pass `dt=case.dt`); `case.precision` is how far the stated value itself ca
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lyapunov._shapes import Input, State
+from lyapunov.systems.extended import kuramoto_sivashinsky, lorenz96, mackey_glass
+from lyapunov.systems.flows import chen, halvorsen, lorenz, rossler, thomas, windmi
+from lyapunov.systems.known_case import DTYPE, Known, case, uniform, zeros
 from lyapunov.systems.rnn import RNN
-from lyapunov.systems.step import Step
-from lyapunov.systems.system import System
 
-_Start = Callable[[int, torch.Generator], Tensor]
-_Inputs = Callable[[int, int, torch.Generator], Tensor]
-_DTYPE = torch.float64
-
-
-@dataclass(frozen=True)
-class Known:
-    """A system, its exponents in descending order, and where they come from."""
-
-    system: System
-    exponents: Tensor
-    source: str
-    draw_start: _Start
-    draw_inputs: _Inputs | None = None
-    precision: float = 0.0
-    dt: float = 1.0
-
-    def start(self, batch: int, *, seed: int = 0) -> Tensor:
-        """`batch` initial states, (batch, n), drawn with the seed."""
-        return self.draw_start(batch, torch.Generator().manual_seed(seed))
-
-    def inputs(self, batch: int, steps: int, *, seed: int = 0) -> Tensor:
-        """`batch` input sequences, (batch, steps, ...), drawn with the seed."""
-        if self.draw_inputs is None:
-            raise ValueError(f"Expected a driven system, got {self.system.name}, which is autonomous. Pass `steps` instead.")
-        return self.draw_inputs(batch, steps, torch.Generator().manual_seed(seed))
-
-
-def _case(
-    name: str,
-    function: Callable[[State, Input], State],
-    exponents: list[float] | Tensor,
-    source: str,
-    start: _Start,
-    *,
-    inputs: _Inputs | None = None,
-    precision: float = 0.0,
-    dt: float = 1.0,
-) -> Known:
-    example = start(1, torch.Generator().manual_seed(0))
-    ordered = torch.as_tensor(exponents, dtype=_DTYPE).sort(descending=True).values
-    system = Step(function, example, dtype=_DTYPE)
-    system.name = name
-    return Known(system, ordered, source, start, inputs, precision, dt)
-
-
-def _uniform(low: float, high: float, size: int) -> _Start:
-    return lambda batch, generator: low + (high - low) * torch.rand(batch, size, dtype=_DTYPE, generator=generator)
-
-
-def _zeros(size: int) -> _Start:
-    return lambda batch, _: torch.zeros(batch, size, dtype=_DTYPE)
+__all__ = [
+    "Known",
+    "bernoulli_ring",
+    "cat_map",
+    "chen",
+    "gaussian_products",
+    "gaussian_tanh",
+    "halvorsen",
+    "henon",
+    "ikeda",
+    "kuramoto_sivashinsky",
+    "logistic",
+    "lorenz",
+    "lorenz96",
+    "mackey_glass",
+    "mean_field_exponents",
+    "period_three_product",
+    "random_fibonacci",
+    "rossler",
+    "thomas",
+    "triangular_products",
+    "windmi",
+]
 
 
 def logistic() -> Known:
     """x' = 4 x (1 - x): ln 2."""
-    return _case(
+    return case(
         "logistic map",
         lambda x, _: 4 * x - 4 * x**2,
         [math.log(2)],
         "conjugate to the tent map; Ulam & von Neumann 1947",
-        _uniform(0.1, 0.9, 1),
+        uniform(0.1, 0.9, 1),
     )
 
 
@@ -93,15 +63,15 @@ def henon() -> Known:
         return torch.stack([y - 1.4 * x**2 + 1, 0.3 * x], dim=-1)
 
     source = "Henon 1976; largest exponent numerically, sum ln 0.3 exactly"
-    return _case("Henon map", step, [0.41922, math.log(0.3) - 0.41922], source, _uniform(-0.1, 0.1, 2), precision=5e-5)
+    return case("Henon map", step, [0.41922, math.log(0.3) - 0.41922], source, uniform(-0.1, 0.1, 2), precision=5e-5)
 
 
 def cat_map() -> Known:
     """(x, y)' = (2x + y, x + y) mod 1: +-ln((3 + sqrt 5) / 2)."""
-    matrix = torch.tensor([[2.0, 1.0], [1.0, 1.0]], dtype=_DTYPE)
+    matrix = torch.tensor([[2.0, 1.0], [1.0, 1.0]], dtype=DTYPE)
     top = math.log((3 + math.sqrt(5)) / 2)
-    return _case(
-        "cat map", lambda s, _: torch.remainder(s @ matrix.to(s).mT, 1.0), [top, -top], "Arnold's cat map", _uniform(0, 1, 2)
+    return case(
+        "cat map", lambda s, _: torch.remainder(s @ matrix.to(s).mT, 1.0), [top, -top], "Arnold's cat map", uniform(0, 1, 2)
     )
 
 
@@ -113,9 +83,9 @@ def bernoulli_ring(size: int = 8, coupling: float = 0.3) -> Known:
         around = doubled.roll(1, dims=-1) + doubled.roll(-1, dims=-1)
         return (1 - coupling) * doubled + coupling / 2 * around
 
-    modes = torch.arange(size, dtype=_DTYPE) * (2 * math.pi / size)
+    modes = torch.arange(size, dtype=DTYPE) * (2 * math.pi / size)
     exponents = math.log(2) + (1 - coupling + coupling * modes.cos()).abs().log()
-    return _case("ring of doubling maps", step, exponents, "circulant Jacobian; its eigenvalues", _uniform(0, 1, size))
+    return case("ring of doubling maps", step, exponents, "circulant Jacobian; its eigenvalues", uniform(0, 1, size))
 
 
 def ikeda(u: float = 0.9) -> Known:
@@ -128,110 +98,53 @@ def ikeda(u: float = 0.9) -> Known:
         return torch.stack([u * (x * cos - y * sin) + 1, u * (x * sin + y * cos)], dim=-1)
 
     source = "Ikeda 1979; largest exponent numerically, sum 2 ln u exactly"
-    return _case("Ikeda map", step, [0.507, 2 * math.log(u) - 0.507], source, _uniform(-0.2, 0.2, 2), precision=5e-4)
-
-
-def lorenz(dt: float = 0.01) -> Known:
-    """Lorenz 1963 at (10, 28, 8/3) by fourth-order Runge-Kutta: 0.9056, 0, -14.572 per unit of time (sum -41/3)."""
-    source = "Lorenz 1963; exponents as in Sprott 2003; 1e-4 of discretization at dt = 0.01"
-    exponents = torch.tensor([0.9056, 0.0, -14.572], dtype=_DTYPE)
-    return Known(_Lorenz(dt), exponents, source, _uniform(1, 10, 3), precision=1e-3, dt=dt)
-
-
-class _Lorenz(System):
-    """A flow as a map: the Runge-Kutta stages carry the frame along by the field's Jacobian."""
-
-    name = "Lorenz flow"
-    tangent_size = 3
-    _STAGES = ((1 / 6, 0.5), (1 / 3, 0.5), (1 / 3, 1.0), (1 / 6, 0.0))
-    """Weight of each stage, and how far along it the next one is taken."""
-
-    def __init__(self, dt: float) -> None:
-        self._dt = dt
-
-    def initial_state(self, batch: int, like: Tensor) -> Tensor:
-        return like.new_ones(batch, 3)
-
-    def vector(self, state: Tensor) -> Tensor:
-        return state
-
-    def with_vector(self, state: Tensor, vector: Tensor) -> Tensor:  # noqa: ARG002
-        return vector
-
-    def step(self, state: Tensor, x: Input) -> Tensor:  # noqa: ARG002
-        new = at = state
-        for weight, ahead in self._STAGES:
-            slope = self._field(at)
-            new, at = new + weight * self._dt * slope, state + ahead * self._dt * slope
-        return new
-
-    def push(self, state: Tensor, x: Input, frame: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ARG002
-        new, at, moved, along = state, state, frame, frame
-        for weight, ahead in self._STAGES:
-            slope, tangent = self._field(at), self._jacobian(at) @ along
-            new, at = new + weight * self._dt * slope, state + ahead * self._dt * slope
-            moved, along = moved + weight * self._dt * tangent, frame + ahead * self._dt * tangent
-        return new, moved
-
-    @staticmethod
-    def _field(state: Tensor) -> Tensor:
-        x, y, z = state.unbind(-1)
-        return torch.stack([10 * (y - x), x * (28 - z) - y, x * y - 8 / 3 * z], dim=-1)
-
-    @staticmethod
-    def _jacobian(state: Tensor) -> Tensor:
-        x, y, z = state.unbind(-1)
-        one = torch.ones_like(x)
-        entries = [-10 * one, 10 * one, 0 * one, 28 - z, -one, -x, y, x, -8 / 3 * one]
-        return torch.stack(entries, dim=-1).reshape(-1, 3, 3)
+    return case("Ikeda map", step, [0.507, 2 * math.log(u) - 0.507], source, uniform(-0.2, 0.2, 2), precision=5e-4)
 
 
 def period_three_product() -> Known:
     """A = [[1,1],[0,1]], B = [[1,0],[1,1]], C = diag(2, 1/2) applied in turn: +-ln((3 + sqrt 5) / 2) / 3."""
-    factors = torch.tensor([[[1, 1], [0, 1]], [[1, 0], [1, 1]], [[2, 0], [0, 0.5]]], dtype=_DTYPE)
+    factors = torch.tensor([[[1, 1], [0, 1]], [[1, 0], [1, 1]], [[2, 0], [0, 0.5]]], dtype=DTYPE)
     top = math.log((3 + math.sqrt(5)) / 2) / 3
 
     def inputs(batch: int, steps: int, _: torch.Generator) -> Tensor:
         return factors[torch.arange(steps) % 3].expand(batch, -1, -1, -1)
 
-    return _case("period-three product", _apply, [top, -top], "eigenvalues of C B A", _zeros(2), inputs=inputs)
+    return case("period-three product", _apply, [top, -top], "eigenvalues of C B A", zeros(2), inputs=inputs)
 
 
 def gaussian_products(size: int = 4, scale: float = 1.0) -> Known:
     """Products of independent N(0, scale^2) matrices: (ln 2 + psi((N - k + 1) / 2)) / 2 + ln scale, k = 1..N."""
-    ranks = torch.arange(1, size + 1, dtype=_DTYPE)
+    ranks = torch.arange(1, size + 1, dtype=DTYPE)
     exponents = 0.5 * (math.log(2) + torch.digamma((size - ranks + 1) / 2)) + math.log(scale)
 
     def inputs(batch: int, steps: int, generator: torch.Generator) -> Tensor:
-        return scale * torch.randn(batch, steps, size, size, dtype=_DTYPE, generator=generator)
+        return scale * torch.randn(batch, steps, size, size, dtype=DTYPE, generator=generator)
 
-    return _case("Gaussian products", _apply, exponents, "Newman 1986", _zeros(size), inputs=inputs)
+    return case("Gaussian products", _apply, exponents, "Newman 1986", zeros(size), inputs=inputs)
 
 
 def random_fibonacci() -> Known:
     """x'' = +-x' +-x with fair signs: +-0.1239756."""
 
     def inputs(batch: int, steps: int, generator: torch.Generator) -> Tensor:
-        matrices = torch.zeros(batch, steps, 2, 2, dtype=_DTYPE)
+        matrices = torch.zeros(batch, steps, 2, 2, dtype=DTYPE)
         matrices[..., 0, :] = 2.0 * torch.randint(0, 2, (batch, steps, 2), generator=generator) - 1
         matrices[..., 1, 0] = 1
         return matrices
 
-    return _case(
-        "random Fibonacci", _apply, [0.1239756, -0.1239756], "Viswanath 2000", _zeros(2), inputs=inputs, precision=5e-8
-    )
+    return case("random Fibonacci", _apply, [0.1239756, -0.1239756], "Viswanath 2000", zeros(2), inputs=inputs, precision=5e-8)
 
 
 def triangular_products(size: int = 5) -> Known:
     """Products of independent upper-triangular matrices: E ln |a_ii|, sorted; here ln a_ii ~ N(m_i, 1/4), m_i of no order."""
-    means = torch.linspace(-1.0, 0.5, size, dtype=_DTYPE)[torch.arange(size) * 2 % size if size % 2 else slice(None)]
+    means = torch.linspace(-1.0, 0.5, size, dtype=DTYPE)[torch.arange(size) * 2 % size if size % 2 else slice(None)]
 
     def inputs(batch: int, steps: int, generator: torch.Generator) -> Tensor:
-        noise = torch.randn(batch, steps, size, size, dtype=_DTYPE, generator=generator)
+        noise = torch.randn(batch, steps, size, size, dtype=DTYPE, generator=generator)
         diagonal = (means + 0.5 * noise.diagonal(dim1=-2, dim2=-1)).exp()
         return noise.triu(1) + torch.diag_embed(diagonal)
 
-    return _case("triangular products", _apply, means, "triangular products keep their diagonal", _zeros(size), inputs=inputs)
+    return case("triangular products", _apply, means, "triangular products keep their diagonal", zeros(size), inputs=inputs)
 
 
 def gaussian_tanh(size: int = 300, gain: float = 2.0, noise: float = 0.0, *, seed: int = 0) -> Known:
@@ -240,15 +153,15 @@ def gaussian_tanh(size: int = 300, gain: float = 2.0, noise: float = 0.0, *, see
     Rank fraction u has exponent lambda with < g^2 phi'^2 / (e^(2 lambda) + u g^2 phi'^2) > = 1 over x ~ N(0, q),
     q = g^2 <tanh^2> + noise^2, and phi' = 1 - tanh^2 x. The weights are drawn with the seed.
     """
-    weight = torch.randn(size, size, dtype=_DTYPE, generator=torch.Generator().manual_seed(seed)) * gain / math.sqrt(size)
-    system = RNN(torch.eye(size, dtype=_DTYPE), weight)
+    weight = torch.randn(size, size, dtype=DTYPE, generator=torch.Generator().manual_seed(seed)) * gain / math.sqrt(size)
+    system = RNN(torch.eye(size, dtype=DTYPE), weight)
 
     def inputs(batch: int, steps: int, generator: torch.Generator) -> Tensor:
-        return noise * torch.randn(batch, steps, size, dtype=_DTYPE, generator=generator)
+        return noise * torch.randn(batch, steps, size, dtype=DTYPE, generator=generator)
 
     exponents = mean_field_exponents(size, gain, noise)
     source = "mean-field theory of driven Gaussian networks, solved numerically"
-    return Known(system, exponents, source, _uniform(-0.5, 0.5, size), inputs, precision=0.01)
+    return Known(system, exponents, source, uniform(-0.5, 0.5, size), inputs, precision=0.01)
 
 
 def mean_field_exponents(size: int, gain: float, noise: float) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lyapunov._shapes import Frame, Input, PerSequence, Rows, State
+from lyapunov._shapes import Frame, Input, InputFrame, PerSequence, Rows, State
 from lyapunov.systems.closed import ClosedForm, Layer, LayerTangent, Tangent, costliest, running_together, saturated_together
 from lyapunov.systems.system import Label
 
@@ -152,10 +152,18 @@ class CoupledStack(_Stack):
 class CoupledTangent(_StackTangent):
     """J_ll from each layer, J_lm = X_l [h' rows of J_(l-1)m] for m < l: each layer's rows from those of the one below."""
 
+    def part(self, entries: slice) -> "CoupledTangent":
+        """Of some entries of the batch."""
+        return CoupledTangent(self._layers, [tangent.part(entries) for tangent in self._tangents])
+
     def push(self, frame: Frame) -> Frame:
-        """All layers' rows, from the bottom up."""
+        """All layers' rows, from the bottom up, for an input that does not change."""
+        return self.push_driven(frame, None)
+
+    def push_driven(self, frame: Frame, input_frame: InputFrame | None) -> Frame:
+        """All layers' rows, from the bottom up; `input_frame` moves the input of the lowest."""
         moved: list[Tensor] = []
-        below = None
+        below = input_frame
         sizes = [layer.tangent_size for layer in self._layers]
         for layer, tangent, rows in zip(self._layers, self._tangents, frame.split(sizes, dim=1), strict=True):
             moved.append(tangent.push_driven(rows, below))
@@ -164,6 +172,13 @@ class CoupledTangent(_StackTangent):
 
     def pull(self, frame: Frame) -> Frame:
         """All layers' rows, from the top down: each layer's output also drives the one above."""
+        return self._pulled(frame, to_input=False)[0]
+
+    def pull_to_input(self, frame: Frame) -> InputFrame:
+        """How gradients at the new state come back to the input of the lowest layer."""
+        return self._pulled(frame, to_input=True)[1]
+
+    def _pulled(self, frame: Frame, *, to_input: bool) -> tuple[Frame, Any]:
         pulled: list[Tensor] = []
         above: Tensor | None = None
         sizes = [layer.tangent_size for layer in self._layers]
@@ -172,8 +187,8 @@ class CoupledTangent(_StackTangent):
             if above is not None:
                 rows = torch.cat([(rows[:, : layer.output_size] + above).mT, rows[:, layer.output_size :].mT], dim=-1).mT
             pulled.insert(0, tangent.pull(rows))
-            above = tangent.pull_to_input(rows) if len(pulled) < len(parts) else None
-        return _stacked(pulled)
+            above = tangent.pull_to_input(rows) if to_input or len(pulled) < len(parts) else None
+        return _stacked(pulled), above
 
     def paths(self, frame: Frame) -> dict[str, Frame]:
         """Each layer's own paths, and what reaches it from the layer below."""

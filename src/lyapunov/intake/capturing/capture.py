@@ -19,6 +19,7 @@ from lyapunov.intake.capturing.captured import Captured, Core, plain_name, shown
 from lyapunov.intake.capturing.cells import called_step, cells_in, depends_on_itself
 from lyapunov.intake.capturing.preserving import preserving_state
 from lyapunov.intake.capturing.subclasses import calls_within
+from lyapunov.intake.capturing.turns import Turn, no_turn, turn_of
 from lyapunov.intake.capturing.watch import Call, Pass, distance, watched, watched_replaced
 from lyapunov.intake.foreign import is_recurrent, native, require_whole, scripted_kind, unscripted
 from lyapunov.intake.inputs import digest
@@ -44,7 +45,8 @@ def capture(model: Any, /, *args: Any, core: str | None = None, **kwargs: Any) -
     cell inside: `lyapunov.spectrum(lyapunov.capture(model, tokens), k=4)`. Calls that hand the state on are one sequence in
     time; others are sequences of their own. Where a core is called more than once, or there are several, the model runs again
     with the outputs of each replaced by others: what then changes in the inputs of a core is fed by them. A core that is fed
-    by its own output (a closed loop) is named, and `lyapunov.spectrum` refuses it with the remedies.
+    by its own output (a closed loop) is named, and `lyapunov.spectrum` refuses it with the remedies; `.closed_loop()` of what
+    is returned is that loop, where what is fed back depends continuously on the core's last output.
 
     A cell of the user's own is captured as a step where its calls show which arguments are its state: those that are what the
     call before returned. `core` is its name in `model.named_modules()`; it can be left out where there is no other core.
@@ -75,7 +77,19 @@ def capture(model: Any, /, *args: Any, core: str | None = None, **kwargs: Any) -
     changes = {name: Change(first, preserved(watched_replaced, *seen, first, name), tolerance) for name in asked}
     reached = {source: frozenset(filter(change.reaches_inputs, called)) for source, change in changes.items()}
     found = [_core(name, module, first, changes.get(name), reached) for name, module in cores.items()]
-    return Captured(tuple(replace(core, sources=_sources(core, cores)) for core in found), called=called_with)
+
+    def turn(core: Core) -> Turn | Unsupported | None:
+        if core.name not in core.fed_by or core.received is None:
+            return None
+        if cores_of(owner).get(core.name) is not core.module:
+            return no_turn(core.name, "it is not one of PyTorch's own layers and cells")
+        if core.through:
+            return no_turn(core.name, f"its loop goes through {' and '.join(core.through)}")
+        stretches = [stretch(core.module, call) for call in first.calls[core.name]]
+        with preserving_state(owner, (args, kwargs)):
+            return turn_of(run, core.module, first, changes[core.name].other, core.name, stretches)
+
+    return Captured(tuple(replace(core, turn=turn(core), sources=_sources(core, cores)) for core in found), called=called_with)
 
 
 def _plain_value(leaf: Any) -> Any:

@@ -13,6 +13,8 @@ from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.intake.capturing.calls import Piece, Received, as_taken
 from lyapunov.intake.capturing.cells import CalledStep
 from lyapunov.intake.capturing.directions import layers_of
+from lyapunov.intake.capturing.turns import Turn, as_loop, no_turn
+from lyapunov.intake.closed_loops import ClosedLoop
 from lyapunov.intake.inputs import PaddedSequences, digest
 from lyapunov.intake.layers import LAYERS, cell_problem, kind_of, layer_problem, require_plain
 from lyapunov.intake.problem import Problem, SystemInputs
@@ -40,6 +42,8 @@ class Core:
     """The other cores of that loop."""
     failure: str = ""
     """The error that the model raised when this core returned other outputs."""
+    turn: Turn | Unsupported | None = None
+    """The way from its output round to its next input, or why there is none; None where it is not fed by its own output."""
     refusal: str = ""
     """Why it is not taken: its forward is one of its own, and returns something else."""
     piece: Piece | None = None
@@ -108,6 +112,24 @@ class Captured(Shown):
                 f"Expected `direction` with a bidirectional layer, got {found.shown}, a {found.kind}. Leave it out."
             )
         return Captured((found,), direction, self.called)
+
+    def closed_loop(self, name: str | None = None) -> ClosedLoop:
+        """The loop of a core that the model feeds with its own output, as `lyapunov.closed_loop` makes it.
+
+        `lyapunov.spectrum(captured.closed_loop(), steps=1000)` warms it up along what the core received in the pass, and leaves
+        it to itself. Between two calls the model's own code runs, from the core's output to its next input.
+
+        Raises Unsupported where there is no such loop of one core, where its input depends on more than its last output, and
+        where what is fed back is sampled or jumps (argmax).
+        """
+        core = (self.core(name) if name is not None else self)._only()
+        if core.turn is None or core.received is None:
+            own = "it is a cell of your own" if core.name in core.fed_by else "it is not fed by its own output"
+            raise no_turn(core.name, own)
+        if isinstance(core.turn, Unsupported):
+            raise Unsupported(str(core.turn))
+        pieces(core, None)  # refuses states that are changed, and weights that are not its own
+        return as_loop(core.module, core.received, core.turn)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -256,10 +278,13 @@ def _refuse_loop(core: Core) -> None:
         return
     through = f" through {' and '.join(core.through)}" if core.through else ""
     failed = f" (when it returned other outputs, the model raised {core.failure})" if core.failure else ""
+    remedy = f"Pass lyapunov.spectrum(captured.closed_loop({core.name!r}), steps=1000) for those of the loop."
+    if not isinstance(core.turn, Turn):
+        remedy = "Write one turn of the loop as step(state, x), or step(state, x, carried), and pass that."
     raise Unsupported(
         f"Expected inputs that do not depend on the core's own output, got {core.shown}, fed by its own output{through}"
-        f"{failed}: its exponents along fixed inputs are not those of the loop. Write one turn of the loop as step(state, x), "
-        "or step(state, x, carried), and pass that. To measure the core along these very inputs all the same, pass its pieces: "
+        f"{failed}: its exponents along fixed inputs are not those of the loop. {remedy} "
+        "To measure the core along these very inputs all the same, pass its pieces: "
         f"core = captured.core({core.name!r}); lyapunov.spectrum(core.module, core.inputs, state=core.state, "
         "lengths=core.lengths)."
     )

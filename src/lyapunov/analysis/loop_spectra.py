@@ -1,0 +1,203 @@
+"""The exponents of one network driven by data and left to itself, and what the two say together."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from lyapunov._shown import Shown
+from lyapunov.analysis.comparison import Comparison, Reference, compare
+from lyapunov.analysis.predictability import Predictability, predictability
+from lyapunov.errors import InvalidInput
+from lyapunov.estimate import Spectrum, spectrum
+from lyapunov.intake import ClosedLoop
+from lyapunov.systems.known import Known
+
+ENOUGH = 4.0
+"""Standard errors from which on a sign counts as known."""
+
+
+@dataclass(frozen=True)
+class EchoState(Shown):
+    """Whether a driven network forgets where it started. `holds`: None where the sign is not known; prints as a sentence."""
+
+    holds: bool | None
+    exponent: float
+    error: float
+
+    def __str__(self) -> str:
+        answer = {True: "yes", False: "no", None: "not determined"}[self.holds]
+        margin = f"{abs(self.exponent) / self.error:.0f} from zero" if self.error > 0 else "no error"
+        return (
+            f"echo state: {answer} at {ENOUGH:g} standard errors (largest conditional exponent {self.exponent:.4f} ± "
+            f"{self.error:.4f}, {margin})"
+        )
+
+
+@dataclass(frozen=True)
+class ConditionalGap(Shown):
+    """The largest conditional exponent against the most negative one of the true system; prints as a sentence.
+
+    gap: largest conditional - most negative true, with its standard `error`; below zero, the driven network forgets faster
+    than the true system contracts. in_errors: gap / error. ratio: of the two exponents; above 1 where the gap is below zero.
+    """
+
+    conditional: float
+    conditional_error: float
+    true: float
+    true_error: float
+
+    @property
+    def gap(self) -> float:
+        """Largest conditional exponent - most negative true one."""
+        return self.conditional - self.true
+
+    @property
+    def error(self) -> float:
+        """One standard error of the gap."""
+        return math.hypot(self.conditional_error, self.true_error)
+
+    @property
+    def in_errors(self) -> float:
+        """The gap in standard errors."""
+        return self.gap / self.error if self.error else math.copysign(math.inf, self.gap)
+
+    @property
+    def ratio(self) -> float:
+        """Largest conditional exponent over the most negative true one."""
+        return self.conditional / self.true
+
+    def __str__(self) -> str:
+        side = "below" if self.gap < 0 else "above"
+        return (
+            f"largest conditional exponent {self.conditional:.4f} ± {self.conditional_error:.4f}, {abs(self.gap):.4f} ± "
+            f"{self.error:.4f} {side} the most negative exponent of the true system, {self.true:.4f} ± {self.true_error:.4f} "
+            f"(ratio {self.ratio:.2f}); a faithful attractor with all its exponents asks for well below it (Hart 2024)"
+        )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LoopSpectra(Shown):
+    """One network's conditional exponents (driven by data) and free ones (fed by its own output); prints both.
+
+    conditional: how it forgets where it started, given the data. free: of the loop, to be compared with the true system.
+    """
+
+    conditional: Spectrum
+    free: Spectrum
+
+    @property
+    def echo_state(self) -> EchoState:
+        """Whether the driven network forgets where it started, at four standard errors."""
+        return echo_state(self.conditional)
+
+    @property
+    def predictability(self) -> Predictability:
+        """Lyapunov time, doubling time and forcing interval of the free loop."""
+        return predictability(self.free)
+
+    def compare(self, true: Spectrum | Known) -> Comparison:
+        """The free exponents beside those of the true system; see `lyapunov.compare`."""
+        return compare(self.free, true)
+
+    def gap_to(self, true: Spectrum | Known) -> ConditionalGap:
+        """How far the largest conditional exponent lies from the most negative one of the true system, all of whose it needs.
+
+        Hart 2024 finds that a reservoir reproduces an attractor with all its exponents where the former is well below the
+        latter; where it is above, the slow directions of the network hide the fast ones of the system.
+        """
+        reference = Reference.of(true)
+        if len(reference.exponents) < reference.size:
+            raise InvalidInput(
+                f"Expected all {reference.size} exponents of the true system, got {len(reference.exponents)}: the most "
+                "negative one is not among them. Compute its spectrum without `k`."
+            )
+        error = float(self.conditional.standard_errors[0])
+        return ConditionalGap(self.conditional.max, error, float(reference.exponents[-1]), float(reference.errors[-1]))
+
+    def __repr__(self) -> str:
+        parts = ["Conditional (driven by data)", repr(self.conditional), "", "Free (fed by its own output)", repr(self.free)]
+        return "\n".join([*parts, "", str(self.echo_state), str(self.predictability)])
+
+
+def echo_state(conditional: Spectrum) -> EchoState:
+    """Whether a driven network has the echo-state property along these inputs, as its largest exponent says.
+
+    Args:
+        conditional: of the driven network, which forgets where it started where its largest exponent is below zero.
+
+    Returns:
+        yes or no where the sign is known at four standard errors, else not determined. It holds for these inputs.
+
+    Raises:
+        InvalidInput: for anything but a spectrum.
+
+    Example:
+        >>> rnn = torch.nn.RNN(3, 20, batch_first=True)
+        >>> answer = lyapunov.echo_state(lyapunov.spectrum(rnn, torch.randn(8, 300, 3), k=1)).holds
+
+    References:
+        Jaeger 2001 (the echo-state property).
+    """
+    if not isinstance(conditional, Spectrum):
+        raise InvalidInput(f"Expected a Spectrum, got {type(conditional).__name__}. Pass what lyapunov.spectrum returned.")
+    exponent, error = conditional.max, float(conditional.standard_errors[0])
+    known = not math.isnan(error) and abs(exponent) > ENOUGH * error
+    return EchoState(exponent < 0 if known else None, exponent, error)
+
+
+def loop_spectra(
+    loop: ClosedLoop,
+    inputs: Any = None,
+    *,
+    steps: int,
+    k: int | None = None,
+    state: Any = None,
+    dt: float = 1.0,
+    settle: int | None = None,
+    align: int | None = None,
+    dtype: torch.dtype = torch.float64,
+    seed: int = 0,
+    progress: bool | None = None,
+) -> LoopSpectra:
+    """The conditional and the free exponents of one network, each with errors and a verdict.
+
+    The conditional ones are those of the core along `inputs`; the free ones are those of the loop over `steps` steps after it.
+
+    Args:
+        loop: what `closed_loop` returned, or `captured.closed_loop()`, which brings its inputs and state.
+        inputs: (batch, time, features), as the core takes them: the data that it was trained on, several sequences.
+        steps: of the free run that count, after those to settle and to align.
+        k: how many leading exponents of both; None: all.
+        state: where the core starts.
+        dt: the time of one step; exponents are divided by it.
+        settle, align: of the free run, as for `spectrum`. The conditional run finds its own in the inputs.
+        dtype: of the computation.
+        seed: of the first frames.
+        progress: a bar, as for `spectrum`.
+
+    Returns:
+        Both spectra, and what follows from them: `.echo_state`, `.predictability`, `.compare(true)`, `.gap_to(true)`.
+
+    Raises:
+        InvalidInput, Unsupported, BadSystem, Diverged: as `spectrum` does.
+
+    Example:
+        >>> loop = lyapunov.closed_loop(torch.nn.GRUCell(3, 16), torch.nn.Linear(16, 3))
+        >>> both = lyapunov.loop_spectra(loop, torch.randn(8, 300, 3), steps=400, k=2)
+        >>> both.conditional.max, both.free.max  # doctest: +SKIP
+
+    References:
+        Hart 2024 (what conditional exponents say about a faithful attractor).
+    """
+    if not isinstance(loop, ClosedLoop):
+        raise InvalidInput(
+            f"Expected a closed loop, got {type(loop).__name__}. Pass what lyapunov.closed_loop(core, readout) returned."
+        )
+    inputs, state = (loop.inputs, loop.state) if inputs is None and state is None else (inputs, state)
+    if inputs is None:
+        raise InvalidInput("Expected `inputs` that drive the core, got none: without them there are no conditional exponents.")
+    same: dict[str, Any] = {"k": k, "state": state, "dt": dt, "dtype": dtype, "seed": seed, "progress": progress}
+    conditional = spectrum(loop.core, inputs, coupled=True, **same)
+    return LoopSpectra(conditional, spectrum(loop, inputs, steps=steps, settle=settle, align=align, **same))
