@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from lyapunov import _checks
 from lyapunov._shapes import State
@@ -77,7 +78,8 @@ def _same_batch(state: State, batch: int, name: str = "state", inputs: Any = Non
         if leaf.dim() >= 1 and leaf.shape[0] == batch:
             continue
         shape, where = tuple(leaf.shape), f"`{name}{keystr(path)}`"
-        turned = [one for one in tree_flatten(inputs)[0] if leaf.dim() >= 1 and one.shape[1] == leaf.shape[0] != 1]
+        driven = [one for one in tree_flatten(inputs)[0] if isinstance(one, Tensor) and one.dim() >= 2]
+        turned = [one for one in driven if leaf.dim() >= 1 and one.shape[1] == leaf.shape[0] != 1]
         if batch in shape:
             at = shape.index(batch)
             remedy = f"Its axis {at} has them: move it to the front on the way in and out of the step, s.movedim({at}, 0)."
