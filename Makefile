@@ -9,7 +9,7 @@ TORCH_INDEX ?=
 BENCH ?=
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-all trackers strangers bench check format clean help
+.PHONY: demo test core test-all trackers strangers bench check format clean help
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -19,6 +19,9 @@ demo: $(VENV)/.demo  ## train an LSTM on real text and watch its Lyapunov spectr
 
 test: $(VENV)/.dev  ## prove the numbers against known answers, and one of each part
 	$(BIN)/python -m pytest -n auto -m "not slow" -o addopts=--strict-markers
+
+core: $(VENV)/.dev  ## known answers, laws, conformance, every kind of network (under two minutes)
+	$(BIN)/python -m pytest -n auto -m core -o addopts=--strict-markers
 
 # Checking annotations and counting lines take time, and the slow ones reach few lines that the others do not: they go without.
 test-all: $(VENV)/.dev  ## every test, with annotations checked and coverage (half an hour on two slow cores)

@@ -7,6 +7,8 @@ import torch
 import rounding
 import slow
 
+CORE = {"test_known.py", "test_laws.py", "conformance.py", "test_kinds.py"}
+"""Known answers, laws, what every system promises, every kind of network against whole Jacobians: `make core`."""
 torch.set_num_threads(1)
 
 
@@ -42,6 +44,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         name = item.nodeid.partition("[")[0].removeprefix("tests/")
         if name in slow.EVERY_CASE or (name in slow.ALL_BUT_THE_FIRST_CASE and name in met):
             item.add_marker(pytest.mark.slow)
+        elif item.path.name in CORE:
+            item.add_marker(pytest.mark.core)
         met.add(name)
     if config.getoption("--other-rounding"):
         for item in items:

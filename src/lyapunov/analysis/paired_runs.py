@@ -51,7 +51,7 @@ class _Comparison:
         self.squares: list[Tensor] = []
 
     def add(self, outputs: Tensor) -> None:
-        """One more run."""
+        """Keeps the outputs of one more run."""
         outputs = outputs.double().cpu()
         self._require_finite(outputs)
         self._add(outputs)

@@ -31,7 +31,7 @@ class EffectiveRemembrance(Shown):
 
     @property
     def mean(self) -> Tensor:
-        """(dropped,): over sequences."""
+        """(dropped,): the mean over all sequences."""
         return self.distances.mean(1)
 
     @property

@@ -97,7 +97,7 @@ class FedBackLayer(FedBack):
         return new, tangent.push(frame)
 
     def pull(self, state: State, x: Input, frame: Frame) -> Frame:
-        """J^T @ frame."""
+        """J^T @ frame, the way round included."""
         return self.linearize(state, x)[1].pull(frame)
 
     def paths(self, state: State, x: Input, frame: Frame) -> dict[str, Frame]:
@@ -128,7 +128,7 @@ class FedBackTangent(Tangent):
         self._core, self._feed, self._rows, self._like = core, feed, rows, like
 
     def push(self, frame: Frame) -> Frame:
-        """J @ frame."""
+        """J @ frame, the way round included."""
         return self._core.push_driven(frame, self._feed.push(frame[:, self._rows]))
 
     def pull(self, frame: Frame) -> Frame:

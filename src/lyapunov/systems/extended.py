@@ -67,7 +67,7 @@ class _MackeyGlass(System):
         return self._points + 2
 
     def initial_state(self, batch: int, like: Tensor) -> Tensor:
-        """A constant past."""
+        """A past that was constant until now."""
         return like.new_full((batch, self.tangent_size), 0.9)
 
     def vector(self, state: Tensor) -> Tensor:
@@ -75,7 +75,7 @@ class _MackeyGlass(System):
         return state
 
     def with_vector(self, state: Tensor, vector: Tensor) -> Tensor:  # noqa: ARG002
-        """The vector itself."""
+        """The vector itself: there is nothing else in the state."""
         return vector
 
     def step(self, state: Tensor, x: Input) -> Tensor:  # noqa: ARG002
@@ -167,7 +167,7 @@ class _KuramotoSivashinsky(System):
         return state
 
     def with_vector(self, state: Tensor, vector: Tensor) -> Tensor:  # noqa: ARG002
-        """The vector itself."""
+        """The vector itself: there is nothing else in the state."""
         return vector
 
     def step(self, state: Tensor, x: Input) -> Tensor:  # noqa: ARG002

@@ -38,11 +38,11 @@ class Flow(System):
         return like.new_ones(batch, self._size)
 
     def vector(self, state: Tensor) -> Tensor:
-        """The variables themselves."""
+        """The variables themselves, in their order."""
         return state
 
     def with_vector(self, state: Tensor, vector: Tensor) -> Tensor:  # noqa: ARG002
-        """The vector itself."""
+        """The vector itself: there is nothing else in the state."""
         return vector
 
     def step(self, state: Tensor, x: Input) -> Tensor:  # noqa: ARG002

@@ -69,5 +69,5 @@ def around(*point: float, spread: float) -> Start:
 
 
 def zeros(size: int) -> Start:
-    """Starts at zero."""
+    """Initial states, all of them zero."""
     return lambda batch, _: torch.zeros(batch, size, dtype=DTYPE)
