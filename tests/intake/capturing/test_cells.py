@@ -169,3 +169,107 @@ def test_a_monitor_watches_a_cell_of_the_users_own(tmp_path) -> None:
         monitor = lyapunov.Monitor(model, (INPUTS,), core=core, k=2, dtype=torch.float64, directory=tmp_path / str(number))
         expected = lyapunov.spectrum(lyapunov.capture(model, INPUTS), k=2)
         assert same(monitor.read(0).exponents, expected.exponents)
+
+
+class Resetting(WithLSTMCell):
+    """A row starts anew where it is told; something happens to the state at every step."""
+
+    def __init__(self, change=lambda h, t: h) -> None:
+        super().__init__()
+        self.change = change
+
+    def forward(self, x: Tensor, starts: Tensor) -> None:
+        state = torch.zeros(len(x), UNITS).to(x), torch.zeros(len(x), UNITS).to(x)
+        for t, u in enumerate(x.unbind(1)):
+            state = tuple(self.change(part * ~starts[:, t, None], t) for part in state)
+            state = self.cell(self.front(u), state)
+
+
+STARTS = torch.zeros(3, STEPS, dtype=torch.bool)
+STARTS[0, 15] = STARTS[2, 22] = True
+
+
+def test_rows_of_a_cell_start_anew_one_by_one() -> None:
+    model = built(Resetting)
+    captured = lyapunov.capture(model, INPUTS, STARTS)
+    driven = model.front(INPUTS).detach()
+    episodes = [driven[0, :15], driven[1], driven[2, :22], driven[0, 15:], driven[2, 22:]]
+    lengths = torch.tensor([len(one) for one in episodes])
+    start = torch.zeros(5, UNITS).double(), torch.zeros(5, UNITS).double()
+    padded = nn.utils.rnn.pad_sequence(episodes, batch_first=True)
+    right = lyapunov.spectrum(lambda s, u: model.cell(u, s), padded, state=start, lengths=lengths, settle=3, align=3, k=2)
+    assert same(lyapunov.spectrum(captured, settle=3, align=3, k=2).exponents, right.exponents)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda h, t: 0.01 * h if t % 10 == 9 else h, lambda h, t: h.clamp(-0.05, 0.05), lambda h, t: (h + h.flip(0)) / 2],
+    ids=["faded", "clipped", "mixed"],
+)
+def test_a_state_of_a_cell_that_is_changed_between_calls_is_refused(change) -> None:
+    model = built(lambda: Resetting(change))
+    with pytest.raises(
+        lyapunov.Unsupported, match=r"whose state is changed between calls|of which no argument is what the call"
+    ):
+        lyapunov.spectrum(lyapunov.capture(model, INPUTS, STARTS, core="cell"))
+
+
+def test_a_constant_of_each_sequence_goes_along_with_it() -> None:
+    class Told(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.mix = nn.Linear(FEATURES + UNITS + 2, UNITS)
+
+        def forward(self, x, h, context):
+            return torch.tanh(self.mix(torch.cat([x, h, context], -1)))
+
+    class Telling(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell = Told()
+
+        def forward(self, x, context, starts):
+            h = torch.zeros(len(x), UNITS).to(x)
+            for t, u in enumerate(x.unbind(1)):
+                h = self.cell(u, h * ~starts[:, t, None], context)
+
+    model, context = built(Telling), torch.arange(6.0).view(3, 2).double() / 5
+    found = lyapunov.spectrum(lyapunov.capture(model, INPUTS, context, STARTS), settle=3, align=3, k=2)
+    rows = [0, 1, 2, 0, 2]
+    episodes = [INPUTS[0, :15], INPUTS[1], INPUTS[2, :22], INPUTS[0, 15:], INPUTS[2, 22:]]
+    lengths = torch.tensor([len(one) for one in episodes])
+    padded = nn.utils.rnn.pad_sequence(episodes, batch_first=True)
+    along = context[rows].unsqueeze(1).expand(-1, padded.shape[1], -1)
+    right = lyapunov.spectrum(
+        lambda s, u: model.cell(u[0], s, u[1]),
+        (padded, along),
+        state=torch.zeros(5, UNITS).double(),
+        lengths=lengths,
+        settle=3,
+        align=3,
+        k=2,
+    )
+    assert same(found.exponents, right.exponents)
+
+
+def test_a_mask_among_arguments_is_asked_for_in_numbers() -> None:
+    class Switched(LSTMCell):
+        def forward(self, x, hc, mask):
+            return super().forward(x, tuple(part * mask[:, None] for part in hc))
+
+    class Switching(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell = Switched()
+
+        def forward(self, x, starts):
+            state = torch.zeros(len(x), UNITS).to(x), torch.zeros(len(x), UNITS).to(x)
+            for t, u in enumerate(x.unbind(1)):
+                state = self.cell(u, state, ~starts[:, t])
+
+    with pytest.raises(lyapunov.Unsupported, match=r"a tensor of torch\.bool \(3,\) that changes.*mask\.float\(\)"):
+        lyapunov.capture(built(Switching), INPUTS, STARTS)
+
+
+def test_a_captured_cell_has_its_own_name() -> None:
+    assert lyapunov.spectrum(lyapunov.capture(built(WithLSTMCell), INPUTS), **RUN).settings.system == "LSTMCell"

@@ -142,3 +142,57 @@ def test_a_state_that_is_thrown_away_is_no_memory(kind: type[nn.Module], given: 
     assert f"90 calls, each from {start}: nothing is handed on, this network has no memory" in repr(captured)
     with pytest.raises(lyapunov.Unsupported, match=f"called 90 times, each time from {start}: nothing .* no memory at all"):
         lyapunov.spectrum(captured)
+
+
+class Masked(nn.Module):
+    """Steps whose result is thrown away where a mask says so: the state waits."""
+
+    def __init__(self, kind: type[nn.Module]) -> None:
+        super().__init__()
+        self.cell, self.pair = layer(kind, FEATURES, UNITS), kind is nn.LSTMCell
+
+    def forward(self, x: Tensor, on: Tensor) -> None:
+        h = torch.zeros(len(x), UNITS).double()
+        state = (h, h) if self.pair else h
+        for t, u in enumerate(x.unbind(1)):
+            new, mask = self.cell(u, state), on[:, t, None]
+            if self.pair:
+                state = tuple(torch.where(mask, one, other) for one, other in zip(new, state, strict=True))
+            else:
+                state = torch.where(mask, new, state)
+
+
+LENGTHS = torch.tensor([90, 60, 45])
+ON = {
+    "padding": torch.arange(STEPS) < LENGTHS.unsqueeze(-1),
+    "pauses of all": (torch.arange(STEPS) % 20 < 15).expand(ROWS, -1),
+    "pauses of one": torch.stack([torch.arange(STEPS) % (7 + row) != 3 for row in range(ROWS)]),
+}
+
+
+@pytest.mark.parametrize("how", ON)
+@pytest.mark.parametrize("kind", [nn.LSTMCell, nn.GRUCell])
+def test_a_step_that_was_thrown_away_is_no_step(kind: type[nn.Module], how: str) -> None:
+    model = Masked(kind)
+    captured = lyapunov.capture(model, INPUTS, ON[how])
+    kept = [x[on] for x, on in zip(INPUTS, ON[how], strict=True)]
+    found = captured.lengths if captured.lengths is not None else torch.full((ROWS,), captured.inputs.shape[1])
+    if how == "padding":
+        assert found.tolist() == LENGTHS.tolist()
+    for row, x, length in zip(captured.inputs, kept, found.tolist(), strict=True):
+        assert len(x) - 1 <= length <= len(x)  # whether the last step was thrown away as well, no later one tells
+        assert torch.equal(row[:length], x[:length])
+
+
+def test_a_single_step_that_is_left_out_is_said() -> None:
+    class Pieces(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gru = layer(nn.GRU, FEATURES, UNITS, batch_first=True)
+
+        def forward(self, *pieces: Tensor) -> None:
+            for piece in pieces:
+                self.gru(piece)
+
+    captured = lyapunov.capture(Pieces(), INPUTS[:1, :30], INPUTS[:1, 30:31], INPUTS[:1, 31:])
+    assert repr(captured).endswith("2 sequences x 30 to 59 steps, 3 calls, 1 of a single step left out")

@@ -56,6 +56,35 @@ class Prepared(nn.GRU):
         return super().forward(input / 2, hx)
 
 
+class Fading(nn.GRUCell):
+    """Changes what it is given, not what it returns."""
+
+    def forward(self, input, hx=None):
+        return super().forward(input, None if hx is None else 0.5 * hx)
+
+
+class Clipping(nn.LSTMCell):
+    """Returns another memory beside the same output."""
+
+    def forward(self, input, hx=None):
+        h, c = super().forward(input, hx)
+        return h, c.clamp(-0.1, 0.1)
+
+
+class ClippingLate(nn.RNNCell):
+    """Does the same for some steps."""
+
+    def forward(self, input, hx=None):
+        return super().forward(input, hx).clamp(-0.5, 0.5)
+
+
+class Learned(nn.GRU):
+    """Starts from a state of its own."""
+
+    def forward(self, input, hx=None):
+        return super().forward(input, torch.full((1, len(input), self.hidden_size), 0.5).to(input) if hx is None else hx)
+
+
 class Around(nn.Module):
     def __init__(self, core: nn.Module) -> None:
         super().__init__()
@@ -112,6 +141,20 @@ def test_lengths_that_it_packs_by_are_seen() -> None:
 
 OTHER = [layer(Doubled, FEATURES, UNITS, batch_first=True), layer(Residual, FEATURES, UNITS)]
 OTHER += [layer(Prepared, FEATURES, UNITS, batch_first=True)]
+
+
+@pytest.mark.parametrize("kind", [Fading, Clipping, ClippingLate, Learned])
+def test_a_state_of_its_own_making_is_something_else(kind: type[nn.Module]) -> None:
+    core = layer(kind, FEATURES, UNITS, **({"batch_first": True} if kind is Learned else {}))
+    with pytest.raises(lyapunov.Unsupported, match=rf"got {__name__}.{kind.__name__}, which returned something else"):
+        lyapunov.spectrum(core, INPUTS)
+    if kind is not Learned:
+        with pytest.raises(lyapunov.Unsupported, match=r"changed between calls|something else"):
+            lyapunov.spectrum(lyapunov.capture(Around(core), INPUTS))
+        return
+    captured = lyapunov.capture(Around(core), INPUTS)  # where it starts is seen here
+    right = lyapunov.spectrum(plain(core), INPUTS, state=torch.full((1, BATCH, UNITS), 0.5).double(), **RUN)
+    assert same(lyapunov.spectrum(captured, **RUN).exponents, right.exponents)
 
 
 @pytest.mark.parametrize("core", OTHER, ids=lambda core: type(core).__name__)

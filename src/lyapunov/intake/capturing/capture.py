@@ -133,14 +133,23 @@ def _cell(owner: nn.Module, name: str | None, preserved: Callable[..., Any]) -> 
     if not found:
         raise _nothing_recurrent(owner)
     name, calls = next(iter(found.items()))
-    piece = called_step(name, owner.get_submodule(name), calls)
-    cells: Any = {name: owner.get_submodule(name)}
+    cell = called_step(name, dict(owner.named_modules())[name], calls)
+    cells: Any = {name: cell.step.module}
     first = Pass({name: calls})
     _tolerance(first, preserved(watched, cells, ()))
     other = preserved(watched_replaced, cells, (), first, name)
-    loop = depends_on_itself(piece.module, calls, other.calls[name])
-    fed_by = frozenset({name}) if loop else frozenset()
-    return Core(name, piece.module, len(calls), fed_by=fed_by, failure=other.failure, piece=piece)
+    loop = depends_on_itself(cell.step, calls, other.calls[name])
+    piece, left_out = cell.piece()
+    return Core(
+        name,
+        piece.module,
+        len(calls),
+        fed_by=frozenset({name}) if loop else frozenset(),
+        state_changed=not loop and cell.changed(other.calls[name]),
+        failure=other.failure,
+        piece=piece,
+        left_out=left_out,
+    )
 
 
 @dataclass(frozen=True)
@@ -301,7 +310,7 @@ def _core(name: str, module: nn.Module, first: Pass, change: Change | None, reac
     changed = change is not None and any(change.reaches_state(name, module, part) for part in own_starts(stretches))
     other_weights = any(distance(_again(module, call), call.output) > _ROUNDING for call in (calls[0], calls[-1]))
     received = together(stretches, sequences(stretches))
-    return replace(known, received=received, state_changed=changed, other_weights=other_weights)
+    return replace(known, received=received, state_changed=changed, other_weights=other_weights, left_out=received.left_out)
 
 
 def _sources(core: Core, cores: dict[str, Any]) -> tuple[tuple[nn.Module, str], ...]:

@@ -48,6 +48,8 @@ class Core:
     """Why it is not taken: its forward is one of its own, and returns something else."""
     piece: Piece | None = None
     """A cell of the user's own, as the step it was called for."""
+    left_out: int = 0
+    """Sequences of a single step, which are none."""
     sources: tuple[tuple[nn.Module, str], ...] = ()
     """The other cores that feed it, each with a hash of the weights by which it did."""
 
@@ -356,6 +358,8 @@ def _line(core: Core) -> str:
     else:
         parts.append("with a forward of its own")
     parts.append(f"{core.calls} call{'s' * (core.calls > 1)}{_handed_on(core)}")
+    if core.left_out:
+        parts.append(f"{core.left_out} of a single step left out")
     sources = [shown(name) for name in sorted(core.fed_by - {core.name})]
     sources += ["its own output"] if core.name in core.fed_by else []
     parts += [f"fed by {' and '.join(sources)}"] if sources else []
