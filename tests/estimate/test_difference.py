@@ -128,6 +128,17 @@ def test_an_unpaired_difference_has_the_error_of_both() -> None:
         one.difference(lyapunov.spectrum(GRU, INPUTS, **SAME, dt=0.5), paired=False)
 
 
+def test_means_over_other_numbers_of_exponents_have_no_difference() -> None:
+    lossy = seeded(nn.RNN, 4, 6, batch_first=True)
+    with torch.no_grad():
+        lossy.weight_hh_l0[:, 3:] = 0.0  # three directions are lost
+    whole = seeded(nn.RNN, 4, 6, batch_first=True)
+    one, other = (lyapunov.spectrum(module, INPUTS, settle=20, align=20) for module in (whole, lossy))
+    assert one.mean_count != other.mean_count
+    found = one.difference(other, paired=False)
+    assert (found.mean, found.mean_standard_error) == (None, None)
+
+
 class Embedded(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -155,6 +166,8 @@ def test_a_model_is_paired_by_what_it_was_called_with(tmp_path) -> None:
     assert "called with the same" in repr(found)
     kept = lyapunov.Run.load(tmp_path).spectra()
     assert (kept[1] - kept[0]).inputs_moved
+    in_half = lyapunov.spectrum(lyapunov.capture(model, tokens), dtype=torch.float32, **SAME)
+    assert not (after - in_half).inputs_moved  # nothing moved: the same in another precision
     other = lyapunov.spectrum(lyapunov.capture(model, tokens.flip(1)), **SAME)
     with pytest.raises(lyapunov.InvalidInput, match="same inputs"):
         other - before

@@ -4,6 +4,7 @@ import math
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -223,3 +224,39 @@ def test_fifty_kills_lose_nothing_but_what_was_in_flight(tmp_path) -> None:
         file.write('{"kind": "reading", "step": ')
     write_report([Run.load(run.directory)], tmp_path / "report.html")
     assert f"{readings} readings" in (tmp_path / "report.html").read_text()
+
+
+def test_a_record_that_fits_in_part_is_taken_back(tmp_path, monkeypatch) -> None:
+    """A disk that fills up takes the first bytes of a record, and raises for the rest."""
+    history = History(tmp_path)
+    history.append({"kind": "run"})
+    history.append(reading(0).record())
+    whole = history.file.read_bytes()
+    opened = Path.open
+
+    class Filling:
+        def __init__(self, file) -> None:
+            self.file, self.room = file, 10
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_) -> None:
+            self.file.close()
+
+        def write(self, content: bytes) -> int:
+            if not self.room:
+                raise OSError(28, "No space left on device")
+            written, self.room = self.file.write(content[: self.room]), 0
+            return written
+
+        def __getattr__(self, name: str):
+            return getattr(self.file, name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", lambda self, *args, **kwargs: Filling(opened(self, *args, **kwargs)))
+        with pytest.raises(OSError, match="No space left"):
+            history.append(reading(1).record())
+    assert history.file.read_bytes() == whole
+    history.append(reading(2).record())
+    assert [one.step for one in Run.load(tmp_path).readings] == [0, 2]

@@ -337,6 +337,26 @@ def test_a_run_is_never_written_into_another(tmp_path, monkeypatch, name) -> Non
     assert same(kept.spectra()[1].exponents.tolist(), before[1].spectrum.exponents.tolist())
 
 
+def test_a_state_does_not_go_on_in_the_run_of_another(tmp_path) -> None:
+    first = monitor(core(), directory=tmp_path / "a")
+    readings = [first.observe(step) for step in range(2)]
+    other = monitor(core(), directory=tmp_path / "b", name="another")
+    for step in range(4):
+        other.observe(step)
+    again = monitor(core(), directory=tmp_path / "b")
+    again.load_state_dict(first.state_dict())
+    with pytest.warns(lyapunov.LyapunovWarning, match=r"b-2"):
+        reading = again.observe(2)
+    assert reading.drift is not None  # it knows what was before
+    kept = lyapunov.Run.load(tmp_path / "b")
+    assert (kept.name, [one.step for one in kept.readings]) == ("another", [0, 1, 2, 3])
+    moved = monitor(core(), directory=tmp_path / "new")
+    moved.load_state_dict(first.state_dict())
+    moved.observe(2)
+    assert moved.directory == tmp_path / "new"
+    assert len(readings) == len(lyapunov.Run.load(tmp_path / "a").readings)
+
+
 _OTHER_PROCESS = """
 import sys, torch, lyapunov
 torch.set_num_threads(1)

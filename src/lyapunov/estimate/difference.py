@@ -70,7 +70,7 @@ class Difference(ExponentSequence, Shown):
             mean=mean,
             mean_standard_error=mean_error,
             verdict=_verdict(one.verdict, other.verdict),
-            inputs_moved=one.settings.inputs != other.settings.inputs,
+            inputs_moved=one.settings.inputs != other.settings.inputs and one.settings.dtype == other.settings.dtype,
         )
 
     @classmethod
@@ -85,9 +85,9 @@ class Difference(ExponentSequence, Shown):
         degrees = [part.degrees[:k] for part in (one, other)]
         total = squares[0] + squares[1]
         welch = total.square() / sum(square.square() / freedom for square, freedom in zip(squares, degrees, strict=True))
-        means, mean_error = (one.mean, other.mean), None
-        if one.mean_standard_error is not None and other.mean_standard_error is not None:
-            mean_error = math.hypot(one.mean_standard_error, other.mean_standard_error)
+        means, mean_error = (one.mean, other.mean) if one.mean_count == other.mean_count else (None, None), None
+        if None not in (*means, one.mean_standard_error, other.mean_standard_error):
+            mean_error = math.hypot(one.mean_standard_error or 0.0, other.mean_standard_error or 0.0)
         return cls(
             exponents=one.exponents[:k] - other.exponents[:k],
             standard_errors=total.sqrt(),

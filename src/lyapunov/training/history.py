@@ -58,9 +58,15 @@ class History:
 
     def append(self, record: Mapping[str, Any]) -> None:
         """One line, in the system's hands when this returns: killing the process does not undo it."""
-        line = json.dumps(json_safe(dict(record)), allow_nan=False) + "\n"
+        line = (json.dumps(json_safe(dict(record)), allow_nan=False) + "\n").encode()
         with self.file.open("ab", buffering=0) as file:
-            file.write(line.encode())
+            before, written = file.tell(), 0
+            try:
+                while written < len(line):  # a full disk takes a part of it first
+                    written += file.write(line[written:])
+            except OSError:
+                file.truncate(before)
+                raise
 
     def _drop_torn_line(self) -> None:
         """What a kill in the middle of writing left at the end, so that the next record starts a line of its own."""

@@ -312,18 +312,22 @@ class Monitor:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes on where `state_dict` was taken; in the same directory, where none was given."""
+        """Goes on where `state_dict` was taken; in the same directory, where none was given.
+
+        Where another one was given that holds a run, it goes on in a new folder beside that, unless `resume` is true.
+        """
         if state.get("format") != FORMAT:
             raise InvalidInput(
                 f"Expected a state of the form {FORMAT}, got {state.get('format')!r}. Pass what state_dict() gave."
             )
-        self._goes_on = True
+        kept = None if state["directory"] is None else Path(state["directory"])
+        # A state from elsewhere does not go on in a run that the directory may hold.
+        self._goes_on |= self.directory is None or kept is None or self.directory.resolve() == kept.resolve()
         self._readings = [Reading.from_record(record) for record in state["readings"]]
         self._spectra.load_state_dict(state["spectra"])
         self._clock.load_state_dict(state["clock"])
         self.should_stop = state["stop"]
-        if self.directory is None and state["directory"] is not None:
-            self.directory = Path(state["directory"])
+        self.directory = kept if self.directory is None else self.directory
 
     def __repr__(self) -> str:
         latest = f"; {self._readings[-1]}" if self._readings else ""

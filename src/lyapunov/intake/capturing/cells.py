@@ -96,7 +96,8 @@ def called_step(name: str, module: nn.Module, calls: list[Call]) -> "CalledCell"
         if at not in by_row and not all(_equal(one[at], given[0][at]) for one in given):
             raise Unsupported(
                 f"Expected inputs of {name} in numbers, a row for each of {batch} sequences, got {_described(given[0][at])} "
-                "that changes from call to call. Make numbers of it (mask.float()), or pass its step by itself, as step(state, x)."
+                "that changes from call to call. Make numbers of it (mask.float()), or pass its step by itself, as "
+                "step(state, x)."
             )
     shapes = [tuple(one[at].shape) for one in given for at in (*state, *by_row)]
     if any(not shape or shape[0] != batch for shape in shapes) or not all(_is_float(given[0][at]) for at in state):
