@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 import lyapunov
+from cases import seeded
 from models import FEATURES, INPUTS, STEPS, UNITS
 from tolerances import same
 
@@ -273,3 +274,43 @@ def test_a_mask_among_arguments_is_asked_for_in_numbers() -> None:
 
 def test_a_captured_cell_has_its_own_name() -> None:
     assert lyapunov.spectrum(lyapunov.capture(built(WithLSTMCell), INPUTS), **RUN).settings.system == "LSTMCell"
+
+
+def test_a_cell_around_one_of_pytorchs_is_named() -> None:
+    class Normalised(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.gru, self.norm = nn.GRUCell(FEATURES, UNITS), nn.LayerNorm(UNITS)
+
+        def forward(self, x, h):
+            return self.norm(self.gru(x, h))
+
+    class Around(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.cell = Normalised()
+
+        def forward(self, x):
+            h = torch.zeros(len(x), UNITS).to(x)
+            for u in x.unbind(1):
+                h = self.cell(u, h)
+
+    model = built(Around)
+    captured = lyapunov.capture(model, INPUTS)
+    assert "no memory" not in repr(captured)
+    with pytest.raises(lyapunov.Unsupported, match=r"core='cell'\)\. Write"):
+        lyapunov.spectrum(captured)
+    found = lyapunov.spectrum(lyapunov.capture(model, INPUTS, core="cell"), **RUN)
+    right = lyapunov.spectrum(lambda h, u: model.cell(u, h), INPUTS, state=torch.zeros(3, UNITS).double(), **RUN)
+    assert same(found.exponents, right.exponents)
+
+
+def test_what_is_no_name_and_what_is_no_loop_is_said() -> None:
+    model = built(WithLSTMCell)
+    with pytest.raises(lyapunov.InvalidInput, match="`core` as one name, got list"):
+        lyapunov.capture(model, INPUTS, core=["cell"])
+    with pytest.raises(lyapunov.Unsupported, match=r"got function.* as a method of a module"):
+        lyapunov.capture(lambda x: model(x), INPUTS)
+    gru = nn.Sequential(seeded(nn.GRU, FEATURES, UNITS, batch_first=True))
+    with pytest.raises(lyapunov.Unsupported, match=r"got one step of 0.*capture the method"):
+        lyapunov.spectrum(lyapunov.capture(gru, INPUTS[:, :1]))

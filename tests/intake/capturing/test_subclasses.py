@@ -167,6 +167,27 @@ def test_one_that_returns_something_else_is_refused_with_that_reason(core: nn.Mo
     assert "with a forward of its own" in repr(lyapunov.capture(Around(core), INPUTS))
 
 
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize("batch_first", [True, False])
+@pytest.mark.parametrize("kind", [Doubled, Prepared, Residual])
+def test_the_step_that_a_refusal_prints_works(kind: type[nn.Module], batch_first: bool, layers: int) -> None:
+    options = {} if kind is Residual else {"batch_first": batch_first, "num_layers": layers}
+    core = layer(kind, FEATURES, UNITS, **options)
+    with pytest.raises(lyapunov.Unsupported, match="something else") as caught:
+        lyapunov.spectrum(core, INPUTS if kind is Residual or batch_first else INPUTS.transpose(0, 1))
+    code = str(caught.value).partition("Pass it as a step: ")[2].removesuffix(".")
+    shape = (BATCH, UNITS) if kind is Residual or layers == 1 else (BATCH, layers, UNITS)
+    one = torch.zeros(shape).double()
+    state = (one, one) if kind is Doubled else one
+    found = lyapunov.spectrum(eval(code, {"layer": core, "cell": core}), INPUTS, state=state, **RUN)
+    if kind is Doubled:  # which changes its output alone
+        other = layer(nn.LSTM, FEATURES, UNITS, **options)
+        other.load_state_dict(core.state_dict())
+        right = lyapunov.spectrum(other, INPUTS if batch_first else INPUTS.transpose(0, 1), coupled=layers > 1, **RUN)
+        torch.testing.assert_close(found.exponents, right.exponents, rtol=0, atol=0.1)  # from other first frames
+    assert torch.isfinite(found.exponents).all()
+
+
 def test_one_that_cannot_be_called_as_a_layer_says_so() -> None:
     class Needy(nn.LSTM):
         def forward(self, input, hx, mask):

@@ -281,3 +281,27 @@ def test_a_scripted_model_can_be_watched_while_it_trains(tmp_path) -> None:
     reading = lyapunov.Monitor(model, (SOUND,), k=2, directory=tmp_path).read(0)
     expected = lyapunov.Monitor(LISTENING["LSTM"], (SOUND,), k=2, directory=tmp_path / "plain").read(0)
     assert same(reading.exponents, expected.exponents)
+
+
+class OfOnesOwn(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = Leaking()
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.zeros(2, 3, dtype=torch.float64)
+        for t in range(40):
+            h = self.cell(x[:, 0, 3 * t : 3 * t + 3], h)
+        return h
+
+
+class Leaking(nn.Module):
+    def forward(self, x: Tensor, h: Tensor) -> Tensor:
+        return 0.9 * h + x
+
+
+def test_a_scripted_cell_of_ones_own_is_asked_for_as_it_was() -> None:
+    model = torch.jit.script(OfOnesOwn())
+    for core in (None, "cell"):
+        with pytest.raises(lyapunov.Unsupported, match=r"got OfOnesOwn, Leaking\. Pass the module that it was made from"):
+            lyapunov.capture(model, SOUND, core=core)

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -124,6 +125,8 @@ def _first_pass(owner: nn.Module, cores: dict[str, Any], preserved: Callable[...
 
 def _cell(owner: nn.Module, name: str | None, preserved: Callable[..., Any]) -> Core:
     """A cell of the user's own as a step: the named one, or the only one that hands a state on."""
+    if isinstance(owner, torch.jit.ScriptModule):
+        raise _nothing_recurrent(owner)
     found = cells_in(owner, preserved, name)
     if len(found) > 1:
         raise InvalidInput(
@@ -192,6 +195,8 @@ def _what(model: Any) -> str:
     holder = getattr(model, "__self__", model)
     held = [name for name, value in getattr(holder, "__dict__", {}).items() if isinstance(value, nn.Module)]
     found = type(holder).__name__ if holder is model else f"a method of {type(holder).__name__}, which is none"
+    if isinstance(model, FunctionType):
+        return f"{found}. Pass the model itself; a loop around it as a method of a module, capture(rollout.forward, ...)"
     if not held:
         return f"{found}. Pass the model itself"
     return f"{found}. It holds {', '.join(f'.{name}' for name in held)}: capture that one, called as it is called there"
@@ -232,6 +237,8 @@ def _cores(owner: nn.Module, core: str | None) -> dict[str, Any]:
     scripted = scripted_cores_of(owner)
     cores = {**cores_of(owner), **scripted}
     others = {name: module for name, module in _foreign(modules).items() if name not in scripted}
+    if core is not None and not isinstance(core, str):
+        raise InvalidInput(f"Expected `core` as one name, got {type(core).__name__}. Capture the model once for each.")
     if core is not None and plain_name(core) not in cores:
         if core not in dict(modules) or not core:
             named = ", ".join(map(repr, cores)) or "a part of the model by its name in model.named_modules()"
@@ -250,6 +257,12 @@ def _cores(owner: nn.Module, core: str | None) -> dict[str, Any]:
 
 def _nothing_recurrent(owner: nn.Module) -> Unsupported:
     modules = list(owner.named_modules())
+    if isinstance(owner, torch.jit.ScriptModule):
+        inside = [part.original_name for _, part in modules if isinstance(part, torch.jit.RecursiveScriptModule)]
+        return Unsupported(
+            f"Expected one of PyTorch's own recurrent layers or cells in a scripted model, got {', '.join(inside[:_SHOWN])}. "
+            "Pass the module that it was made from: in what torch.jit made, other cells are not seen at work."
+        )
     kinds = sorted(dict.fromkeys(type(module) for _, module in modules), key=lambda kind: not _RECURRENT.search(kind.__name__))
     more = f" and {len(kinds) - _SHOWN} more" if len(kinds) > _SHOWN else ""
     known = ", ".join(f"nn.{kind.__name__}" for kind in LAYERS + CELLS)

@@ -194,7 +194,8 @@ def pieces(core: Core, direction: Direction | None) -> list[Piece]:
     if core.state_changed:
         raise Unsupported(
             f"Expected a state that is handed on as it is, got {core.shown}, whose state is changed between calls (masked, "
-            "normalised, mixed). Write what happens between two of them, and the call, as step(state, x), and pass that."
+            f"normalised, mixed). {_around(core)}Write what happens between two of them, and the call, as step(state, x), and "
+            "pass that."
         )
     if core.other_weights:
         raise Unsupported(
@@ -211,6 +212,11 @@ def pieces(core: Core, direction: Direction | None) -> list[Piece]:
         )
     if core.piece is not None:
         return [core.piece]
+    if core.received is not None and len(core.received.values) == 1:
+        raise Unsupported(
+            f"Expected a pass over time, got one step of {core.shown}. Where the loop that calls the model is outside it, put "
+            "that into a method of a module, rollout(inputs), and capture the method."
+        )
     require_plain(core.module)
     received: Any = core.received  # there, as the core was called and is plain
     if direction is None:
@@ -221,6 +227,12 @@ def pieces(core: Core, direction: Direction | None) -> list[Piece]:
             "call to call: its two directions then meet the same inputs in different orders. Capture a single call."
         )
     return layers_of(core.module, received, direction == "backward")
+
+
+def _around(core: Core) -> str:
+    """What to try first where the core is a part of a cell of the user's own."""
+    outer = core.name.rpartition(".")[0]
+    return f"Where the module around it is the cell, name that: lyapunov.capture(model, ..., core={outer!r}). " if outer else ""
 
 
 def captured_problem(captured: Captured, system_inputs: SystemInputs) -> Problem:
@@ -368,7 +380,11 @@ def _line(core: Core) -> str:
 
 
 def _handed_on(core: Core) -> str:
-    return f", each from {core.start}: nothing is handed on, this network has no memory" if core.forgets else ""
+    return (
+        f", each from {core.start}: nothing is handed on, this network has no memory"
+        if core.forgets and not core.state_changed
+        else ""
+    )
 
 
 def _extent(steps: int, batch: int, lengths: Tensor | None) -> str:

@@ -35,9 +35,23 @@ def calls_within(module: nn.Module, own: list[Call], inner: list[Call]) -> list[
     kind, by = type(module), f" (off by {gap:.2g})" if math.isfinite(gap) else ""
     raise Unsupported(
         f"Expected the forward of nn.{kind_of(module).__name__} itself, or one that returns the same, got "
-        f"{kind.__module__}.{kind.__qualname__}, which returned something else{by}. Pass it as a step: a function "
-        "step(state, x) that calls it."
+        f"{kind.__module__}.{kind.__qualname__}, which returned something else{by}. Pass it as a step: {_as_step(module)}."
     )
+
+
+def _as_step(module: Any) -> str:
+    """Code of a step that calls a layer or a cell; its state is batch first, (batch, layers, units) of several layers."""
+    pair = isinstance(module, nn.LSTM | nn.LSTMCell)
+    if isinstance(module, CELLS):
+        return "lambda s, x: cell(x, s)"
+    x = "x[:, None]" if module.batch_first else "x[None]"
+    if module.num_layers == 1:
+        given, taken = ("tuple(p[None] for p in s)", "tuple(p[0] for p in {})") if pair else ("s[None]", "{}[0]")
+    else:
+        one = "p.transpose(0, 1).contiguous()"
+        given, taken = (f"tuple({one} for p in s)", "tuple(p.transpose(0, 1) for p in {})") if pair else ("", "")
+        given, taken = given or "s.transpose(0, 1).contiguous()", taken or "{}.transpose(0, 1)"
+    return "lambda s, x: " + taken.format(f"layer({x}, {given})[1]")
 
 
 def as_derived_from(module: Any, inputs: Any, state: Any) -> nn.Module:
