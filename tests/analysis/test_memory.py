@@ -217,6 +217,43 @@ def test_a_whole_model_is_its_layer_and_readout() -> None:
     assert bool((found.sources != torch.arange(5)).all())
 
 
+class Noisy(Read):
+    """Noise is added to the inputs at every call."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return super().forward(inputs + 0.5 * torch.randn_like(inputs))
+
+
+class Counting(Read):
+    """Inputs are scaled by a statistic that every call updates: a number, a tensor, and one changed in place."""
+
+    def __init__(self, core: nn.Module, weight: list[float]) -> None:
+        super().__init__(core, weight)
+        self.number, self.new = 1.0, torch.ones(1).double()
+        self.register_buffer("old", torch.ones(1).double())
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        shown = super().forward(inputs * self.number * self.new * self.old)
+        self.number, self.new = 0.5 * self.number, 0.5 * self.new
+        self.old.mul_(0.5)
+        return shown
+
+
+@pytest.mark.parametrize("kind", [Noisy, Counting])
+def test_every_run_sees_the_same_noise_and_statistics(kind: type[Read]) -> None:
+    gru, inputs = seeded(nn.GRU, 2, 3, batch_first=True, scale=1.0), drawn(4, 150, 2, seed=27)
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        model = kind(gru, [1.0, 2.0, 3.0])
+        found = lyapunov.memory(model, inputs, predict=False)
+        noise = 0.5 * torch.randn_like(inputs) if kind is Noisy else 0.0
+    plain = Read(gru, [1.0, 2.0, 3.0])
+    same = lyapunov.memory(plain, inputs + noise, predict=False)
+    assert math.isfinite(same.value)
+    torch.testing.assert_close(found.differences, same.differences, rtol=1e-9, atol=1e-12)
+    assert kind is Noisy or (model.number, float(model.new), float(model.old)) == (1.0, 1.0, 1.0)
+
+
 class InSteps(nn.Module):
     """A cell that is called at every step, from a state of its own."""
 

@@ -12,7 +12,7 @@ from lyapunov import _checks
 from lyapunov._progress import progress_bar
 from lyapunov._shapes import State, blocks
 from lyapunov._trees import tree_map
-from lyapunov.analysis.whole_model import WholeModel, require_one_run, rolled
+from lyapunov.analysis.whole_model import States, WholeModel, require_one_run, rolled
 from lyapunov.errors import InvalidInput
 from lyapunov.intake import PaddedSequences, Problem, SystemInputs, capture, independent, preserving_state, recognize
 from lyapunov.systems import check_contract
@@ -118,8 +118,8 @@ def of_model(whole: WholeModel, starts: int, seed: int, progress: bool | None) -
     """Of a model as a whole: its cores are given another state at their first call."""
     args, kwargs = whole.arguments()
     captured = capture(whole.model, *args, **kwargs)
-    with torch.inference_mode(False), preserving_state(whole.owner, whole.inputs):
-        outputs, ends = whole.run_from(None)
+    with torch.inference_mode(False):
+        outputs, ends = _run_alone(whole, None)
         require_one_run(captured, ends)
         batch, steps = outputs.shape[:2]
         if steps < 2:
@@ -131,11 +131,18 @@ def of_model(whole: WholeModel, starts: int, seed: int, progress: bool | None) -
         compared, shifts = _Comparison(outputs.transpose(0, 1), lengths), _shifts(batch, starts, seed)
         with progress_bar("Memory", starts, enabled=progress) as advance:
             for at, shift in enumerate(shifts, 1):
-                compared.add(whole.run_from(rolled(ends, whole.owner, shift))[0].transpose(0, 1))
+                compared.add(_run_alone(whole, rolled(ends, whole.owner, shift))[0].transpose(0, 1))
                 advance(at)
     first = whole.first
     sequences = PaddedSequences(first.detach().transpose(0, 1), first.shape[0], first.shape[1])
     return _paired(compared, shifts, lengths, sequences, type(whole.owner).__name__, captured)
+
+
+def _run_alone(whole: WholeModel, states: States | None) -> tuple[Tensor, States]:
+    """Outputs and ends of one run that begins as every other does: with the same noise, statistics, caches."""
+    with preserving_state(whole.owner, whole.inputs):
+        outputs, ends = whole.run_from(states)
+        return outputs.clone(), ends
 
 
 def _paired(
