@@ -195,12 +195,57 @@ class Fewer(nn.Module):
         (Model(), {"lags": STEPS}, lyapunov.InvalidInput, "below the 24 steps"),
         (Mixed(), {"lags": 3}, lyapunov.BadSystem, "do not see each other"),
         (Fewer(), {"lags": 3}, lyapunov.InvalidInput, "as many outputs as inputs"),
-        (lambda h, x: 0.5 * h, {"lags": 3, "state": torch.ones(BATCH, 1)}, lyapunov.InvalidInput, "depends on the inputs"),
+        (lambda h, x: 0.5 * h, {"lags": 3, "state": torch.ones(BATCH, 1)}, lyapunov.InvalidInput, "depend on the inputs"),
     ],
 )
 def test_what_cannot_be_differentiated_is_refused(model: Any, given: Any, error: Any, words: str) -> None:
     with pytest.raises(error, match=words):
         lyapunov.input_reach(model, drawn(BATCH, STEPS, INPUTS, seed=39), **given)
+
+
+class Blind(Model):
+    """Weights require a gradient, inputs do not arrive."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.detach())
+
+
+class Masked(Model):
+    """The mask comes first, and nothing depends on it."""
+
+    def forward(self, mask: Tensor, x: Tensor) -> Tensor:
+        return super().forward(x)
+
+
+class BlindWords(Words):
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.core(self.embedding(tokens).detach())[0]
+
+
+class Still(Leaky):
+    def forward(self, h: Tensor, x: Tensor) -> Tensor:
+        return super().forward(h, x.detach())
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("name", ["detached", "mask first", "tokens", "step"])
+def test_outputs_that_do_not_depend_on_the_first_tensor_are_refused(name: str, batch: int) -> None:
+    x, mask = drawn(batch, STEPS, INPUTS, seed=41), torch.ones(batch, STEPS, dtype=torch.float64)
+    model, inputs, state = {
+        "detached": (Blind(), x, None),
+        "mask first": (Masked(), {"mask": mask, "x": x}, None),
+        "tokens": (BlindWords(), torch.zeros(batch, STEPS, dtype=torch.long), None),
+        "step": (Still(), x, torch.zeros(batch, UNITS)),
+    }[name]
+    with pytest.raises(lyapunov.InvalidInput, match="depend on the inputs, got ones that do not"):
+        lyapunov.input_reach(model, inputs, state=state, lags=3, starts=2)
+
+
+def test_a_level_that_is_none_is_refused() -> None:
+    reach = lyapunov.input_reach(lambda h, x: 0.8 * h + x, drawn(2, 20, 1, seed=42), state=torch.zeros(2, 1), lags=3)
+    for level in (95, 0.0, -0.5, 1.0):
+        with pytest.raises(lyapunov.InvalidInput, match="`level` between 0 and 1"):
+            reach.interval(level)
 
 
 def test_what_was_captured_is_refused_with_the_remedy() -> None:

@@ -310,6 +310,13 @@ def test_one_sequence_has_no_error() -> None:
     assert "one sequence has no error" in str(found.verdict)
 
 
+@pytest.mark.parametrize("level", [95, 0.0, -0.5, 1.0])
+def test_a_level_that_is_none_is_refused(level: float) -> None:
+    found = lyapunov.memory(lambda h, x: 0.1 * h + x, drawn(3, 20, 1, seed=28), state=torch.zeros(3, 1), predict=False)
+    with pytest.raises(lyapunov.InvalidInput, match="`level` between 0 and 1"):
+        found.interval(level)
+
+
 def test_the_exponent_is_left_out_on_request() -> None:
     none = lyapunov.memory(lambda h, x: 0.1 * h + x, drawn(2, 9, 1, seed=19), state=torch.zeros(2, 1), predict=False)
     assert none.predicted is None

@@ -18,7 +18,7 @@ from lyapunov._trees import tree_flatten, tree_unflatten
 from lyapunov.analysis.lag_decay import LagDecay, mean, starting_times
 from lyapunov.analysis.whole_model import WholeModel, inputs_that_vary
 from lyapunov.errors import BadSystem, Diverged, InvalidInput, Unsupported
-from lyapunov.estimate import Finding, Verdict, half_widths, number
+from lyapunov.estimate import Finding, Verdict, checked_level, half_widths, number
 from lyapunov.intake import (
     CELLS,
     LAYERS,
@@ -58,7 +58,7 @@ class InputReach(LagDecay):
     def interval(self, level: float = 0.95) -> Tensor:
         """(lags, 2): Student-t intervals of the mean at each lag."""
         found = mean(self._values, self._weights)
-        half = half_widths(found.standard_error, found.degrees, level)
+        half = half_widths(found.standard_error, found.degrees, checked_level(level))
         return torch.stack([found.value - half, found.value + half], dim=-1)
 
     def feature(self, index: int) -> "InputReach":
@@ -212,8 +212,6 @@ def _with_first(whole: WholeModel, varied: Tensor) -> WholeModel:
 
 def _columns(outputs: Tensor, steps: int, longest: int, count: int) -> tuple[list[int], list[int]]:
     """Starting times, and where the outputs of each stand."""
-    if not outputs.requires_grad:
-        raise InvalidInput("Expected outputs that depend on the inputs, got ones without a gradient. Leave .detach() out.")
     if outputs.shape[1] == 1 and steps > 1:
         _times(steps, longest, 1)
         return [steps], [0]
@@ -230,20 +228,33 @@ def _require_apart(outputs: Tensor, varied: Tensor, column: int) -> None:
     """The output of one sequence does not depend on the inputs of others: they are differentiated together."""
     if len(outputs) < 2:
         return
-    (grad,) = torch.autograd.grad(outputs[0, column].sum(), varied, retain_graph=True)
-    if bool((grad[1:] != 0).any()):
+    (grad,) = _gradients(outputs[0, column].sum(), [varied])
+    if grad is not None and bool((grad[1:] != 0).any()):
         raise BadSystem(
             "Expected sequences that do not see each other, got outputs of the first one that depend on the inputs of others. "
             "Put the batch first, and remove what mixes it."
         )
 
 
+def _gradients(output: Tensor, inputs: list[Tensor]) -> tuple[Tensor | None, ...]:
+    """By each input, None where the output does not depend on it; refused where it depends on none.
+
+    That a gradient is required does not tell: weights ask for one, too.
+    """
+    grads = torch.autograd.grad(output, inputs, retain_graph=True, allow_unused=True) if output.requires_grad else ()
+    if all(grad is None for grad in grads):
+        raise InvalidInput(
+            "Expected outputs that depend on the inputs, got ones that do not. Leave .detach() out, and name the sequences "
+            "before other arguments: the reach is that of the first tensor."
+        )
+    return grads
+
+
 def _squares(outputs: Tensor, inputs: list[Tensor]) -> list[Tensor]:
     """Sums over the outputs (batch, outputs) of the squared derivative by each input, in float64 on the CPU."""
     sums = [torch.zeros(leaf.shape, dtype=torch.float64) for leaf in inputs]
     for column in outputs.flatten(1).unbind(-1):
-        grads = torch.autograd.grad(column.sum(), inputs, retain_graph=True, allow_unused=True)
-        for total, grad in zip(sums, grads, strict=True):
+        for total, grad in zip(sums, _gradients(column.sum(), inputs), strict=True):
             if grad is not None:
                 total += grad.double().cpu().square()
     return sums
@@ -313,10 +324,7 @@ def _swept_back(problem: Problem, group: list[int], states: list[State], longest
             leaves = [leaf.detach().requires_grad_() if leaf.is_floating_point() else leaf for leaf in leaves]
             varied.append([leaf for leaf in leaves if leaf.is_floating_point()])
             state = system.step(state, tree_unflatten(leaves, form))
-        outputs = _output(system, state)
-        squares = _squares(outputs, [leaf for leaves in varied for leaf in leaves]) if outputs.requires_grad else None
-    if squares is None:
-        raise InvalidInput("Expected a state that depends on the inputs, got one that does not. Check the step.")
+        squares = _squares(_output(system, state), [leaf for leaves in varied for leaf in leaves])
     width = len(varied[0])
     lagged = [torch.cat([leaf.flatten(1) for leaf in squares[at : at + width]], -1) for at in range(0, len(squares), width)]
     return torch.stack(lagged[::-1])

@@ -14,7 +14,7 @@ from lyapunov._shown import Parts, Shown
 from lyapunov.analysis.paired_runs import PairedRuns, of_model, of_system
 from lyapunov.analysis.whole_model import WholeModel
 from lyapunov.errors import InvalidInput, LyapunovError, LyapunovWarning
-from lyapunov.estimate import Finding, Spectrum, Timescale, Verdict, half_widths, spectrum
+from lyapunov.estimate import Finding, Spectrum, Timescale, Verdict, checked_level, half_widths, spectrum
 from lyapunov.intake import SystemInputs, is_captured
 
 APART = 1.5
@@ -72,6 +72,7 @@ class Memory(Shown):
         """The Student-t interval of `value`; of pairs that never agreed, only the low end is known: that with what was seen."""
         seen = torch.minimum(self.steps, self.lengths.double())
         error, degrees = self._error(seen)
+        level = checked_level(level)
         half = float(half_widths(torch.tensor([error]).double(), torch.tensor([degrees]).double(), level)[0])
         middle = float(seen.mean()) * self.dt
         return middle - half, (math.inf if math.isinf(self.value) else middle + half)
