@@ -428,18 +428,77 @@ def test_a_cell_of_ones_own_in_a_model_is_measured_by_itself() -> None:
     assert found.value == pytest.approx(step.value, abs=1.5)
 
 
-def test_outputs_of_the_last_step_alone_are_refused() -> None:
-    class Last(Read):
-        def forward(self, inputs: Tensor) -> Tensor:
-            return super().forward(inputs)[:, -1]
+class Last(nn.Module):
+    """Some numbers of the last step alone; `fixed`: only of so many steps."""
 
+    def __init__(self, outputs: int, fixed: int | None = None) -> None:
+        super().__init__()
+        self.core, self.outputs, self.fixed = seeded(nn.GRU, 2, outputs, batch_first=True), outputs, fixed
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if self.fixed not in (None, inputs.shape[1]):
+            raise ValueError("so many steps, please")
+        return self.core(inputs)[0][:, -1]
+
+
+class Squeezed(Read):
+    """One number at each step, (batch, time); a mask by step, and an input that is not by step."""
+
+    def forward(self, inputs: Tensor, mask: Tensor | None = None, shift: Tensor | None = None) -> Tensor:
+        shown = super().forward(inputs).squeeze(-1)
+        return shown if mask is None else shown * mask + shift.mean(1, keepdim=True)
+
+
+@pytest.mark.parametrize("outputs", [3, 20])
+def test_outputs_of_the_last_step_alone_are_refused(outputs: int) -> None:
+    """Also where there are as many of them as steps."""
     with pytest.raises(lyapunov.InvalidInput, match="every step"):
-        lyapunov.memory(Last(seeded(nn.GRU, 2, 3, batch_first=True), [1.0] * 3), drawn(3, 20, 2, seed=23))
+        lyapunov.memory(Last(outputs), drawn(3, 20, 2, seed=23))
+
+
+def test_the_last_step_is_told_from_one_number_at_each_step() -> None:
+    inputs, gru = drawn(3, 20, 2, seed=23), seeded(nn.GRU, 2, 3, batch_first=True)
+    last = lyapunov.input_reach(Last(20), inputs, lags=5)
+    assert last.starts.tolist() == [20]
+    every = lyapunov.input_reach(Last(20).core, inputs, lags=5)
+    torch.testing.assert_close(last.log_norms[:, 0], every.log_norms[:, -1], rtol=0, atol=1e-12)
+    squeezed, whole = Squeezed(gru, [1.0] * 3), Read(gru, [1.0] * 3)
+    given = {"inputs": inputs, "mask": torch.ones(3, 20).double(), "shift": torch.zeros(3, 4).double()}
+    for called in (inputs, given):
+        one, other = lyapunov.memory(squeezed, called, predict=False), lyapunov.memory(whole, inputs, predict=False)
+        torch.testing.assert_close(one.differences, other.differences, rtol=1e-9, atol=1e-12)
+
+
+def test_what_cannot_be_told_from_the_last_step_is_refused() -> None:
+    for measure in (lyapunov.memory, lyapunov.input_reach):
+        with pytest.raises(lyapunov.InvalidInput, match=r"\(batch, time, 1\), or \(batch, 1, outputs\)"):
+            measure(Last(20, fixed=20), drawn(3, 20, 2, seed=23))
+
+
+class TimeFirst(nn.Module):
+    def __init__(self, kind: type[nn.Module]) -> None:
+        super().__init__()
+        self.core = seeded(kind, 2, 3)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if isinstance(self.core, nn.RNNBase):
+            return self.core(inputs)[0]
+        h, shown = None, []
+        for x in inputs:
+            h = self.core(x, h)
+            shown.append(h)
+        return torch.stack(shown)
+
+
+@pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM, nn.GRUCell])
+def test_a_model_with_time_first_is_refused(kind: type[nn.Module]) -> None:
+    with pytest.raises(lyapunov.InvalidInput, match=r"runs 60 sequences.* that ran 4\. Wrap"):
+        lyapunov.memory(TimeFirst(kind), drawn(60, 4, 2, seed=29))
 
 
 def test_outputs_of_another_form_are_named() -> None:
     with pytest.raises(lyapunov.InvalidInput, match="batch first"):
-        whole_model.rows_of({"a": 1}, torch.zeros(2, 3))
+        whole_model.tensor_of({"a": 1}, 2)
 
 
 @pytest.mark.parametrize("name", ["memory", "input_reach", "jacobians", "effective_remembrance", "effective_state_size"])

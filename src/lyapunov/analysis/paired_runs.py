@@ -120,8 +120,8 @@ def of_model(whole: WholeModel, starts: int, seed: int, progress: bool | None) -
     captured = capture(whole.model, *args, **kwargs)
     with torch.inference_mode(False):
         outputs, ends = _run_alone(whole, None)
-        require_one_run(captured, ends)
         batch, steps = outputs.shape[:2]
+        require_one_run(captured, ends, batch)
         if steps < 2:
             raise InvalidInput(
                 f"Expected a model that returns an output for every step, (batch, time, ...), got {tuple(outputs.shape)}. "

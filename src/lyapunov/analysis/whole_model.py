@@ -4,15 +4,15 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lyapunov._trees import tree_flatten, tree_map
+from lyapunov._trees import tree_flatten, tree_map, tree_unflatten
 from lyapunov.errors import InvalidInput, Unsupported
-from lyapunov.intake import CELLS, Captured, cores_of
+from lyapunov.intake import CELLS, Captured, cores_of, preserving_state
 
 States = dict[str, Any]
 """The state of each core, as the core itself takes it, by its name."""
@@ -63,7 +63,32 @@ class WholeModel:
 
     def outputs(self) -> Tensor:
         """(batch, steps, outputs): every number the model returns for a step of a sequence."""
-        return rows_of(self.call(), self.first)
+        return self._rows(self.call())
+
+    def _rows(self, returned: Any) -> Tensor:
+        output, steps = tensor_of(returned, len(self.first)), self.first.shape[1]
+        if output.dim() > 2:
+            return output.flatten(2)
+        return output.unsqueeze(-1 if output.shape[1] == steps and self._has_one_number_a_step else 1)
+
+    @cached_property
+    def _has_one_number_a_step(self) -> bool:
+        """Of outputs (batch, steps): whether inputs one step shorter have one number less.
+
+        The last step's outputs alone have that shape, too, where there are as many classes as steps.
+        """
+        shape, (leaves, form) = self.first.shape[:2], tree_flatten(self.inputs)
+        if shape[1] < 2:
+            return True
+        shorter = [leaf[:, :-1] if isinstance(leaf, Tensor) and leaf.shape[:2] == shape else leaf for leaf in leaves]
+        try:
+            with preserving_state(self.owner, self.inputs):
+                found = tensor_of(WholeModel(self.model, tree_unflatten(shorter, form)).call(), shape[0]).shape[1:]
+        except Exception as error:  # the model's own: it may take so many steps and no others
+            raise _ambiguous(shape) from error
+        if found not in ((shape[1] - 1,), (shape[1],)):
+            raise _ambiguous(shape)
+        return found[0] < shape[1]
 
     def run_from(self, states: States | None) -> tuple[Tensor, States]:
         """The outputs, and the state that each core ends in; `states`: what they start from in the place of their own."""
@@ -76,16 +101,23 @@ class WholeModel:
                     give = partial(_given, waiting=[states[name]])
                     back.callback(core.register_forward_pre_hook(give, with_kwargs=True).remove)
                 back.callback(core.register_forward_hook(partial(_ended, name, ends)).remove)
-            return self.outputs(), ends
+            returned = self.call()
+        return self._rows(returned), ends
 
 
-def rows_of(output: Any, inputs: Tensor) -> Tensor:
-    """(batch, steps, outputs) of what a model returned: a tensor, the first of several, or the logits of transformers."""
+def _ambiguous(shape: torch.Size) -> InvalidInput:
+    return InvalidInput(
+        f"Expected outputs (batch, time, outputs), got {tuple(shape)} of {shape[1]} steps: one number at each step, or so many "
+        "of the last step. Wrap the model in a module that returns (batch, time, 1), or (batch, 1, outputs) of the last step."
+    )
+
+
+def tensor_of(output: Any, batch: int) -> Tensor:
+    """What a model returned for so many sequences: a tensor, the first of several, or the logits of transformers."""
     for name in ("logits", "last_hidden_state"):
         output = getattr(output, name, output)
     if isinstance(output, tuple | list) and output:
         output = output[0]
-    batch = len(inputs)
     fits = isinstance(output, Tensor) and output.is_floating_point() and output.dim() >= 2 and len(output) == batch
     if not fits:
         got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
@@ -93,13 +125,14 @@ def rows_of(output: Any, inputs: Tensor) -> Tensor:
             f"Expected a model that returns a tensor ({batch}, time, outputs) of {batch} sequences, or that first, got {got}. "
             "Wrap it in a module whose forward takes and returns sequences batch first."
         )
-    if output.dim() == 2 and output.shape[1] == inputs.shape[1]:
-        return output.unsqueeze(-1)
-    return output.unsqueeze(1) if output.dim() == 2 else output.flatten(2)
+    return output
 
 
-def require_one_run(captured: Captured, ends: States) -> None:
-    """Every core runs forwards, its calls continue each other, and hooks see them: else one state does not start it."""
+def require_one_run(captured: Captured, ends: States, batch: int) -> None:
+    """Every core runs forwards, its calls continue each other, and hooks see them: else one state does not start it.
+
+    And it runs as many sequences as the model is called with: else ends are not those of the model's sequences.
+    """
     for core in captured.cores:
         if core.calls and core.name not in ends:
             raise Unsupported(
@@ -116,6 +149,14 @@ def require_one_run(captured: Captured, ends: States) -> None:
                 f"Expected a core whose calls continue each other, got {core.shown}, called {core.calls} times for sequences "
                 "of their own. Pass the sequences as one batch."
             )
+        for leaf in tree_flatten(ends.get(core.name, ()))[0]:
+            axis = _batch_axis(leaf, core.module)
+            if axis is not None and leaf.shape[axis] != batch:
+                raise InvalidInput(
+                    f"Expected a model that runs {batch} sequences, the rows of its first tensor, got {core.shown} that ran "
+                    f"{leaf.shape[axis]}. Wrap a model that has time first in a module whose forward takes and returns "
+                    "(batch, time, ...); else measure the core by itself: lyapunov.memory(lyapunov.capture(model, ...))."
+                )
 
 
 def rolled(states: States, model: nn.Module, shift: int) -> States:
@@ -176,5 +217,11 @@ def _ended(name: str, ends: States, core: Any, args: Any, output: Any) -> None: 
 
 
 def _rolled(leaf: Tensor, *, core: Any, shift: int) -> Tensor:
-    batched = leaf.dim() == (2 if isinstance(core, CELLS) else 3)
-    return leaf.roll(shift, dims=0 if isinstance(core, CELLS) else 1) if batched else leaf
+    axis = _batch_axis(leaf, core)
+    return leaf if axis is None else leaf.roll(shift, dims=axis)
+
+
+def _batch_axis(leaf: Tensor, core: Any) -> int | None:
+    """Where a part of a core's state has its sequences; None where it is that of a single one."""
+    axis = 0 if isinstance(core, CELLS) else 1
+    return axis if leaf.dim() == axis + 2 else None
