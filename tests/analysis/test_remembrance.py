@@ -36,6 +36,24 @@ def test_it_is_the_total_variation_of_two_predictions() -> None:
     assert float(found.standard_errors[0]) == pytest.approx(float(found.distances[0].std() / 2))
 
 
+class Classifier(Language):
+    """Of the last token alone, with as many classes as there are tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.readout = seeded(nn.Linear, 5, 20)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return super().forward(tokens)[:, -1]
+
+
+def test_as_many_classes_as_tokens_are_classes() -> None:
+    model = Classifier()
+    found = lyapunov.effective_remembrance(model, TOKENS, dropped=(12,))
+    expected = (model(TOKENS).softmax(-1) - model(TOKENS[:, 12:]).softmax(-1)).abs().sum(-1).detach() / 2
+    torch.testing.assert_close(found.distances[0], expected, rtol=1e-12, atol=1e-15)
+
+
 def test_a_transformer_is_taken_as_it_is() -> None:
     transformers = pytest.importorskip("transformers")
     config = {"vocab_size": 7, "n_positions": 32, "n_embd": 8, "n_layer": 1, "n_head": 2, "bos_token_id": 0, "eos_token_id": 0}

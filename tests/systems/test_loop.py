@@ -294,6 +294,8 @@ REFUSED = {
         r"from 0 to 3 \(the state has 4 tokens\), got 9",
     ),
     "no token": (looped(BLOCKS["grouped"], by_token=()), {}, "positions of tokens as `by_token`, got none"),
+    "a bare position": (looped(BLOCKS["grouped"], by_token=2), {}, r"some positions of tokens, got 2\. Pass by_token=\(2,\)"),
+    "position 0, bare": (looped(BLOCKS["grouped"], by_token=0), {}, "some positions of tokens, got 0"),
     "tokens in disorder": (looped(BLOCKS["grouped"], by_token=(2, 1)), {}, "`by_token` in ascending order"),
     "by token without an axis": (lyapunov.Loop(torch.tanh, START[:, 0], by_token=True), {}, r"got shape \(2, 6\)"),
     "chunks": (looped(BLOCKS["grouped"]), {"chunks": 2}, "`chunks` left out with a Loop"),

@@ -62,10 +62,17 @@ def _tokens(by_token: Any, state: Any) -> tuple[int, ...]:
     count = state.shape[1]
     if by_token is True:
         return tuple(range(count))
-    _checks.require_nonempty(tuple(by_token), "positions of tokens as `by_token`", "by_token=(0, 5)")
+    try:
+        positions = tuple(by_token)
+    except TypeError:
+        raise InvalidInput(
+            f"Expected `by_token` False, True or some positions of tokens, got {by_token!r}. "
+            f"Pass by_token=({by_token!r},) for one of them."
+        ) from None
+    _checks.require_nonempty(positions, "positions of tokens as `by_token`", "by_token=(0, 5)")
     why = f" (the state has {count} tokens)"
     return _checks.ascending(
-        [_checks.whole_number(one, "by_token", least=0, most=count - 1, why=why) for one in by_token], "by_token"
+        [_checks.whole_number(one, "by_token", least=0, most=count - 1, why=why) for one in positions], "by_token"
     )
 
 
