@@ -262,6 +262,62 @@ def test_where_the_weights_lie_in_the_file_changes_nothing(place: str, tmp_path)
                 core_inputs(tmp_path / "text.txt", checkpoint, **CUT)
 
 
+OPTIMIZERS = {
+    "Adam": lambda parameters: torch.optim.Adam(parameters, amsgrad=True),
+    "SGD": lambda parameters: torch.optim.SGD(parameters, 0.1, momentum=0.9),
+    "Adadelta": torch.optim.Adadelta,
+    "RMSprop": lambda parameters: torch.optim.RMSprop(parameters, momentum=0.9, centered=True),
+}
+
+
+def trained(front: nn.Module, size: int, optimizer: str) -> tuple[Model, dict]:
+    """A network and its optimizer after one step."""
+    network = Model(front, size=size)
+    steps = OPTIMIZERS[optimizer](network.parameters())
+    entered = torch.eye(9)[tokens_of(FIRST)] if isinstance(front, nn.Identity) else tokens_of(FIRST)
+    network(entered).square().mean().backward()
+    steps.step()
+    return network, steps.state_dict()
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("form", ["whole", "state alone", "flat"])
+@pytest.mark.parametrize("front", ["embedding", "one-hot"])
+def test_what_an_optimizer_keeps_is_no_part_of_the_network(front: str, form: str, optimizer: str, tmp_path) -> None:
+    embedding = front == "embedding"
+    network, kept = trained(nn.Embedding(9, 4) if embedding else nn.Identity(), 4 if embedding else 9, optimizer)
+    weights, place = network.state_dict(), tmp_path / "model.pt"
+    (tmp_path / "text.txt").write_text(TEXT)
+    if form == "whole":
+        torch.save({"model_state_dict": weights, "optimizer_state_dict": kept, "ema_opt": kept, "epoch": 3}, place)
+    elif form == "state alone":
+        torch.save({"model_state_dict": weights, "optimizer_state": kept["state"]}, place)
+    else:
+        moments = {f"optimizer.state.{at}.{name}": value for at, one in kept["state"].items() for name, value in one.items()}
+        tensors = {f"model.{name}": value for name, value in weights.items()} | moments
+        save_file({name: value for name, value in tensors.items() if isinstance(value, torch.Tensor)}, place)
+    found = core_inputs(tmp_path / "text.txt", load_checkpoint(place), vocabulary="sorted", **CUT)
+    numbers = tokens_of(sorted(SYMBOLS))
+    assert torch.equal(found.values, network.embedding.weight.detach()[numbers] if embedding else torch.eye(9)[numbers])
+
+
+@pytest.mark.parametrize("part", ["state", "state.0.step", "optimizer", "momentum_buffer", "norm.exp_avg"])
+def test_parts_of_a_network_that_are_named_like_those_of_an_optimizer_are_still_seen(part: str, tmp_path) -> None:
+    network = Model(nn.Embedding(9, 4), size=4)
+    (tmp_path / "text.txt").write_text(TEXT)
+    torch.save({"state": network.state_dict() | {f"{part}.weight": torch.ones(4)}}, tmp_path / "model.pt")
+    with pytest.raises(lyapunov.Unsupported, match=rf"{part}\.weight \(4,\) can stand there"):
+        core_inputs(tmp_path / "text.txt", load_checkpoint(tmp_path / "model.pt"), **CUT)
+
+
+def test_what_can_stand_in_front_is_named_once(tmp_path) -> None:
+    network = Model(nn.Identity(), size=9)
+    network.mix = nn.Parameter(torch.eye(9))
+    checkpoint = saved(network, tmp_path)
+    with pytest.raises(lyapunov.Unsupported, match=r"in which mix \(9, 9\) can stand there"):
+        core_inputs(tmp_path / "text.txt", checkpoint, **CUT)
+
+
 def test_of_an_encoder_and_a_decoder_each_has_its_own_embedding(tmp_path) -> None:
     network = nn.ModuleDict({name: Model(nn.Embedding(len(SYMBOLS), 4), size=4) for name in ("encoder", "decoder")})
     saved_at = tmp_path / "model.safetensors"

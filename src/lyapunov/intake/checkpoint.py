@@ -186,11 +186,11 @@ def _wanted(path: Path) -> str:
 
 
 def _flatten(content: Any, prefix: str = "") -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors of nested dictionaries, and everything else in them, by dotted path."""
+    """The tensors of nested dictionaries, but for optimizers, and everything else in them, by dotted path."""
     place = prefix.removesuffix(".")
     if isinstance(content, Tensor):
         return {place: content}, {}
-    if not isinstance(content, Mapping):
+    if not isinstance(content, Mapping) or _is_optimizer(content):
         return {}, {place: content}
     tensors: dict[str, Tensor] = {}
     entries: dict[str, Any] = {place: content}
@@ -199,6 +199,12 @@ def _flatten(content: Any, prefix: str = "") -> tuple[dict[str, Tensor], dict[st
         tensors.update(below[0])
         entries.update(below[1])
     return tensors, entries
+
+
+def _is_optimizer(content: Mapping[Any, Any]) -> bool:
+    """Whether it is what `state_dict` of an optimizer gives: settings of groups, and for each parameter some tensors."""
+    state = content.get("state")
+    return "param_groups" in content and isinstance(state, Mapping) and all(isinstance(one, Mapping) for one in state.values())
 
 
 def _choose_core(tensors: Mapping[str, Tensor], core: str | None, path: Path) -> tuple[str, str]:

@@ -1,5 +1,6 @@
 """A file of text, tokens or features as what a checkpoint's core receives, with one sentence that says how."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from torch import Tensor
 from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.intake.checkpoint import Checkpoint
 from lyapunov.intake.files import encode, is_text, read_array, read_text, require_file, windows
+from lyapunov.intake.in_front import Map
 from lyapunov.intake.in_front import path as way
 from lyapunov.intake.vocabulary import Vocabulary, chosen, require_characters
 
@@ -70,7 +72,7 @@ def _require_count(symbols: Vocabulary, size: int, checkpoint: Checkpoint, file:
         return
     found = checkpoint.front.between or way(count, checkpoint.module.input_size, checkpoint.front.maps)
     if table is None and found:
-        raise _in_between(checkpoint, ", ".join(map(str, found)))
+        raise _in_between(checkpoint, found)
     what = "the network's input size" if table is None else f"the rows of {table}"
     remedy = "the whole text it was trained on, or " if of_text else ""
     where = f"in {file.name}" if of_text else symbols.source
@@ -115,7 +117,7 @@ def _entered(numbers: Tensor, checkpoint: Checkpoint, about: str, unsaid: str = 
     """Symbols by number, through the embedding or one-hot."""
     front, core = checkpoint.front, checkpoint.core
     if front.between:
-        raise _in_between(checkpoint, ", ".join(map(str, front.between)))
+        raise _in_between(checkpoint, front.between)
     if front.weight is None:
         values = torch.nn.functional.one_hot(numbers, checkpoint.module.input_size).to(torch.float32)
         return Encoded(values, f"{about}, one-hot into {core}.{unsaid}")
@@ -130,8 +132,8 @@ def _entered(numbers: Tensor, checkpoint: Checkpoint, about: str, unsaid: str = 
     return Encoded(front.weight[numbers], f"{about}{unsaid}")
 
 
-def _in_between(checkpoint: Checkpoint, found: str) -> Unsupported:
-    table = checkpoint.front.name
+def _in_between(checkpoint: Checkpoint, maps: Sequence[Map]) -> Unsupported:
+    table, found = checkpoint.front.name, ", ".join(dict.fromkeys(map(str, maps)))
     behind = "nothing" if table is None else f"nothing but {table}"
     return Unsupported(
         f"Expected {behind} in front of {checkpoint.core}, for symbols to be fed to it, got a checkpoint in which {found} can "

@@ -17,6 +17,10 @@ _BEHIND = re.compile(r"^((lm_)?heads?\d*|(fc_|linear_)?out(put)?s?(_layer)?|read
 _START = re.compile(r"[hc]_?0\w*|init\w*|\w*(hidden|state)")
 """A parameter of its own that is called like this is a learned initial state."""
 
+_MOMENTS = r"(max_)?exp_avg(_sq)?(_row|_col)?|exp_inf|momentum_buffer|square_avg|grad_avg|acc_delta|step"
+_OPTIMIZER = re.compile(rf"(^|\.)(\w*optim\w*\.(.+\.)?(state\..+|{_MOMENTS})|\w*state\.\d+\.({_MOMENTS}))$", re.IGNORECASE)
+"""What an optimizer keeps of each parameter, where a file has it flat."""
+
 
 @dataclass(frozen=True)
 class Map:
@@ -43,7 +47,7 @@ class Front:
 def front_of(core: str, size: int, others: Mapping[str, Tensor], cores: Sequence[Map]) -> Front:
     """What may feed a `core` of `size` inputs, of the tensors that are of no core and of the other cores."""
     own = core.split(".")
-    ahead = {name: value for name, value in others.items() if not _behind(name, own)}
+    ahead = {name: value for name, value in others.items() if not _behind(name, own) and not _OPTIMIZER.search(name)}
     named = {name: value for name, value in ahead.items() if _is_table(name, value, others) and _called_embedding(name)}
     fitting = _nearest([name for name, value in named.items() if value.shape[1] == size], own, named)
     chosen = fitting[0] if len(fitting) == 1 else None
