@@ -114,6 +114,27 @@ def test_files_of_torch_and_numpy_have_their_vocabulary_too(tmp_path) -> None:
         load_checkpoint(tmp_path / "two.pt")
 
 
+@pytest.mark.parametrize("name", ["vocab_type", "vocab_path", "char_mode", "charset", "symbols_of", "tok2vec", "word_to_use"])
+def test_a_string_under_another_name_is_no_vocabulary(name: str, tmp_path) -> None:
+    weights = seeded(nn.GRU, len(SYMBOLS), 7).state_dict()
+    for value in ("char", "v.json"):
+        torch.save({"model": weights, "args": {name: value}}, tmp_path / "a.pt")
+        assert load_checkpoint(tmp_path / "a.pt").vocabulary is None
+
+
+@pytest.mark.parametrize("name", ["chars", "characters", "alphabet", "symbols", "vocab", "vocabulary"])
+def test_a_string_under_a_vocabulary_s_own_name_is_one(name: str, tmp_path) -> None:
+    weights = seeded(nn.GRU, len(SYMBOLS), 7).state_dict()
+    torch.save({"model": weights, "args": {name: "".join(SHUFFLED)}}, tmp_path / "a.pt")
+    assert load_checkpoint(tmp_path / "a.pt").vocabulary == SHUFFLED
+
+
+def test_digits_that_are_no_numbers_do_not_number_symbols(tmp_path) -> None:
+    weights = seeded(nn.GRU, len(SYMBOLS), 7).state_dict()
+    torch.save({"model": weights, "itos": {"\N{SUPERSCRIPT TWO}": "a"}}, tmp_path / "a.pt")
+    assert load_checkpoint(tmp_path / "a.pt").vocabulary is None
+
+
 REFUSED = {
     "no such file": ("nowhere.json", None, "sorted or first-appearance or a file, got .*nowhere.json"),
     "too few": (

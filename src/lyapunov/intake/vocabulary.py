@@ -16,6 +16,8 @@ _NAMES = re.compile(
     r"vocab|alphabet|chars?(acters)?$|symbols|stoi|itos|(char|token|word|sym(bol)?|ix|idx|id|int)s?_?(2|to)_?\w+"
 )
 """Names under which checkpoints keep a vocabulary."""
+_IN_A_ROW = re.compile(r"vocab(ulary)?|alphabet|char(acter)?s|symbols")
+"""Names under which a string is all symbols in a row; under others (vocab_type, vocab_path) it says something else."""
 _ESCAPES = {r"\n": "\n", r"\t": "\t", r"\r": "\r", r"\\": "\\", r"\s": " "}
 _SHOWN = 3
 """Symbols at either end of the order that are printed."""
@@ -77,11 +79,7 @@ def in_checkpoint(entries: Mapping[str, Any]) -> Vocabulary | None:
 
     Raises InvalidInput where it says two things.
     """
-    found = {
-        name: symbols
-        for name, value in entries.items()
-        if _NAMES.search(name.rpartition(".")[2].lower()) and (symbols := ordered(value)) is not None
-    }
+    found = {name: symbols for name, value in entries.items() if (symbols := _kept(name, value)) is not None}
     if len(set(found.values())) > 1:
         raise InvalidInput(
             f"Expected one vocabulary in the checkpoint, got {len(found)} that differ: {', '.join(found)}. Say which: "
@@ -91,11 +89,19 @@ def in_checkpoint(entries: Mapping[str, Any]) -> Vocabulary | None:
     return None if name is None else Vocabulary(found[name], f"in the order of the checkpoint's {name}")
 
 
+def _kept(name: str, value: Any) -> tuple[str, ...] | None:
+    """Symbols that an entry has, if it is called like a vocabulary."""
+    leaf = name.rpartition(".")[2].lower()
+    if not _NAMES.search(leaf) or (isinstance(value, str) and not _IN_A_ROW.fullmatch(leaf)):
+        return None
+    return ordered(value)
+
+
 def ordered(value: Any) -> tuple[str, ...] | None:
     """Symbols by number, of a list, a string, {symbol: number} or {number: symbol}; None where it is no such thing."""
     if isinstance(value, Mapping):
         pairs = [(symbol, at) if isinstance(at, int) else (at, symbol) for symbol, at in value.items()]
-        if not all(isinstance(symbol, str) and str(at).isdigit() for symbol, at in pairs):
+        if not all(isinstance(symbol, str) and str(at).isdecimal() for symbol, at in pairs):
             return None
         by_number = {int(at): symbol for symbol, at in pairs}
         if sorted(by_number) != list(range(len(pairs))):
