@@ -1,5 +1,7 @@
 """Input files."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from safetensors.torch import save_file
 
 import lyapunov
 from lyapunov.intake import one_hot_sequences, read_inputs, read_text
+from lyapunov.intake.files import windows
 
 
 def test_arrays_come_back_as_they_were_saved(tmp_path) -> None:
@@ -84,3 +87,33 @@ def test_missing_files_are_named() -> None:
 
 def test_one_sequence_starts_at_the_beginning() -> None:
     assert one_hot_sequences(torch.arange(10), size=10, sequences=1, steps=4).argmax(-1).tolist() == [[0, 1, 2, 3]]
+
+
+@pytest.mark.parametrize("length", [3000, 3001, 10_007, 2**24 + 3, 2**25 + 1, 10**8 + 19])
+@pytest.mark.parametrize("sequences", [2, 7, 10, 30])
+def test_pieces_reach_from_the_first_symbol_to_the_last_without_overlap(length: int, sequences: int) -> None:
+    steps = 100
+    starts = [at * (length - steps) // (sequences - 1) for at in range(sequences)]
+    assert starts[-1] + steps == length
+    assert all(b - a >= steps for a, b in pairwise(starts))
+    assert _Places(length).cut(sequences, steps) == starts
+
+
+class _Places:
+    """A text too long to be kept, whose symbols are their places."""
+
+    def __init__(self, length: int) -> None:
+        self._length = length
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, places: torch.Tensor) -> torch.Tensor:
+        assert 0 <= int(places.min()) <= int(places.max()) < self._length
+        return places
+
+    def cut(self, sequences: int, steps: int) -> list[int]:
+        """Where the pieces start."""
+        found = windows(self, sequences, steps)  # type: ignore[arg-type]
+        assert torch.equal(found - found[:, :1], torch.arange(steps).expand(sequences, steps))
+        return found[:, 0].tolist()

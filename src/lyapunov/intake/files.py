@@ -68,7 +68,7 @@ def windows(symbols: Tensor, sequences: int, steps: int) -> Tensor:
             f"Expected text of at least {sequences * steps} symbols for {sequences} sequences of {steps} steps, got "
             f"{len(symbols)}. Ask for fewer sequences or steps."
         )
-    starts = torch.linspace(0, len(symbols) - steps, sequences).long()
+    starts = torch.arange(sequences) * (len(symbols) - steps) // max(sequences - 1, 1)  # in integers, exact for any length
     return symbols[starts.unsqueeze(-1) + torch.arange(steps)]
 
 
