@@ -52,6 +52,19 @@ def test_help_needs_no_pytorch(command: str) -> None:
     assert not HEAVY & set(ast.literal_eval(found.stderr)), command
 
 
+@pytest.mark.parametrize("command", ["", "spectrum"])
+def test_as_a_module_it_is_the_same_command_and_as_light(command: str) -> None:
+    code = (
+        "import runpy, sys\n"
+        "try: runpy.run_module('lyapunov', run_name='__main__', alter_sys=True)\n"
+        "finally: print(sorted({name.partition('.')[0] for name in sys.modules}), file=sys.stderr)"
+    )
+    found = fresh(code, *command.split(), "--help")
+    same = fresh("import sys; from lyapunov.cli import main; main(sys.argv[1:])", *command.split(), "--help")
+    assert found.stdout == same.stdout != ""
+    assert not HEAVY & set(ast.literal_eval(found.stderr)), command
+
+
 def test_a_wrong_command_needs_none_either() -> None:
     code = "import sys; from lyapunov.cli import main\ntry: main(['nothing'])\nfinally: print('torch' in sys.modules)"
     assert fresh(code).stdout.strip().endswith("False")
