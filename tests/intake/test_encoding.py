@@ -168,6 +168,18 @@ def test_text_goes_through_the_embedding(named: str, tmp_path) -> None:
     assert f"through {named}.weight (9, 9) into core" in found.about
 
 
+@pytest.mark.parametrize("rows", [9, 12])
+@pytest.mark.parametrize("noted", [False, True])
+def test_rows_to_spare_are_a_word_of_caution(rows: int, noted: bool, tmp_path) -> None:
+    said = {"vocabulary": json.dumps(SHUFFLED)} if noted else {}
+    checkpoint = saved(Model(nn.Embedding(rows, 4), size=4), tmp_path, **said)
+    (tmp_path / "order.json").write_text(json.dumps(SHUFFLED))
+    asked = None if noted else str(tmp_path / "order.json")
+    about = core_inputs(tmp_path / "text.txt", checkpoint, vocabulary=asked, **CUT).about
+    assert ("embedding.weight has 12 rows for these 9 symbols" in about) == (rows == 12)
+    assert "to spare" in about or rows == 9
+
+
 @pytest.mark.parametrize("form", ["npy", "npz", "safetensors", "one sequence", "uint16", "one-hot"])
 def test_integers_go_through_the_embedding(form: str, tmp_path) -> None:
     network = Model(nn.Embedding(20, 4), size=4)

@@ -55,7 +55,7 @@ def _text(file: Path, checkpoint: Checkpoint, asked: str | None, sequences: int,
         " The checkpoint does not say its order: if the network was trained with another one, pass --vocabulary "
         "FILE or first-appearance, else these exponents are those of scrambled text."
     )
-    return _entered(numbers, checkpoint, about, unsaid * assumed)
+    return _entered(numbers, checkpoint, about, unsaid * assumed + _spare_rows(symbols, size, checkpoint))
 
 
 def _symbols(checkpoint: Checkpoint) -> int:
@@ -79,6 +79,17 @@ def _require_count(symbols: Vocabulary, size: int, checkpoint: Checkpoint, file:
     raise InvalidInput(
         f"Expected a text of {size} different symbols, {what}, got {count} {where}. Pass {remedy}"
         "its vocabulary (--vocabulary FILE), or encoded inputs as .npy."
+    )
+
+
+def _spare_rows(symbols: Vocabulary, size: int, checkpoint: Checkpoint) -> str:
+    """Caution where an embedding has more rows than there are symbols."""
+    count = len(symbols.symbols)
+    if count == size:
+        return ""
+    return (
+        f" {checkpoint.front.name} has {size} rows for these {count} symbols: unless the network was trained with rows to "
+        "spare, this is not its vocabulary, and the symbols may be numbered wrongly."
     )
 
 
