@@ -229,6 +229,8 @@ def test_watch_once_shows_what_there_is(tmp_path, capsys) -> None:
     assert run("watch", tmp_path / "a", "--once") == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "a: RNN (tanh)"
+    assert [lines.index(line) for line in lines if line.startswith("step")] == [1], "the heads, once"
+    assert "held-out loss" in lines[1]
     assert [line.split()[0] for line in lines if line.split()[0].isdigit()] == ["0", "10", "20"]
     assert f"{found.readings[2].max:.4f}" in next(line for line in lines if line.split()[0] == "20")
     assert run("watch", tmp_path / "b", "--once") == 2

@@ -39,7 +39,8 @@ def watch(
 
         found = Run.load(run) if once else _waited_for(run, every)
         system = found.about.get("system", "")
-        with ReadingTable(f"{found.name}{f': {system}' if system else ''}", unit=found.unit) as table:
+        title, losses = f"{found.name}{f': {system}' if system else ''}", _losses(found)
+        with ReadingTable(title, losses=losses, unit=found.unit) as table:
             for reading in found.readings:
                 table.add(reading)
             while not once:
@@ -61,6 +62,11 @@ def _waited_for(run: Path, every: float) -> "Run":
         while not (run / NAME).exists():
             time.sleep(every)
     return Run.load(run)
+
+
+def _losses(run: "Run") -> list[str]:
+    """Those there are already: with a column of their own from the start, the heads are printed once."""
+    return list(dict.fromkeys(name for reading in run.readings for name in reading.losses))
 
 
 def _new(before: "Run", now: "Run") -> "tuple[Reading, ...]":
