@@ -4,6 +4,7 @@ import importlib
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -62,6 +63,26 @@ def test_spectrum_says_how_a_text_was_encoded(tmp_path, capsys) -> None:
     captured = capsys.readouterr()
     assert json.loads(captured.out)["encoding"] == captured.err.strip()
     assert "in the order of first appearance in this text: 'a' 'b' 'c' 'd'" in captured.err
+
+
+@pytest.mark.parametrize("chosen", [{"align": 1}, {"settle": 1, "align": 20}], ids=["align", "settle"])
+@pytest.mark.parametrize("kind", ["txt", "npy"])
+def test_the_verdict_asks_in_options_of_the_command(chosen: dict[str, int], kind: str, tmp_path, capsys) -> None:
+    network, text = seeded(nn.GRU, 4, 5, batch_first=True), ("abca" * 30 + "d" * 10) * 10
+    save_file(dict(network.state_dict()), tmp_path / "gru.safetensors")
+    (tmp_path / "inputs.txt").write_text(text)
+    inputs = torch.eye(4, dtype=torch.float64)[torch.tensor(["abcd".index(symbol) for symbol in text])].reshape(10, 130, 4)
+    np.save(tmp_path / "inputs.npy", inputs.numpy())
+    options = [f"--{name}={value}" for name, value in chosen.items()]
+    place = tmp_path / f"inputs.{kind}"
+    assert run("spectrum", tmp_path / "gru.safetensors", "--inputs", place, "--k=2", "--steps=130", *options) == 0
+    printed, verdict = capsys.readouterr().out, str(lyapunov.spectrum(network, inputs, k=2, **chosen).verdict)
+    asked = re.search(r"(settle|align)=(\d+) with inputs of (\d+)( steps)?", verdict)
+    assert asked is not None, verdict
+    name, wanted, steps, _ = asked.groups()
+    longer = f"--steps {steps}" if kind == "txt" else asked[0].partition(" with ")[2]
+    assert f"--{name} {wanted} with {longer}" in printed
+    assert f"{name}=" not in printed
 
 
 def test_spectrum_prints_json_saves_and_draws(files, capsys) -> None:

@@ -1,6 +1,7 @@
 """The command `lyapunov spectrum`, which prints the exponents of a network in a checkpoint."""
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -106,4 +107,10 @@ def spectrum(
     if plot is not None:
         plots.save_spectrum_figure(result, plot)
     encoding = {"encoding": encoded.about} if encoded.about else {}
-    print(json.dumps(result.to_dict() | encoding, allow_nan=False) if as_json else result)
+    print(json.dumps(result.to_dict() | encoding, allow_nan=False) if as_json else _as_typed(str(result), inputs))
+
+
+def _as_typed(printed: str, inputs: Path) -> str:
+    """What the verdict asks for, in options of this command; arrays are as long as they are, a text as --steps says."""
+    printed = re.sub(r"\b(settle|align)=(\d+)", r"--\1 \2", printed)
+    return re.sub(r"\binputs of (\d+)( steps)?", r"--steps \1", printed) if inputs.suffix == ".txt" else printed
