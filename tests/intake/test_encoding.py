@@ -343,6 +343,15 @@ def test_parts_of_a_network_that_are_named_like_those_of_an_optimizer_are_still_
         core_inputs(tmp_path / "text.txt", load_checkpoint(tmp_path / "model.pt"), **CUT)
 
 
+@pytest.mark.parametrize("beside", [{}, {"loss": torch.tensor(1.5)}])
+@pytest.mark.parametrize("nested", [False, True])
+def test_the_way_out_loads_the_weights_and_nothing_beside_them(nested: bool, beside: dict, tmp_path) -> None:
+    weights = Model(nn.Linear(9, 9), size=9).state_dict()
+    torch.save({"model": weights, **beside} if nested else weights, tmp_path / "model.pt")
+    recipe = load_checkpoint(tmp_path / "model.pt").recipe
+    assert f"load_state_dict(torch.load('model.pt', weights_only=True){'[' + repr('model') + ']' if nested else ''})" in recipe
+
+
 def test_what_can_stand_in_front_is_named_once(tmp_path) -> None:
     network = Model(nn.Identity(), size=9)
     network.mix = nn.Parameter(torch.eye(9))

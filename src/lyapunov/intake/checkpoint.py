@@ -172,7 +172,7 @@ def _torch_file(path: Path) -> _File:
 
 def _inside(content: Any) -> str:
     """The entry of a larger checkpoint that has the weights."""
-    if not isinstance(content, Mapping) or any(isinstance(value, Tensor) for value in content.values()):
+    if not isinstance(content, Mapping):
         return ""
     return next((f"[{key!r}]" for key, value in content.items() if any(map(_FIRST.match, _flatten(value)[0]))), "")
 
