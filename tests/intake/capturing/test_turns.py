@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ class Forecaster(nn.Module):
     def __init__(self, core: nn.Module, kind: str = "bent") -> None:
         super().__init__()
         self.core, self.kind = core, kind
+        self.register_buffer("count", torch.zeros(1))
         self.readout, self.embedding = nn.Linear(UNITS, FEATURES), nn.Embedding(FEATURES, FEATURES)
 
     def again(self, output: Tensor, x: Tensor, t: int) -> Tensor:
@@ -32,6 +34,11 @@ class Forecaster(nn.Module):
             return torch.cat([y[:, :1], y[:, 1:].round(decimals=1)], dim=-1)
         if self.kind == "detached":
             return 2 * y.detach()
+        if self.kind == "counted":
+            self.count += 1
+            return torch.tanh(y)
+        if self.kind == "numpy":
+            return torch.from_numpy(np.tanh(y.detach().numpy()))
         other = {"residual": x, "timed": 0.1 * t, "bent": torch.tanh(y)}
         return y + other[self.kind]
 
@@ -99,13 +106,88 @@ def test_the_loop_starts_where_the_model_ended() -> None:
         ("argmax", "one that jumps"),
         ("rounded", "one that jumps"),
         ("detached", "its derivative is zero"),
+        ("counted", "cannot be differentiated .RuntimeError: During a grad"),
+        ("numpy", "cannot be differentiated .RuntimeError: Cannot access data pointer"),
         ("residual", "depends on more than its last output"),
         ("timed", "depends on more than its last output"),
     ],
 )
 def test_what_is_no_differentiable_map_of_the_output_is_refused_with_the_reason(kind: str, reason: str) -> None:
-    captured = lyapunov.capture(forecaster("GRUCell", kind), SERIES)
+    model = forecaster("GRUCell", kind)
+    captured = lyapunov.capture(model, SERIES)
     with pytest.raises(Unsupported, match=reason):
+        captured.closed_loop()
+    assert not bool(model.count)
+    with pytest.raises(Unsupported, match="Write one turn of the loop as step"):
+        lyapunov.spectrum(captured)
+
+
+class Twice(nn.Module):
+    """Calls its core twice for each input: with it, and with what the core made of it, or that alone where it came before."""
+
+    def __init__(self, free: int) -> None:
+        super().__init__()
+        self.core, self.readout, self.free = nn.GRUCell(FEATURES, UNITS), nn.Linear(UNITS, FEATURES), free
+
+    def forward(self, series: Tensor) -> Tensor:
+        h = torch.zeros(len(series), UNITS)
+        for t in range(series.shape[1] + self.free):
+            h = self.core(series[:, t] if t < series.shape[1] else torch.sin(self.readout(h)), h)
+            h = self.core(torch.tanh(self.readout(h)), h)
+        return h
+
+
+@pytest.mark.parametrize("free", [0, 6])
+def test_a_core_that_is_called_twice_in_a_turn_has_no_loop_of_one_call(free: int) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        model = Twice(free)
+    captured = lyapunov.capture(model, SERIES)
+    with pytest.raises(Unsupported, match="depends on more than its last output"):
+        captured.closed_loop()
+
+
+def test_a_core_that_is_fed_what_it_returned_is_a_loop_without_a_readout() -> None:
+    class Echo(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.core = nn.GRUCell(FEATURES, FEATURES)
+
+        def forward(self, series: Tensor) -> Tensor:
+            h: Any = None
+            for t in range(SEEN + 6):
+                h = self.core(series[:, t] if t < SEEN else h, h)
+            return h
+
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        model = Echo()
+    loop = lyapunov.capture(model, SERIES).closed_loop()
+    by_hand = lyapunov.closed_loop(model.core, nn.Identity())
+    assert same(lyapunov.spectrum(loop, **SHORT).exponents, lyapunov.spectrum(by_hand, loop.inputs, **SHORT).exponents)
+
+
+def test_whoever_captures_does_not_wait_for_the_loop() -> None:
+    """The runs of a model are as many however long it goes on; a loop that is asked for takes some more, not one a step."""
+    model, runs = forecaster("GRUCell"), []
+    model.register_forward_pre_hook(lambda *_: runs.append(1))
+    counts = []
+    for steps in (20, 60, 100):
+        runs.clear()
+        captured = lyapunov.capture(model, SERIES, steps)
+        counts.append([len(runs)])
+        captured.closed_loop()
+        counts[-1].append(len(runs))
+    assert all(count[0] <= 3 for count in counts)
+    assert counts[0][1] < counts[1][1] == counts[2][1]
+
+
+def test_a_model_that_changed_since_is_to_be_captured_again() -> None:
+    model = forecaster("GRUCell")
+    captured = lyapunov.capture(model, SERIES)
+    with torch.no_grad():
+        model.readout.weight.mul_(1.5)
+    with pytest.raises(Unsupported, match="Expected a model as it was captured"):
         captured.closed_loop()
 
 

@@ -86,9 +86,8 @@ def capture(model: Any, /, *args: Any, core: str | None = None, **kwargs: Any) -
             return no_turn(core.name, "it is not one of PyTorch's own layers and cells")
         if core.through:
             return no_turn(core.name, f"its loop goes through {' and '.join(core.through)}")
-        stretches = [stretch(core.module, call) for call in first.calls[core.name]]
-        with preserving_state(owner, (args, kwargs)):
-            return turn_of(run, core.module, first, changes[core.name].other, core.name, stretches)
+        preserving = partial(preserving_state, owner, (args, kwargs))
+        return turn_of(run, preserving, core.module, first, changes[core.name].other, core.name)
 
     return Captured(tuple(replace(core, turn=turn(core), sources=_sources(core, cores)) for core in found), called=called_with)
 

@@ -293,7 +293,7 @@ def _refuse_loop(core: Core) -> None:
     through = f" through {' and '.join(core.through)}" if core.through else ""
     failed = f" (when it returned other outputs, the model raised {core.failure})" if core.failure else ""
     remedy = f"Pass lyapunov.spectrum(captured.closed_loop({core.name!r}), steps=1000) for those of the loop."
-    if not isinstance(core.turn, Turn):
+    if not isinstance(core.turn, Turn) or core.turn.problem is not None:
         remedy = "Write one turn of the loop as step(state, x), or step(state, x, carried), and pass that."
     raise Unsupported(
         f"Expected inputs that do not depend on the core's own output, got {core.shown}, fed by its own output{through}"

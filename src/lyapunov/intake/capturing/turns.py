@@ -2,14 +2,15 @@
 
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from lyapunov.errors import Unsupported
-from lyapunov.intake.capturing.calls import Part, Received, Stretch, as_taken, sequences
+from lyapunov.intake.capturing.calls import Part, Received, Stretch, as_taken, sequences, stretch
 from lyapunov.intake.capturing.watch import Call, Pass, distance
 from lyapunov.intake.closed_loops import ClosedLoop
 from lyapunov.intake.continuity import require_continuous
@@ -19,16 +20,65 @@ from lyapunov.systems import Feed
 
 _SAME = 1e-3
 """Inputs that a turn of the loop reproduces to within so much, relative, are those that the model made."""
+_TRIED = 32
+"""Turns of the pass that are made again, at most: each runs the model from its start."""
 
 
 class Turn:
     """output -> next input: the model run up to the call `at` of its core, which returns `output`, and on to the next call.
 
     Calls before `at` return what they did. The pass ends where the core is called once more: its input there is the result.
+    pairs: outputs of the pass and the inputs that followed them. preserving: around the runs that `problem` needs.
     """
 
-    def __init__(self, run: Callable[[], Any], module: nn.Module, calls: list[Call], at: int) -> None:
-        self._run, self._module, self._calls, self._at = run, module, calls, at
+    def __init__(
+        self,
+        run: Callable[[], Any],
+        module: nn.Module,
+        calls: list[Call],
+        pairs: list[tuple[Tensor, Tensor]],
+        name: str,
+        preserving: Callable[[], AbstractContextManager[Any]],
+    ) -> None:
+        self._run, self._module, self._calls, self._at = run, module, calls, len(calls) - 1
+        self._pairs, self._name, self._preserving = pairs, name, preserving
+
+    @cached_property
+    def problem(self) -> Unsupported | None:
+        """Why it is no differentiable map from the core's last output to its next input; found once it is asked for.
+
+        It takes many runs of the model, which whoever wants no loop need not wait for.
+        """
+        try:
+            return self._discontinuity() or self._deviation()
+        except Unsupported as error:
+            return Unsupported(str(error))  # without the frames that it came through
+        except Exception as error:  # the user's own code, differentiated: it may raise anything
+            cause = error.__cause__ or error
+            line = (str(cause).strip().splitlines() or [""])[0].rstrip(".")
+            return no_turn(self._name, f"the way to its next input cannot be differentiated ({type(cause).__name__}: {line})")
+
+    def _discontinuity(self) -> None:
+        output = self.output.double()
+        feed = Feed(self, None, dtype=output.dtype, device=output.device)
+        with self._preserving(), feed.running():
+            require_continuous(feed, output)
+
+    def _deviation(self) -> Unsupported | None:
+        """Of the inputs in the pass from those that the turn makes of the outputs before."""
+        with self._preserving():
+            for number, (output, given) in enumerate(self._pairs):
+                made = self(output)
+                if distance(made, given.reshape(made.shape)) <= _SAME:
+                    continue
+                if number:
+                    more = "its input depends on more than its last output (an earlier one, its cell state, the time, data)"
+                    return no_turn(self._name, more)
+                return Unsupported(
+                    "Expected a model as it was captured, got one that makes another input of the core's first output that it "
+                    "feeds back. Capture the model again, after each change: lyapunov.capture(model, ...)."
+                )
+        return None
 
     @property
     def output(self) -> Tensor:
@@ -76,34 +126,39 @@ class _Reached(BaseException):
 
 
 def turn_of(
-    run: Callable[[], Any], module: nn.Module, first: Pass, other: Pass, name: str, stretches: list[Stretch]
+    run: Callable[[], Any],
+    preserving: Callable[[], AbstractContextManager[Any]],
+    module: nn.Module,
+    first: Pass,
+    other: Pass,
+    name: str,
 ) -> Turn | Unsupported:
-    """The first turn of a core's loop, or why there is none that says what the core is given next.
+    """The first turn of a core's loop, which is still to be asked for its `problem`, or why there is none.
 
     `first`: the recorded pass; `other`: the one in which the core returned other outputs, which tells the calls it reaches.
     """
     calls = first.calls[name]
+    stretches = [stretch(module, call) for call in calls]
     fed = [at for at, pair in enumerate(zip(calls, other.calls[name], strict=False)) if distance(*(c.input for c in pair)) > 0]
-    fed = [at for at in fed if at and _is_single(stretches[at - 1]) and _is_single(stretches[at])]
-    if not fed:
+    single = [at for at in range(1, len(calls)) if _is_single(stretches[at - 1]) and _is_single(stretches[at])]
+    start = next((at for at in fed if at in single), None)
+    if start is None:
         return no_turn(name, "its calls are not single steps, each fed by the one before")
     if any(parts != [Part(at, parts[0].row) for at in range(len(stretches))] for parts in sequences(stretches)):
         return no_turn(name, "its calls are several sequences, or its state is changed between them")
-    turn = Turn(run, module, calls, fed[0] - 1)
-    output = turn.output.double()
-    feed = Feed(turn, None, dtype=output.dtype, device=output.device)
-    try:
-        with feed.running():
-            require_continuous(feed, output)
-    except Unsupported as error:
-        return error
-    for at in fed:
-        if stretches[at].batch != stretches[fed[0]].batch:
-            return no_turn(name, "some sequences end before others")
-        made = turn(_output(module, calls[at - 1]))
-        if distance(made, calls[at].input.reshape(made.shape)) > _SAME:
-            return no_turn(name, "its input depends on more than its last output (an earlier one, its cell state, the time)")
-    return turn
+    turns = [at for at in single if at >= start]  # all later ones: those that `other` did not change may be driven
+    if any(stretches[at].batch != stretches[start].batch for at in turns):
+        return no_turn(name, "some sequences end before others")
+    pairs = [(_output(module, calls[at - 1]), calls[at].input) for at in _some(turns)]
+    return Turn(run, module, calls[:start], pairs, name, preserving)
+
+
+def _some(turns: list[int]) -> list[int]:
+    """The first, the last, and others drawn between: evenly spaced ones would miss what comes in a period."""
+    if len(turns) <= _TRIED:
+        return turns
+    drawn = torch.randperm(len(turns) - 2, generator=torch.Generator().manual_seed(20205))[: _TRIED - 2] + 1
+    return [turns[at] for at in (0, *sorted(drawn.tolist()), len(turns) - 1)]
 
 
 def no_turn(name: str, reason: str) -> Unsupported:
@@ -115,7 +170,9 @@ def no_turn(name: str, reason: str) -> Unsupported:
 
 
 def as_loop(module: Any, received: Received, turn: Turn) -> ClosedLoop:
-    """The loop with what the core received as its warm-up."""
+    """The loop with what the core received as its warm-up. Raises Unsupported where the turn has a problem."""
+    if turn.problem is not None:
+        raise Unsupported(str(turn.problem))
     piece = as_taken(module, received)
     return ClosedLoop(module, turn, None, piece.inputs, piece.state)
 
