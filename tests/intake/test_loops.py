@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import lyapunov
 from cases import drawn
-from lyapunov.errors import InvalidInput, Unsupported
+from lyapunov.errors import BadSystem, InvalidInput, Unsupported
 from tolerances import ROUNDING, same
 
 F64 = torch.float64
@@ -126,6 +126,38 @@ def test_a_feedback_that_is_not_continuous_is_refused_with_the_reason(readout: A
         refused(Unsupported, reason, loop, state=torch.zeros(BATCH, UNITS, dtype=F64), steps=50)
     else:
         refused(Unsupported, reason, lyapunov.closed_loop(core, readout), INPUTS, steps=50)
+
+
+class Counting(nn.Linear):
+    """Counts its calls in a buffer."""
+
+    def __init__(self) -> None:
+        super().__init__(UNITS, FEATURES)
+        self.register_buffer("calls", torch.zeros(1))
+
+    def forward(self, input: Tensor) -> Tensor:
+        self.calls += 1
+        return super().forward(input)
+
+
+@pytest.mark.parametrize(
+    ("kind", "readout", "reason"),
+    [
+        (BadSystem, nn.Linear(UNITS + 2, FEATURES), r"takes the core's output, \(4, 7\).* got RuntimeError: mat1 and mat2"),
+        (BadSystem, lambda h: torch.from_numpy(h.detach().numpy()[:, :FEATURES]), "got RuntimeError: Cannot access data"),
+        (BadSystem, Counting(), "got RuntimeError: During a grad"),
+        (BadSystem, lambda h: {}["missing"], "got KeyError: 'missing'"),
+        (InvalidInput, lambda h: h[:, :FEATURES] / 0, "Expected a finite feedback"),
+        (InvalidInput, lambda h: h.sum(), "for each sequence, got one number"),
+    ],
+)
+def test_what_readouts_raise_is_one_sentence(kind: type[Exception], readout: Any, reason: str) -> None:
+    core = parts(nn.GRUCell)[0]
+
+    def step(h: Tensor, x: Tensor) -> Tensor:
+        return core(x, h)
+
+    refused(kind, reason, lyapunov.closed_loop(step, readout), INPUTS, state=torch.zeros(BATCH, UNITS), steps=50)
 
 
 def test_a_rectified_feedback_is_continuous() -> None:

@@ -11,7 +11,7 @@ from lyapunov import _checks
 from lyapunov._shapes import State
 from lyapunov._trees import tree_flatten, tree_map
 from lyapunov.errors import InvalidInput
-from lyapunov.intake.continuity import require_continuous
+from lyapunov.intake.continuity import feedback_explained, require_continuous
 from lyapunov.intake.inputs import autonomous
 from lyapunov.intake.layers import CELLS, LAYERS
 from lyapunov.intake.problem import Problem, SystemInputs, state_batch
@@ -51,7 +51,8 @@ def closed_loop(core: Any, readout: Callable[..., Any], *, feedback: Callable[..
 
     Raises:
         InvalidInput: where readout or feedback cannot be called. `spectrum` raises Unsupported where what is fed back is drawn
-            at random, or jumps (argmax): such a loop is not one differentiable map.
+            at random, or jumps (argmax): such a loop is not one differentiable map; and BadSystem where readout or feedback
+            raise an error, or cannot be differentiated.
 
     Example:
         >>> core, readout = torch.nn.GRUCell(3, 16), torch.nn.Linear(16, 3)
@@ -83,9 +84,10 @@ def closed_loop_problem(loop: ClosedLoop, system_inputs: SystemInputs, recognize
     system = fed_back(core.system, feed)
     with torch.no_grad():
         state = core.state if inputs is None else _warmed_up(core)
-        with system.running(), torch.random.fork_rng(devices=[]):
-            _require_input(loop.core, core, system.feed, state)
-            require_continuous(feed, core.system.output(state))
+        output = core.system.output(state)
+        with system.running(), torch.random.fork_rng(devices=[]), feedback_explained(output):
+            _require_input(loop.core, core, system.feed, output)
+            require_continuous(feed, output)
     return Problem(system, autonomous(system_inputs.steps, core.sequences.batch), state, core.source_dtype)
 
 
@@ -129,9 +131,9 @@ def _warmed_up(core: Problem) -> State:
     return tree_map(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, state)
 
 
-def _require_input(module: Any, core: Problem, feed: Feed, state: State) -> None:
+def _require_input(module: Any, core: Problem, feed: Feed, output: Any) -> None:
     """That what is fed back has the form of an input."""
-    found = feed(core.system.output(state))
+    found = feed(output)
     wanted = core.sequences.at(0)
     if isinstance(module, LAYERS + CELLS) and (not isinstance(found, Tensor) or found.shape != wanted.shape):
         shape = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__

@@ -1,14 +1,16 @@
 """Whether what is fed back depends on the state as a derivative says: not where it is sampled, or jumps between symbols."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.func import jvp
 
+from lyapunov import _checks
 from lyapunov._trees import tree_flatten, tree_map
-from lyapunov.errors import InvalidInput, Unsupported
+from lyapunov.errors import BadSystem, InvalidInput, LyapunovError, Unsupported
 
 _POINTS, _SMALL = 8, 1e-4
 """Places at which the feedback is looked at, and the relative size of a small step there."""
@@ -18,14 +20,33 @@ _INSTEAD = (
 )
 
 
+@contextmanager
+def feedback_explained(output: Any) -> Generator[None, None, None]:
+    """What readout and feedback raise, called with `output` or differentiated there, becomes a `BadSystem` that names it."""
+    try:
+        yield
+    except (LyapunovError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # the user's own code: it may raise anything
+        line = (str(error).strip().splitlines() or [""])[0].rstrip(".")
+        shape = tree_map(lambda leaf: tuple(leaf.shape) if isinstance(leaf, Tensor) else type(leaf).__name__, output)
+        raise BadSystem(
+            f"Expected a readout (and feedback) that takes the core's output, {shape}, and can be differentiated, got "
+            f"{type(error).__name__}: {line}. "
+            "Write it with PyTorch's operations (no NumPy, no buffers that are changed in place), for an input of that shape."
+        ) from error
+
+
 def require_continuous(feed: Callable[[Any], Any], output: Any) -> None:
     """Refuses a feedback that draws random numbers, that is made of symbols, or that drops its derivative.
 
-    output: what the core returns, batch first; the feedback is looked at there and at places around it. Raises Unsupported.
+    output: what the core returns, batch first; the feedback is looked at there and at places around it.
+    Raises Unsupported, and InvalidInput where it is one number, or not finite.
     """
     generator = torch.Generator().manual_seed(20204)
     with torch.random.fork_rng(devices=[]):
         once, again = _leaves(feed(output)), _leaves(feed(output))
+        _fitting(once)
         _same_twice(once, again)
         if not all(leaf.is_floating_point() for leaf in once):
             raise Unsupported(f"Expected a continuous feedback, got symbols ({once[0].dtype}), as argmax gives. {_INSTEAD}")
@@ -40,6 +61,16 @@ def require_continuous(feed: Callable[[Any], Any], output: Any) -> None:
             "Expected a feedback with a derivative, got one that moves with the output of the core while its derivative is "
             "zero. Remove .detach(), .data, torch.no_grad or inference_mode from the path: they drop the derivative silently."
         )
+
+
+def _fitting(fed: list[Tensor]) -> None:
+    if any(leaf.dim() == 0 for leaf in fed):
+        raise InvalidInput(
+            "Expected a row of the core's next input for each sequence, got one number. Let readout and feedback work along "
+            "the last axis alone."
+        )
+    if not all(_checks.is_finite(leaf) for leaf in fed):
+        raise InvalidInput("Expected a finite feedback, got NaN or infinity. Check the weights of readout and feedback.")
 
 
 def _same_twice(once: list[Tensor], again: list[Tensor]) -> None:

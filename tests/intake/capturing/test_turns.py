@@ -147,6 +147,19 @@ def test_a_core_that_is_called_twice_in_a_turn_has_no_loop_of_one_call(free: int
         captured.closed_loop()
 
 
+def test_a_model_that_bends_the_output_in_place_is_a_loop() -> None:
+    class Bent(Forecaster):
+        def again(self, output: Tensor, x: Tensor, t: int) -> Tensor:
+            return self.readout(output.tanh_())
+
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        model = Bent(CORES["LSTM"]())
+    loop = lyapunov.capture(model, SERIES).closed_loop()
+    by_hand = lyapunov.closed_loop(model.core, lambda h: model.readout(h.tanh()))
+    assert same(lyapunov.spectrum(loop, **SHORT).exponents, lyapunov.spectrum(by_hand, loop.inputs, **SHORT).exponents)
+
+
 def test_a_core_that_is_fed_what_it_returned_is_a_loop_without_a_readout() -> None:
     class Echo(nn.Module):
         def __init__(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lyapunov.errors import Unsupported
+from lyapunov.errors import LyapunovError, Unsupported
 from lyapunov.intake.capturing.calls import Part, Received, Stretch, as_taken, sequences, stretch
 from lyapunov.intake.capturing.watch import Call, Pass, distance
 from lyapunov.intake.closed_loops import ClosedLoop
@@ -51,12 +51,11 @@ class Turn:
         """
         try:
             return self._discontinuity() or self._deviation()
-        except Unsupported as error:
+        except LyapunovError as error:
             return Unsupported(str(error))  # without the frames that it came through
         except Exception as error:  # the user's own code, differentiated: it may raise anything
-            cause = error.__cause__ or error
-            line = (str(cause).strip().splitlines() or [""])[0].rstrip(".")
-            return no_turn(self._name, f"the way to its next input cannot be differentiated ({type(cause).__name__}: {line})")
+            line = (str(error).strip().splitlines() or [""])[0].rstrip(".")
+            return no_turn(self._name, f"the way to its next input cannot be differentiated ({type(error).__name__}: {line})")
 
     def _discontinuity(self) -> None:
         output = self.output.double()
@@ -102,7 +101,7 @@ class Turn:
 
         def after(_: nn.Module, args: Any, kwargs: Any, found: Any) -> Any:  # noqa: ARG001
             recorded = cast(self._calls[len(seen) - 1].output, output.dtype, output.device)
-            return recorded if len(seen) <= self._at else _with_output(self._module, recorded, output)
+            return recorded if len(seen) <= self._at else _with_output(self._module, recorded, output.clone())
 
         run: Any = self._run
         given = cast((run.args, run.keywords), output.dtype, output.device)
