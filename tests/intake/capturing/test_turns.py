@@ -34,6 +34,9 @@ class Forecaster(nn.Module):
             return torch.cat([y[:, :1], y[:, 1:].round(decimals=1)], dim=-1)
         if self.kind == "detached":
             return 2 * y.detach()
+        if self.kind == "checked":
+            assert bool((output.abs() <= 1).all())
+            return torch.tanh(y)
         if self.kind == "counted":
             self.count += 1
             return torch.tanh(y)
@@ -106,8 +109,9 @@ def test_the_loop_starts_where_the_model_ended() -> None:
         ("argmax", "one that jumps"),
         ("rounded", "one that jumps"),
         ("detached", "its derivative is zero"),
-        ("counted", "cannot be differentiated .RuntimeError: During a grad"),
-        ("numpy", "cannot be differentiated .RuntimeError: Cannot access data pointer"),
+        ("checked", "does not go on when it returns other outputs .AssertionError"),
+        ("counted", "cannot be run in float64 and differentiated .RuntimeError: During a grad"),
+        ("numpy", "cannot be run in float64 and differentiated .RuntimeError: Cannot access data pointer"),
         ("residual", "depends on more than its last output"),
         ("timed", "depends on more than its last output"),
     ],
@@ -209,6 +213,15 @@ def test_a_spectrum_of_what_was_captured_offers_the_loop_where_there_is_one() ->
         lyapunov.spectrum(lyapunov.capture(forecaster("GRUCell"), SERIES))
     with pytest.raises(Unsupported, match=r"Write one turn of the loop as step\(state, x\)"):
         lyapunov.spectrum(lyapunov.capture(forecaster("GRUCell", "argmax"), SERIES))
+
+
+def test_a_core_that_reads_both_ways_has_no_loop() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        model = Forecaster(nn.GRU(FEATURES, UNITS, bidirectional=True, batch_first=True))
+        model.readout = nn.Linear(2 * UNITS, FEATURES)
+    with pytest.raises(Unsupported, match="it is bidirectional"):
+        lyapunov.capture(model, SERIES).closed_loop()
 
 
 def test_a_core_that_is_driven_has_no_loop() -> None:

@@ -55,7 +55,8 @@ class Turn:
             return Unsupported(str(error))  # without the frames that it came through
         except Exception as error:  # the user's own code, differentiated: it may raise anything
             line = (str(error).strip().splitlines() or [""])[0].rstrip(".")
-            return no_turn(self._name, f"the way to its next input cannot be differentiated ({type(error).__name__}: {line})")
+            line = f"{type(error).__name__}: {line}"
+            return no_turn(self._name, f"the way to its next input cannot be run in float64 and differentiated ({line})")
 
     def _discontinuity(self) -> None:
         output = self.output.double()
@@ -136,11 +137,15 @@ def turn_of(
 
     `first`: the recorded pass; `other`: the one in which the core returned other outputs, which tells the calls it reaches.
     """
+    if getattr(module, "bidirectional", False):
+        return no_turn(name, "it is bidirectional")
     calls = first.calls[name]
     stretches = [stretch(module, call) for call in calls]
     fed = [at for at, pair in enumerate(zip(calls, other.calls[name], strict=False)) if distance(*(c.input for c in pair)) > 0]
     single = [at for at in range(1, len(calls)) if _is_single(stretches[at - 1]) and _is_single(stretches[at])]
     start = next((at for at in fed if at in single), None)
+    if start is None and other.failure:
+        return no_turn(name, f"the model does not go on when it returns other outputs ({other.failure})")
     if start is None:
         return no_turn(name, "its calls are not single steps, each fed by the one before")
     if any(parts != [Part(at, parts[0].row) for at in range(len(stretches))] for parts in sequences(stretches)):
