@@ -119,10 +119,11 @@ class Captured(Shown):
         """The loop of a core that the model feeds with its own output, as `lyapunov.closed_loop` makes it.
 
         `lyapunov.spectrum(captured.closed_loop(), steps=1000)` warms it up along what the core received in the pass, and leaves
-        it to itself. Between two calls the model's own code runs, from the core's output to its next input.
+        it to itself. Between two calls the model's own code runs, from the core's output to its next input. Looking for that
+        runs the model some sixty times, as it is now.
 
-        Raises Unsupported where there is no such loop of one core, where its input depends on more than its last output, and
-        where what is fed back is sampled or jumps (argmax).
+        Raises Unsupported where there is no such loop of one core, where its input depends on more than its last output, where
+        what is fed back is sampled or jumps (argmax), or cannot be differentiated, and where the model has changed since.
         """
         core = (self.core(name) if name is not None else self)._only()
         if core.turn is None or core.received is None:
