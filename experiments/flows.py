@@ -4,7 +4,6 @@ What is measured is a row of results/flows.csv, written after each run: the comm
 one to ten minutes on one core. `--names lorenz rossler` measures these only.
 """
 
-import argparse
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 
 import lyapunov
+from experiments.commands import RECORDED, arguments, run, scratch_of
 from experiments.pages import replaced
 from experiments.rows import read, write
 from experiments.table import RESULTS
@@ -107,11 +107,13 @@ def _beside(row: Mapping[str, Any], at: int, truth: float, precision: float) -> 
 
 def main() -> None:
     """Whatever is not yet in the file, and the table of the page."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = arguments(__doc__)
     parser.add_argument("--names", nargs="*", default=list(RUNS), choices=list(RUNS))
-    names = parser.parse_args().names
+    options = parser.parse_args()
+    names = options.names
     torch.set_num_threads(1)
-    rows: list[dict[str, Any]] = list(read(FILE)) if FILE.exists() else []
+    file = (RECORDED if options.record else scratch_of("flows")) / FILE.name
+    rows: list[dict[str, Any]] = list(read(file)) if file.exists() else []
     for halved in (False, True):
         for name in names:
             steps = [float(row["dt"]) for row in rows if row["name"] == name]
@@ -119,10 +121,13 @@ def main() -> None:
             if any(abs(one - dt) < 1e-6 for one in steps):
                 continue
             rows.append(measure(name, halved))
-            write(FILE, rows)
+            write(file, rows)
             print(rows[-1], flush=True)
-    PAGE.write_text(replaced(PAGE.read_text(), "flows", table(rows)))
+    if options.record:
+        PAGE.write_text(replaced(PAGE.read_text(), "flows", table(rows)))
+    else:
+        print(table(rows))
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -4,7 +4,6 @@ A row of results/forced.csv per seed, written after each (a minute): the command
 prints mean and standard error over seeds of the row that papers on this task report.
 """
 
-import argparse
 import runpy
 import warnings
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import torch
 
 import lyapunov
+from experiments.commands import RECORDED, arguments, run, scratch_of
 from experiments.rows import read, write
 from experiments.table import RESULTS
 
@@ -38,16 +38,17 @@ def measure(seed: int, updates: int) -> dict[str, Any]:
 
 def main() -> None:
     """Whatever is not yet in the file, and the summary."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = arguments(__doc__)
     parser.add_argument("--seeds", nargs="*", default=list(range(10)), type=int)
     parser.add_argument("--updates", type=int, default=4000)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    rows: list[dict[str, Any]] = list(read(FILE)) if FILE.exists() else []
+    file = (RECORDED if options.record else scratch_of("forced")) / FILE.name
+    rows: list[dict[str, Any]] = list(read(file)) if file.exists() else []
     for seed in options.seeds:
         if seed not in [int(row["seed"]) for row in rows]:
             rows.append(measure(seed, options.updates))
-            write(FILE, rows)
+            write(file, rows)
             print(rows[-1], flush=True)
     for name in COLUMNS:
         values = torch.tensor([float(row[name]) for row in rows])
@@ -55,4 +56,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -5,7 +5,6 @@ three seeds each. A row of results/loops.csv per network, written after each: th
 the library's exponents stand those of a reference of its own: NumPy, dense Jacobians written down here, a QR at every step.
 """
 
-import argparse
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 import lyapunov
+from experiments.commands import RECORDED, arguments, run, scratch_of
 from experiments.pages import replaced
 from experiments.rows import read, write
 from experiments.table import RESULTS
@@ -167,22 +167,26 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def main() -> None:
     """Whatever is not yet in the file."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = arguments(__doc__)
     parser.add_argument("--kinds", nargs="*", default=list(KINDS), choices=list(KINDS))
     parser.add_argument("--seeds", nargs="*", default=SEEDS, type=int)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    rows: list[dict[str, Any]] = list(read(FILE)) if FILE.exists() else []
+    file = (RECORDED if options.record else scratch_of("loops")) / FILE.name
+    rows: list[dict[str, Any]] = list(read(file)) if file.exists() else []
     data, inputs = lorenz(20, 1500, seed=1), lorenz(8, 600, seed=2)
     for seed in options.seeds:
         for kind in options.kinds:
             name = f"{kind} {seed}"
             if name not in [row["network"] for row in rows]:
                 rows.append(measure(name, KINDS[kind](seed=seed, data=data), inputs, steps=1500))
-                write(FILE, rows)
+                write(file, rows)
                 print(rows[-1], flush=True)
-    PAGE.write_text(replaced(PAGE.read_text(), "loops", table(rows)))
+    if options.record:
+        PAGE.write_text(replaced(PAGE.read_text(), "loops", table(rows)))
+    else:
+        print(table(rows))
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -12,6 +12,7 @@ import torch
 from matplotlib.figure import Figure
 
 import lyapunov
+from experiments.commands import RECORDED, arguments, run, scratch_of
 from experiments.loops import DT, lorenz, reservoir
 from experiments.rows import read, write
 from experiments.table import RESULTS
@@ -39,7 +40,7 @@ def measure(radius: float) -> dict[str, Any]:
     return row
 
 
-def draw(rows: list[dict[str, Any]]) -> None:
+def draw(rows: list[dict[str, Any]], place: Path) -> None:
     """The exponents over the radius, the true ones as lines."""
     figure = Figure(figsize=(7.0, 4.2), layout="constrained")
     axes = figure.subplots()
@@ -59,20 +60,22 @@ def draw(rows: list[dict[str, Any]]) -> None:
     axes.set_ylabel("exponent (nats per unit of time)")
     axes.legend(frameon=False, fontsize=8, loc="lower right")
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(FIGURE, dpi=150)
+    figure.savefig(place, dpi=150)
 
 
 def main() -> None:
     """Whatever is not yet in the file, and the figure."""
+    options = arguments(__doc__).parse_args()
     torch.set_num_threads(1)
-    rows: list[dict[str, Any]] = list(read(FILE)) if FILE.exists() else []
+    file = (RECORDED if options.record else scratch_of("radius")) / FILE.name
+    rows: list[dict[str, Any]] = list(read(file)) if file.exists() else []
     for radius in RADII:
         if radius not in [float(row["radius"]) for row in rows]:
             rows.append(measure(radius))
-            write(FILE, rows)
+            write(file, rows)
             print(rows[-1], flush=True)
-    draw(rows)
+    draw(rows, FIGURE if options.record else file.with_suffix(".png"))
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -91,7 +91,7 @@ def test_one_sequence_starts_at_the_beginning() -> None:
 
 @pytest.mark.parametrize("length", [3000, 3001, 10_007, 2**24 + 3, 2**25 + 1, 10**8 + 19])
 @pytest.mark.parametrize("sequences", [2, 7, 10, 30])
-def test_pieces_reach_from_the_first_symbol_to_the_last_without_overlap(length: int, sequences: int) -> None:
+def test_pieces_reach_from_the_first_symbol_to_the_last_without_overlap(length: int, sequences: int, shapes_unchecked) -> None:
     steps = 100
     starts = [at * (length - steps) // (sequences - 1) for at in range(sequences)]
     assert starts[-1] + steps == length

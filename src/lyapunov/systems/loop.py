@@ -46,10 +46,10 @@ class Loop:
         Pecora & Carroll 1990 for conditional exponents.
     """
 
-    block: Callable[..., Any]
+    block: Any
     state: State
     injected: Any = None
-    by_token: bool | Sequence[int] = False
+    by_token: Any = False
 
 
 class TokenStep(System):

@@ -305,7 +305,7 @@ def test_a_cell_around_one_of_pytorchs_is_named() -> None:
     assert same(found.exponents, right.exponents)
 
 
-def test_what_is_no_name_and_what_is_no_loop_is_said() -> None:
+def test_what_is_no_name_and_what_is_no_loop_is_said(shapes_unchecked) -> None:
     model = built(WithLSTMCell)
     with pytest.raises(lyapunov.InvalidInput, match="`core` as one name, got list"):
         lyapunov.capture(model, INPUTS, core=["cell"])
