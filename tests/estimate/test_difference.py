@@ -137,6 +137,9 @@ def test_means_over_other_numbers_of_exponents_have_no_difference() -> None:
     assert one.mean_count != other.mean_count
     found = one.difference(other, paired=False)
     assert (found.mean, found.mean_standard_error) == (None, None)
+    lost = other.exponents.isneginf()
+    assert bool(lost.any())
+    assert torch.equal(found.standard_errors.isnan(), lost)  # as of a paired one
 
 
 class Embedded(nn.Module):

@@ -53,7 +53,8 @@ class Difference(ExponentSequence, Shown):
         """
         _require_same(one, other, _PAIRED)
         k = min(len(one.exponents), len(other.exponents))
-        parts = [_Counted.of(part, *_window(one, other), k) for part in (one, other)]
+        start, end = _window(one, other)
+        parts = [_Counted.of(part, start, end, k) for part in (one, other)]
         widths, steps = _common(*parts)
         lost = one.exponents[:k].isneginf() | other.exponents[:k].isneginf()
         pair = [_regular(part.growth.nan_to_num(neginf=0.0), part.steps, widths) for part in parts]
@@ -66,7 +67,7 @@ class Difference(ExponentSequence, Shown):
             exponents=parts[0].exponents - parts[1].exponents,
             standard_errors=total.masked_fill(lost, torch.nan),
             degrees=found.degrees * freed,
-            reliable=(one.reliable[:k] & other.reliable[:k]),
+            reliable=one.reliable[:k] & other.reliable[:k],
             mean=mean,
             mean_standard_error=mean_error,
             verdict=_verdict(one.verdict, other.verdict),
@@ -85,15 +86,17 @@ class Difference(ExponentSequence, Shown):
         degrees = [part.degrees[:k] for part in (one, other)]
         total = squares[0] + squares[1]
         welch = total.square() / sum(square.square() / freedom for square, freedom in zip(squares, degrees, strict=True))
-        means, mean_error = (one.mean, other.mean) if one.mean_count == other.mean_count else (None, None), None
-        if None not in (*means, one.mean_standard_error, other.mean_standard_error):
+        lost = one.exponents[:k].isneginf() | other.exponents[:k].isneginf()
+        mean, mean_error = None, None
+        if one.mean is not None and other.mean is not None and one.mean_count == other.mean_count:
+            mean = one.mean - other.mean
             mean_error = math.hypot(one.mean_standard_error or 0.0, other.mean_standard_error or 0.0)
         return cls(
             exponents=one.exponents[:k] - other.exponents[:k],
-            standard_errors=total.sqrt(),
+            standard_errors=total.sqrt().masked_fill(lost, torch.nan),
             degrees=welch.nan_to_num(nan=float("inf")),
             reliable=one.reliable[:k] & other.reliable[:k],
-            mean=None if means[0] is None or means[1] is None else means[0] - means[1],
+            mean=mean,
             mean_standard_error=mean_error,
             verdict=_verdict(one.verdict, other.verdict),
             paired=False,

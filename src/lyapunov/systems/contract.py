@@ -78,23 +78,25 @@ def _independent(system: System, state: State, x: Input) -> None:
     moved = tuple(torch.cat([vector[:1] + 1e-2, vector[1:]]) for vector in vectors)
     other = system.with_vector(state, _like_blocks(system.vector(state), moved))
     driven = tree_map(_first_moved, x)
-    shapes = [tuple(leaf.shape[1:]) for leaf in tree_flatten(state)[0]]
-    elsewhere = any(batch in shape for shape in shapes)
-    remedy = "Remove what mixes the batch (batch normalisation in training mode, reductions over axis 0)" + (
-        "; where the sequences are along another axis of the state, move it to the front on the way in and out: "
-        f"s.movedim({1 + next(shape.index(batch) for shape in shapes if batch in shape)}, 0)."
-        if elsewhere
-        else "."
-    )
     new = tree_flatten(system.step(state, x))[0]
     for what, of_others in (("state", system.step(other, x)), ("input", system.step(state, driven))):
         for one, two in zip(new, tree_flatten(of_others)[0], strict=True):
             near = 1e3 * torch.finfo(one.dtype).eps if one.is_floating_point() or one.is_complex() else 0.0
             if not torch.allclose(one[1:], two[1:], rtol=near, atol=near):
-                raise BadSystem(
-                    f"Expected sequences that do not see each other, but changing the first one's {what} changed the next "
-                    f"state of others. {remedy}"
-                )
+                raise _mixed(what, state, batch)
+
+
+def _mixed(what: str, state: State, batch: int) -> BadSystem:
+    remedy = "Remove what mixes the batch (batch normalisation in training mode, reductions over axis 0)"
+    shapes = [tuple(leaf.shape) for leaf in tree_flatten(state)[0]]
+    axis = next((shape.index(batch, 1) for shape in shapes if batch in shape[1:]), None)
+    if axis is not None:
+        remedy += "; where the sequences are along another axis of the state, move it to the front on the way in and out: "
+        remedy += f"s.movedim({axis}, 0)"
+    return BadSystem(
+        f"Expected sequences that do not see each other, but changing the first one's {what} changed the next state of "
+        f"others. {remedy}."
+    )
 
 
 def _first_moved(leaf: object) -> object:

@@ -135,7 +135,7 @@ def _cell(owner: nn.Module, name: str | None, preserved: Callable[..., Any]) -> 
     if not found:
         raise _nothing_recurrent(owner)
     name, calls = next(iter(found.items()))
-    cell = called_step(name, dict(owner.named_modules())[name], calls)
+    cell = called_step(name, owner.get_submodule(name), calls)
     cells: Any = {name: cell.step.module}
     first = Pass({name: calls})
     _tolerance(first, preserved(watched, cells, ()))

@@ -45,13 +45,12 @@ def _as_step(module: Any) -> str:
     if isinstance(module, CELLS):
         return "lambda s, x: cell(x, s)"
     x = "x[:, None]" if module.batch_first else "x[None]"
-    if module.num_layers == 1:
-        given, taken = ("tuple(p[None] for p in s)", "tuple(p[0] for p in {})") if pair else ("s[None]", "{}[0]")
-    else:
-        one = "p.transpose(0, 1).contiguous()"
-        given, taken = (f"tuple({one} for p in s)", "tuple(p.transpose(0, 1) for p in {})") if pair else ("", "")
-        given, taken = given or "s.transpose(0, 1).contiguous()", taken or "{}.transpose(0, 1)"
-    return "lambda s, x: " + taken.format(f"layer({x}, {given})[1]")
+    into, back = "{}[None]", "{}[0]"
+    if module.num_layers > 1:
+        into, back = "{}.transpose(0, 1).contiguous()", "{}.transpose(0, 1)"
+    given = f"tuple({into.format('p')} for p in s)" if pair else into.format("s")
+    called = f"layer({x}, {given})[1]"
+    return "lambda s, x: " + (f"tuple({back.format('p')} for p in {called})" if pair else back.format(called))
 
 
 def as_derived_from(module: Any, inputs: Any, state: Any) -> nn.Module:
