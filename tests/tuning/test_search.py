@@ -183,7 +183,7 @@ def test_a_failure_leaves_its_traceback_and_the_line_of_the_users_file(folder: P
     assert "lyapunov/tuning" not in whole
     study = optuna.load_study(study_name="test", storage=_storage(folder / "journal.log"))
     assert [row["state"] for row in rows(study)] == ["fail"] * 5
-    with pytest.raises(InvalidInput, match="got 5 failures"):  # earlier ones are not held against a function that was mended
+    with pytest.raises(InvalidInput, match="got 5 failures"):  # earlier ones are not held against a function that was corrected
         search(asked, workers=1)
     assert len(study.trials) == 10
 
