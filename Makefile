@@ -9,7 +9,10 @@ TORCH_INDEX ?=
 BENCH ?=
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test core test-all trackers strangers bench check format clean help
+# The site is built without a network. Each check is an error: warnings of Sphinx, links and anchors, anything fetched from outside.
+SPHINX := $(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --doctree-dir build/doctrees
+
+.PHONY: docs demo test core test-all trackers strangers bench check format clean help
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -30,6 +33,10 @@ test-all: $(VENV)/.dev  ## every test, with annotations checked, and coverage (h
 	$(BIN)/python -m pytest -n auto --dist worksteal -m slow -o addopts=--strict-markers
 	$(BIN)/python -m pytest -n auto -m "not slow" -o addopts=--strict-markers --cov --cov-report=term:skip-covered
 
+docs: $(VENV)/.docs  ## build the site into build/docs: warnings are errors, links are checked
+	$(SPHINX) -b html docs build/docs
+	$(BIN)/python docs/check_links.py build/docs
+
 trackers: $(VENV)/.dev  ## read back what run trackers were told, each in an environment of its own
 	tests/trackers/run.sh
 
@@ -49,7 +56,7 @@ format: $(VENV)/.dev  ## put the code into its form
 	$(BIN)/ruff check --fix .
 
 clean:  ## remove what make made
-	rm -rf $(VENV) .trackers .strangers .coverage .pytest_cache .ruff_cache
+	rm -rf $(VENV) build .trackers .strangers .coverage .pytest_cache .ruff_cache
 
 $(VENV)/.torch: constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -66,6 +73,10 @@ $(VENV)/.demo: $(VENV)/.torch pyproject.toml
 $(VENV)/.dev: $(VENV)/.torch pyproject.toml
 	@$(PIP) -e '.[dev]'
 	@touch $@ $(VENV)/.demo
+
+$(VENV)/.docs: $(VENV)/.torch pyproject.toml
+	@$(PIP) -e '.[docs]'
+	@touch $@
 
 # The other packages agree with the pinned NumPy and PyTorch, so they lie beside them.
 $(VENV)/.bench: $(VENV)/.torch pyproject.toml

@@ -42,9 +42,15 @@ def test_the_supported_kinds_in_the_readme_are_those_recognized() -> None:
     assert named == kinds
 
 
-def test_the_docs_index_names_every_page() -> None:
-    pages = {page.name for page in (ROOT / "docs").glob("*.md")} - {"index.md"}
-    assert {re.search(r"\((.*?)\)", row[0])[1] for row in rows(ROOT / "docs" / "index.md", "| page")} == pages
+def test_the_indexes_of_the_docs_lead_to_every_page() -> None:
+    docs = ROOT / "docs"
+    pages = {path for suffix in ("md", "ipynb") for path in docs.rglob(f"*.{suffix}") if ".ipynb_checkpoints" not in path.parts}
+    linked = {
+        (index.parent / link).resolve()
+        for index in docs.rglob("index.md")
+        for link in re.findall(r"\]\(([\w./-]+\.(?:md|ipynb))", index.read_text())
+    }
+    assert pages - {docs / "index.md"} <= linked
 
 
 def test_the_docs_table_names_every_dependency() -> None:
