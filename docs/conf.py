@@ -18,7 +18,7 @@ project_copyright = author
 release = version = installed_version("lyapunov")
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
-exclude_patterns = ["_static", "**/.ipynb_checkpoints"]
+exclude_patterns = ["_static", "_templates", "**/.ipynb_checkpoints"]
 nitpicky = True
 nitpick_ignore_regex = [("py:.*", r"(?!lyapunov).*")]  # the inventories of other projects would need a network
 
@@ -44,6 +44,7 @@ python_maximum_signature_line_length = 100
 html_theme = "furo"
 html_title = f"lyapunov {release}"
 html_static_path = ["_static"]
+templates_path = ["_templates"]
 html_css_files = ["site.css"]
 html_show_sphinx = False
 html_copy_source = False
