@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 # The site is built without a network. Each check is an error: warnings of Sphinx, links and anchors, anything fetched from outside.
 SPHINX := $(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --doctree-dir build/doctrees
 
-.PHONY: docs demo test core test-all trackers strangers bench check format clean help
+.PHONY: docs dist demo test core test-all trackers strangers bench check format clean help
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -37,6 +37,12 @@ docs: $(VENV)/.docs  ## build the site into build/docs: warnings are errors, lin
 	$(SPHINX) -b html docs build/docs
 	$(BIN)/python docs/check_links.py build/docs
 
+dist: $(VENV)/.dist  ## build wheel and sdist into dist/, and try the wheel alone in fresh environments (a quarter of an hour)
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/python release/check.py dist
+
 trackers: $(VENV)/.dev  ## read back what run trackers were told, each in an environment of its own
 	tests/trackers/run.sh
 
@@ -56,7 +62,7 @@ format: $(VENV)/.dev  ## put the code into its form
 	$(BIN)/ruff check --fix .
 
 clean:  ## remove what make made
-	rm -rf $(VENV) build .trackers .strangers .coverage .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist .trackers .strangers .coverage .pytest_cache .ruff_cache
 
 $(VENV)/.torch: constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -76,6 +82,10 @@ $(VENV)/.dev: $(VENV)/.torch pyproject.toml
 
 $(VENV)/.docs: $(VENV)/.torch pyproject.toml
 	@$(PIP) -e '.[docs]'
+	@touch $@
+
+$(VENV)/.dist: $(VENV)/.torch pyproject.toml
+	@$(PIP) -e '.[release]'
 	@touch $@
 
 # The other packages agree with the pinned NumPy and PyTorch, so they lie beside them.
