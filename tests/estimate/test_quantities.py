@@ -6,16 +6,8 @@ import pytest
 import torch
 
 import lyapunov
-from lyapunov.estimate.quantities import (
-    QUANTITIES,
-    Timescale,
-    entropy_rate,
-    kaplan_yorke_dimension,
-    memory_time,
-    memory_times,
-    times,
-    variance,
-)
+from lyapunov.estimate.quantities import QUANTITIES, entropy_rate, kaplan_yorke_dimension, variance
+from lyapunov.estimate.timescales import Timescale, memory_time, memory_times, times
 from lyapunov.systems import known
 
 LORENZ = torch.tensor([0.9056, 0.0, -14.572], dtype=torch.float64)

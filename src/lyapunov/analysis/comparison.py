@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lyapunov._shown import Parts, Shown
 from lyapunov.errors import InvalidInput
-from lyapunov.estimate import Spectrum, kaplan_yorke_dimension, number, shown_rows
+from lyapunov.estimate import DIMENSION, Spectrum, number, shown_rows
 from lyapunov.systems import total_size
 from lyapunov.systems.known import Known
 
@@ -33,11 +33,6 @@ class Reference:
             f"Expected a Spectrum or a system of lyapunov.known, got {type(true).__name__}. Pass what "
             "lyapunov.spectrum returned."
         )
-
-    @property
-    def kaplan_yorke_dimension(self) -> float | None:
-        """Of these exponents; None where they do not determine it."""
-        return kaplan_yorke_dimension(self.exponents, total=self.size)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -76,7 +71,7 @@ class Comparison(Shown):
         rows += [self._row(at) for at in shown_rows(len(self.free))]
         free, true = self.dimensions
         error = "" if not self.dimension_error else f" ± {number(self.dimension_error, 3)}"
-        dimension = f"Kaplan-Yorke dimension: {number(free, 3)}{error} beside {number(true, 3)}"
+        dimension = f"{DIMENSION.label}: {number(free, 3)}{error} beside {number(true, 3)}"
         return Parts((), rows, [dimension])
 
     def _row(self, at: int | None) -> tuple[str, ...]:
@@ -121,8 +116,8 @@ def compare(free: Spectrum, true: "Spectrum | Known") -> Comparison:
         free.standard_errors[:k],
         reference.exponents[:k],
         reference.errors[:k],
-        (free.kaplan_yorke_dimension, reference.kaplan_yorke_dimension),
-        _finite(free.standard_error("kaplan_yorke_dimension")),
+        (DIMENSION.value(free), DIMENSION.of_exponents(reference.exponents, total=reference.size)),
+        _finite(DIMENSION.standard_error(free)),
     )
 
 

@@ -3,24 +3,20 @@
 from lyapunov._shown import aligned, number, shown_rows
 from lyapunov.estimate.difference import Difference
 from lyapunov.estimate.estimator import WarmStart, estimated, spectrum
-from lyapunov.estimate.quantities import (
-    READING_NAMES,
-    TIME_NAMES,
-    Timescale,
-    entropy_rate,
-    exponent_unit,
-    kaplan_yorke_dimension,
-    memory_time,
-)
+from lyapunov.estimate.quantities import DIMENSION, ENTROPY, IN_READINGS, READING_NAMES
 from lyapunov.estimate.result import Spectrum
 from lyapunov.estimate.settings import RunOptions, Settings
 from lyapunov.estimate.standard_errors import DIFFERENT, INDEPENDENT, Errors, checked_level, errors, half_widths
+from lyapunov.estimate.timescales import TIME_NAMES, Timescale, exponent_unit, memory_time
 from lyapunov.estimate.verdict import ENOUGH_BLOCKS, Finding, Verdict
 
 __all__ = [
     "DIFFERENT",
+    "DIMENSION",
     "ENOUGH_BLOCKS",
+    "ENTROPY",
     "INDEPENDENT",
+    "IN_READINGS",
     "READING_NAMES",
     "TIME_NAMES",
     "Difference",
@@ -34,12 +30,10 @@ __all__ = [
     "WarmStart",
     "aligned",
     "checked_level",
-    "entropy_rate",
     "errors",
     "estimated",
     "exponent_unit",
     "half_widths",
-    "kaplan_yorke_dimension",
     "memory_time",
     "number",
     "shown_rows",

@@ -1,28 +1,24 @@
 """A spectrum as a table: plain text for `print`, HTML for notebooks."""
 
-from typing import TYPE_CHECKING
-
 from lyapunov._shown import Parts, number, shown_rows
-from lyapunov.estimate.quantities import QUANTITIES, Quantity, exponent_unit
-
-if TYPE_CHECKING:
-    from lyapunov.estimate.result import Spectrum
+from lyapunov.estimate.quantities import QUANTITIES, Quantity, SpectrumQuantities
+from lyapunov.estimate.timescales import exponent_unit
 
 COLUMNS = ("i", "exponent", "± error", "memory (95 %)", "layer", "")
 
 
-def parts_of(spectrum: "Spectrum") -> Parts:
+def parts_of(spectrum: SpectrumQuantities) -> Parts:
     """Title, how it was computed, rows, derived quantities."""
     return Parts([_title(spectrum), _method(spectrum)], [COLUMNS, *_rows(spectrum)], _summary(spectrum))
 
 
-def _title(spectrum: "Spectrum") -> str:
+def _title(spectrum: SpectrumQuantities) -> str:
     settings = spectrum.settings
     counted = f"{len(spectrum.exponents)} of {settings.size} exponents"
     return f"Lyapunov spectrum of {settings.system}: {counted}, {exponent_unit(settings.dt)}"
 
 
-def _method(spectrum: "Spectrum") -> str:
+def _method(spectrum: SpectrumQuantities) -> str:
     settings = spectrum.settings
     batch = len(spectrum.per_sequence)
     sequences = "1 sequence" if batch == 1 else f"{batch} sequences"
@@ -33,14 +29,14 @@ def _method(spectrum: "Spectrum") -> str:
     return f"{sequences} x {_counted(spectrum)} counted, {before}; {way}; {settings.dtype}"
 
 
-def _counted(spectrum: "Spectrum") -> str:
+def _counted(spectrum: SpectrumQuantities) -> str:
     """Steps, from the shortest sequence to the longest where they differ."""
     steps = spectrum.history_steps.sum(0)
     least, most = int(steps.min()), int(steps.max())
     return f"{most} step{'s' * (most != 1)}" if least == most else f"{least} to {most} steps ({int(steps.sum())} in all)"
 
 
-def _rows(spectrum: "Spectrum") -> list[tuple[str, ...]]:
+def _rows(spectrum: SpectrumQuantities) -> list[tuple[str, ...]]:
     timescales = spectrum.timescales
     rows: list[tuple[str, ...]] = []
     for i in shown_rows(len(spectrum.exponents)):
@@ -55,7 +51,7 @@ def _rows(spectrum: "Spectrum") -> list[tuple[str, ...]]:
     return rows
 
 
-def _summary(spectrum: "Spectrum") -> list[str]:
+def _summary(spectrum: SpectrumQuantities) -> list[str]:
     count, size = spectrum.mean_count, spectrum.settings.size
     over = "" if count in (0, size) else f" (over {count} of {size})"
     mean = f"mean {number(spectrum.mean)} ± {number(spectrum.mean_standard_error)}{over}"
@@ -65,7 +61,7 @@ def _summary(spectrum: "Spectrum") -> list[str]:
     return ["; ".join(parts), f"verdict: {spectrum.verdict}"]
 
 
-def _derived(spectrum: "Spectrum", quantity: Quantity, digits: int) -> str:
+def _derived(spectrum: SpectrumQuantities, quantity: Quantity, digits: int) -> str:
     """A derived quantity with its error, where it has one that is not nothing."""
     error = quantity.standard_error(spectrum)
     tail = f" ± {number(error, digits)}" if error else ""

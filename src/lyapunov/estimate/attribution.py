@@ -1,15 +1,13 @@
 """Which layer the exponents belong to: one row per layer, as a table."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 
 from lyapunov._shown import Parts, Shown, number
-from lyapunov.estimate.quantities import Timescale
+from lyapunov.estimate.quantities import SpectrumQuantities
 from lyapunov.estimate.standard_errors import errors
-
-if TYPE_CHECKING:
-    from lyapunov.estimate.result import Spectrum
+from lyapunov.estimate.timescales import Timescale
 
 COLUMNS = ("layer", "exponents", "largest", "± error", "memory (95 %)", "their mean", "± error", "lost")
 
@@ -40,7 +38,7 @@ class ByLayer(tuple[LayerSummary, ...], Shown):
     __slots__ = ()
 
     @classmethod
-    def of(cls, spectrum: "Spectrum") -> "ByLayer":
+    def of(cls, spectrum: SpectrumQuantities) -> "ByLayer":
         """Of a spectrum whose layers have frames of their own."""
         return cls(_summary(spectrum, layer) for layer in sorted(set(spectrum.layer.tolist())))
 
@@ -51,7 +49,7 @@ class ByLayer(tuple[LayerSummary, ...], Shown):
         return Parts(rows=[COLUMNS, *map(_cells, self)])
 
 
-def _summary(spectrum: "Spectrum", layer: int) -> LayerSummary:
+def _summary(spectrum: SpectrumQuantities, layer: int) -> LayerSummary:
     mine = spectrum.layer == layer
     first = int(torch.nonzero(mine)[0])
     usable = mine & torch.isfinite(spectrum.exponents) & spectrum.reliable

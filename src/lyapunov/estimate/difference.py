@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -11,11 +10,9 @@ from torch import Tensor
 from lyapunov._shapes import Exponents
 from lyapunov._shown import ExponentSequence, Parts, Shown, number, shown_rows
 from lyapunov.errors import InvalidInput
+from lyapunov.estimate.quantities import SpectrumQuantities
 from lyapunov.estimate.standard_errors import blocked, checked_level, errors, half_widths
 from lyapunov.estimate.verdict import Finding, Verdict
-
-if TYPE_CHECKING:
-    from lyapunov.estimate.result import Spectrum
 
 _ALIKE = ("linearization", "coupled", "dt")
 """Settings that must be the same for any difference."""
@@ -46,7 +43,7 @@ class Difference(ExponentSequence, Shown):
     inputs_moved: bool = False
 
     @classmethod
-    def of(cls, one: "Spectrum", other: "Spectrum") -> "Difference":
+    def of(cls, one: SpectrumQuantities, other: SpectrumQuantities) -> "Difference":
         """The paired one, of the exponents that both have, over the steps that both counted.
 
         Raises InvalidInput where the two do not match, with all that differs and what to do.
@@ -75,7 +72,7 @@ class Difference(ExponentSequence, Shown):
         )
 
     @classmethod
-    def unpaired(cls, one: "Spectrum", other: "Spectrum") -> "Difference":
+    def unpaired(cls, one: SpectrumQuantities, other: SpectrumQuantities) -> "Difference":
         """Of two spectra that share nothing: nothing cancels, so that the error is that of both (Welch's).
 
         Raises InvalidInput where they are not of one kind: linearization, coupling, unit of time.
@@ -133,7 +130,7 @@ def _verdict(first: Verdict, second: Verdict) -> Verdict:
     return Verdict(tuple(Finding(one.kind, f"{name}: {one.message}") for name, found in sides.items() for one in found))
 
 
-def _left(one: "Spectrum", other: "Spectrum", sampling: Tensor) -> Tensor:
+def _left(one: SpectrumQuantities, other: SpectrumQuantities, sampling: Tensor) -> Tensor:
     """What transients and rounding leave in the difference: of both, as far as what sampling leaves does not cancel either."""
     budgets = (one.error_budget, other.error_budget)
     left = torch.hypot(*(budget.systematic[: len(sampling)] for budget in budgets))
@@ -141,7 +138,7 @@ def _left(one: "Spectrum", other: "Spectrum", sampling: Tensor) -> Tensor:
     return left * (sampling / unpaired).nan_to_num(nan=1.0).clamp(max=1.0)
 
 
-def _require_same(one: "Spectrum", other: "Spectrum", names: Sequence[str]) -> None:
+def _require_same(one: SpectrumQuantities, other: SpectrumQuantities, names: Sequence[str]) -> None:
     """Everything in which they differ is named at once."""
     differing = [name for name in names if getattr(one.settings, name) != getattr(other.settings, name)]
     if "inputs" in differing and one.settings.called and one.settings.called == other.settings.called:
@@ -157,7 +154,7 @@ def _require_same(one: "Spectrum", other: "Spectrum", names: Sequence[str]) -> N
     raise InvalidInput(f"Expected two spectra that can be compared, got others: {', '.join(listed)}. {remedy}.")
 
 
-def _window(one: "Spectrum", other: "Spectrum") -> tuple[int, int]:
+def _window(one: SpectrumQuantities, other: SpectrumQuantities) -> tuple[int, int]:
     """The first step that both counted, and the one behind the last."""
     starts = [part.settings.settle + part.settings.align for part in (one, other)]
     ends = [start + part.settings.count for start, part in zip(starts, (one, other), strict=True)]
@@ -179,7 +176,7 @@ class _Counted:
     mean_series: tuple[Tensor, Tensor]
 
     @classmethod
-    def of(cls, spectrum: "Spectrum", start: int, end: int, k: int) -> "_Counted":
+    def of(cls, spectrum: SpectrumQuantities, start: int, end: int, k: int) -> "_Counted":
         settings, history, steps = spectrum.settings, spectrum.history[..., :k], spectrum.history_steps
         first = settings.settle + settings.align
         if (start, end) == (first, first + settings.count):
@@ -205,7 +202,9 @@ def _regular(values: Tensor, steps: Tensor, widths: Tensor) -> Tensor:
     return blocked(values, steps.amax(1), len(widths))
 
 
-def _mean(one: "Spectrum", other: "Spectrum", parts: Sequence[_Counted], widths: Tensor) -> tuple[float | None, float | None]:
+def _mean(
+    one: SpectrumQuantities, other: SpectrumQuantities, parts: Sequence[_Counted], widths: Tensor
+) -> tuple[float | None, float | None]:
     if one.mean is None or other.mean is None or one.mean_count != other.mean_count:
         return None, None
     cells = []

@@ -1,24 +1,34 @@
 """What a spectrum says: pure functions of exponents in descending order, and `QUANTITIES`, the table of all that are derived.
 
 Exponents are in nats per step (or per unit of time). `total` is the number of exponents the system has; where the k given ones
-do not determine a quantity, it is None. A new derived quantity is a function and a row of the table here: `Spectrum`, its JSON
-and its printed table read that.
+do not determine a quantity, it is None. A new derived quantity is written here alone: a function, a row of the table, and a
+property of `SpectrumQuantities`. JSON, the printed table, readings and reports read the table.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from functools import cached_property
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from lyapunov import _checks
 from lyapunov._shapes import Exponents
-from lyapunov._shown import Parts, html_of
-from lyapunov.estimate.standard_errors import jackknife
+from lyapunov.estimate.budget import ErrorBudget
+from lyapunov.estimate.settings import Settings
+from lyapunov.estimate.standard_errors import checked_level, errors, half_widths, jackknife
+from lyapunov.estimate.statistics import Estimates
+from lyapunov.estimate.timescales import Timescale
+from lyapunov.estimate.verdict import Verdict
 
-if TYPE_CHECKING:
-    from lyapunov.estimate.result import Spectrum
+
+class OfExponents(Protocol):
+    """A quantity as a function of exponents in descending order, the first of `total`."""
+
+    def __call__(self, exponents: Exponents, *, total: int) -> float | None:
+        """None where the exponents do not determine it."""
 
 
 def kaplan_yorke_dimension(exponents: Exponents, *, total: int) -> float | None:
@@ -47,104 +57,15 @@ def entropy_rate(exponents: Exponents, *, total: int) -> float | None:
     return float(exponents.clamp(min=0).sum())
 
 
-def exponent_unit(dt: float = 1.0) -> str:
-    """The unit of exponents whose steps take the time `dt`: a `dt` other than 1 says that the user measures time, not steps."""
-    return "nats per step" if dt == 1 else "nats per unit of time"
-
-
-def memory_times(exponents: Tensor) -> Tensor:
-    """-1 / lambda: the steps in which a small change along each direction shrinks by e; infinite where it does not shrink.
-
-    The one place where exponents become times. NaN stays NaN; a Lyapunov time is the memory time of -lambda.
-    """
-    return torch.where(exponents < 0, -1 / exponents, math.inf).masked_fill(exponents.isnan(), math.nan)
-
-
-def memory_time(exponent: float) -> float:
-    """`memory_times` of one number."""
-    return float(memory_times(torch.tensor(exponent, dtype=torch.float64)))
-
-
-class Timescale(NamedTuple):
-    """How long a small change along a direction takes to shrink, or to grow, by a factor e, with the interval of that.
-
-    kind: "memory" where it shrinks (the memory time, -1 / lambda), "Lyapunov" where it grows (the Lyapunov time, 1 / lambda),
-        "not determined" where the interval of the exponent holds zero, or where there is none: then the numbers are NaN.
-    value, low, high: in steps (with `dt`, in units of time); low and high from the ends of the exponent's interval.
-    """
-
-    kind: Literal["memory", "Lyapunov", "not determined"]
-    value: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, exponent: float, interval: Sequence[float]) -> "Timescale":
-        """Of an exponent and its interval, from low to high."""
-        low, high = interval
-        if exponent == -math.inf:
-            return cls("memory", 0.0, 0.0, 0.0)
-        if not (high < 0 or low > 0):
-            return cls("not determined", math.nan, math.nan, math.nan)
-        sign = 1 if high < 0 else -1
-        ends = sorted(memory_time(sign * end) for end in (low, high))
-        return cls("memory" if sign == 1 else "Lyapunov", memory_time(sign * exponent), *ends)
-
-    def of_kind(self, kind: Literal["memory", "Lyapunov"]) -> tuple[float, float, float]:
-        """Value, low and high of one kind of time; infinite for a direction of the other kind, NaN for one not determined."""
-        if self.kind == "not determined":
-            return math.nan, math.nan, math.nan
-        return self[1:] if self.kind == kind else (math.inf, math.inf, math.inf)
-
-    @property
-    def numbers(self) -> str:
-        """The value, and what it lies between: "47.6 (43.4 to 52.6)"."""
-        return f"{_short(self.value)} ({_short(self.low)} to {_short(self.high)})"
-
-    @property
-    def cell(self) -> str:
-        """For a column of memory times: a Lyapunov time says that it is one."""
-        words = {"memory": self.numbers, "Lyapunov": f"Lyapunov {self.numbers}"}
-        return words.get(self.kind, self.kind)
-
-    def _repr_html_(self) -> str:
-        return html_of(Parts([str(self)]))
-
-    def __str__(self) -> str:
-        if self.kind == "not determined":
-            return "memory not determined"
-        name = "memory" if self.kind == "memory" else "Lyapunov time"
-        return f"{name} {_short(self.value)} (95 %: {_short(self.low)} to {_short(self.high)})"
-
-
-def times(timescales: Sequence[Timescale], kind: Literal["memory", "Lyapunov"]) -> Tensor:
-    """(k, 3): `Timescale.of_kind` of each direction."""
-    return torch.tensor([one.of_kind(kind) for one in timescales], dtype=torch.float64).reshape(-1, 3)
-
-
-def _short(value: float) -> str:
-    """Three digits, and no powers of ten where people count."""
-    return f"{value:.0f}" if 100 <= value < 1e6 else f"{value:.3g}"
-
-
-def variance(exponents: Tensor) -> float:
+def variance(exponents: Exponents, *, total: int = 0) -> float:  # noqa: ARG001
     """The population variance of the finite exponents (0 for one, NaN-free)."""
     finite = exponents[torch.isfinite(exponents)]
     return float(finite.var(correction=0)) if len(finite) else 0.0
 
 
-TIME_NAMES: dict[Literal["memory", "Lyapunov"], str] = {"memory": "memory", "Lyapunov": "lyapunov_time"}
-"""The two kinds of times, and what readings call each."""
-
-
-def time_columns(timescales: Sequence[Timescale]) -> dict[str, Tensor]:
-    """A column (k,) for the value of each kind of time, and for both ends of its 95 % interval, by the column's name."""
-    columns = {}
-    for kind in TIME_NAMES:
-        value, low, high = times(timescales, kind).unbind(-1)
-        name = kind.lower()
-        columns |= {f"{name}_time": value, f"{name}_low_95": low, f"{name}_high_95": high}
-    return columns
+def _undetermined(exponents: Exponents, *, total: int) -> float | None:  # noqa: ARG001
+    """Of quantities that take more than exponents."""
+    return None
 
 
 @dataclass(frozen=True)
@@ -157,61 +78,63 @@ class Quantity:
     error: one standard error, from a `Spectrum` for which the value is finite.
     digits: after the point in the printed table; None where the table has no place for it, or a line of its own.
     in_readings: whether readings of a monitor have a field of this name, and one of its error.
+    of_exponents: the same from exponents alone, where these determine it.
     """
 
     name: str
     label: str
     power: int
-    value: Callable[..., float | None]
-    error: Callable[..., float | None]
+    value: Callable[["SpectrumQuantities"], float | None]
+    error: Callable[["SpectrumQuantities"], float | None]
     digits: int | None = None
     in_readings: bool = False
+    of_exponents: OfExponents = _undetermined
 
-    def standard_error(self, spectrum: "Spectrum") -> float | None:
+    def standard_error(self, spectrum: "SpectrumQuantities") -> float | None:
         """One standard error; None where the value is not there or not finite, NaN where nothing can be left out."""
         value = self.value(spectrum)
         return None if value is None or not math.isfinite(value) else self.error(spectrum)
 
 
-def _trusted(spectrum: "Spectrum") -> Exponents:
+def _trusted(spectrum: "SpectrumQuantities") -> Exponents:
     """The exponents before the first unreliable one (unreliable ones are the smallest)."""
     unreliable = torch.nonzero(~spectrum.reliable)
     return spectrum.exponents[: int(unreliable[0])] if len(unreliable) else spectrum.exponents
 
 
-def _smallest(spectrum: "Spectrum") -> float | None:
+def _smallest(spectrum: "SpectrumQuantities") -> float | None:
     return float(spectrum.exponents[-1]) if spectrum.is_full and bool(spectrum.reliable[-1]) else None
 
 
-def _sum(spectrum: "Spectrum") -> float | None:
+def _sum(spectrum: "SpectrumQuantities") -> float | None:
     if bool(spectrum.exponents.isneginf().any()):
         return -math.inf
     size = spectrum.settings.size
     return spectrum.mean * size if spectrum.mean is not None and spectrum.mean_count == size else None
 
 
-def _error_of_sum(spectrum: "Spectrum") -> float | None:
+def _error_of_sum(spectrum: "SpectrumQuantities") -> float | None:
     error = spectrum.mean_standard_error
     return None if error is None else error * spectrum.settings.size
 
 
-def _variance(spectrum: "Spectrum") -> float | None:
+def _variance(spectrum: "SpectrumQuantities") -> float | None:
     return variance(spectrum.exponents) if spectrum.is_full and bool(spectrum.reliable.all()) else None
 
 
-def _of_bounded(function: Callable[..., float | None]) -> Callable[..., float | None]:
+def _of_bounded(function: OfExponents) -> Callable[["SpectrumQuantities"], float | None]:
     """A function of the trusted exponents, of a spectrum whose state does not grow without bound."""
 
-    def value(spectrum: "Spectrum") -> float | None:
+    def value(spectrum: "SpectrumQuantities") -> float | None:
         return None if "unbounded" in spectrum.verdict.kinds else function(_trusted(spectrum), total=spectrum.settings.size)
 
     return value
 
 
-def _jackknifed(function: Callable[..., float | None]) -> Callable[..., float | None]:
+def _jackknifed(function: OfExponents) -> Callable[["SpectrumQuantities"], float | None]:
     """The error of a function of the trusted exponents, scaled from sampling to all parts of the error budget."""
 
-    def error(spectrum: "Spectrum") -> float | None:
+    def error(spectrum: "SpectrumQuantities") -> float | None:
         count, settings = len(_trusted(spectrum)), spectrum.settings
         correlated = spectrum.correlation_times[: max(count, 1)]
 
@@ -224,17 +147,31 @@ def _jackknifed(function: Callable[..., float | None]) -> Callable[..., float | 
     return error
 
 
-def _inflation(spectrum: "Spectrum", count: int) -> float:
+def _inflation(spectrum: "SpectrumQuantities", count: int) -> float:
     """By how much the errors of the first exponents exceed those of sampling, root mean square; more for copied inputs."""
     ratios = (spectrum.standard_errors / spectrum.sampling_errors)[:count]
     ratios = ratios[ratios.isfinite()]
     return float(ratios.square().mean().sqrt()) / spectrum.independent**0.5 if len(ratios) else 1.0
 
 
-def _variance_of(exponents: Exponents, total: Any) -> float:  # noqa: ARG001
-    return variance(exponents)
-
-
+DIMENSION = Quantity(
+    "kaplan_yorke_dimension",
+    "Kaplan-Yorke dimension",
+    0,
+    value=_of_bounded(kaplan_yorke_dimension),
+    error=_jackknifed(kaplan_yorke_dimension),
+    digits=3,
+    of_exponents=kaplan_yorke_dimension,
+)
+ENTROPY = Quantity(
+    "entropy_rate",
+    "entropy rate",
+    1,
+    value=_of_bounded(entropy_rate),
+    error=_jackknifed(entropy_rate),
+    digits=5,
+    of_exponents=entropy_rate,
+)
 QUANTITIES = (
     Quantity(
         "max",
@@ -259,27 +196,147 @@ QUANTITIES = (
         error=lambda spectrum: spectrum.mean_standard_error,
         in_readings=True,
     ),
-    Quantity("variance", "variance", 2, value=_variance, error=_jackknifed(_variance_of), digits=5),
+    Quantity("variance", "variance", 2, value=_variance, error=_jackknifed(variance), digits=5, of_exponents=variance),
     Quantity("sum", "sum", 1, value=_sum, error=_error_of_sum, digits=5),
-    Quantity(
-        "kaplan_yorke_dimension",
-        "Kaplan-Yorke dimension",
-        0,
-        value=_of_bounded(kaplan_yorke_dimension),
-        error=_jackknifed(kaplan_yorke_dimension),
-        digits=3,
-    ),
-    Quantity(
-        "entropy_rate",
-        "entropy rate",
-        1,
-        value=_of_bounded(entropy_rate),
-        error=_jackknifed(entropy_rate),
-        digits=5,
-    ),
+    DIMENSION,
+    ENTROPY,
 )
 """In the order in which they are listed everywhere."""
 BY_NAME = {quantity.name: quantity for quantity in QUANTITIES}
 """`QUANTITIES` by their names."""
-READING_NAMES = tuple(name for one in QUANTITIES if one.in_readings for name in (one.name, f"{one.name}_error"))
+IN_READINGS = tuple(one.name for one in QUANTITIES if one.in_readings)
+"""Names of those that readings of a monitor have."""
+READING_NAMES = tuple(field for name in IN_READINGS for field in (name, f"{name}_error"))
 """The fields that readings of a monitor have of them."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SpectrumQuantities(Estimates):
+    """Estimates with their settings and verdict, and what is derived from them by name."""
+
+    settings: Settings
+    verdict: Verdict
+
+    @property
+    def error_budget(self) -> ErrorBudget:
+        """Standard errors (k,) by where they come from: sampling, burn_in, alignment, rounding."""
+        return ErrorBudget(self.sampling_errors, self.burn_in_errors, self.alignment_errors, self.rounding_errors)
+
+    def interval(self, level: float = 0.95) -> Tensor:
+        """(k, 2): Student-t intervals; NaN where there is no standard error."""
+        half = half_widths(self.standard_errors, self.degrees, checked_level(level))
+        return torch.stack([self.exponents - half, self.exponents + half], dim=-1)
+
+    def mean_interval(self, level: float = 0.95) -> tuple[float, float] | None:
+        """The Student-t interval of `mean`; None where there is none."""
+        found = self._mean
+        if found is None:
+            return None
+        half = half_widths(torch.tensor([found[1]]).double(), torch.tensor([found[2]]), checked_level(level))
+        return found[0] - float(half), found[0] + float(half)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether all n exponents were computed."""
+        return len(self.exponents) == self.settings.size
+
+    @property
+    def max(self) -> float:
+        """The largest exponent: above 0 small changes grow, which is chaos in a bounded system; below 0 they fade."""
+        return float(self.exponents[0])
+
+    @property
+    def min(self) -> float | None:
+        """The smallest of all n exponents; None if not all were computed, or if it lies below the precision floor."""
+        return BY_NAME["min"].value(self)
+
+    @property
+    def mean(self) -> float | None:
+        """The mean over all n exponents: from ln |det J| where the system has it, whatever k; else from a full run.
+
+        In a full run with lost or unreliable directions and no determinant, the mean of the others (`mean_count` of them).
+        """
+        return None if self._mean is None else self._mean[0]
+
+    @property
+    def mean_standard_error(self) -> float | None:
+        """One standard error of `mean`, of sampling only: from sequences and blocks, and the steps that have a determinant."""
+        return None if self._mean is None else self._mean[1]
+
+    @property
+    def mean_count(self) -> int:
+        """How many exponents are behind `mean`; 0 where it is None."""
+        if self._has_volume:
+            return self.settings.size
+        return int(self._usable.sum()) if self.is_full else 0
+
+    @property
+    def variance(self) -> float | None:
+        """The variance over the finite exponents of a full run; None if not all were computed and reliable."""
+        return BY_NAME["variance"].value(self)
+
+    @property
+    def sum(self) -> float | None:
+        """The sum over all n exponents, the rate of change of volume; -inf where a direction is lost."""
+        return BY_NAME["sum"].value(self)
+
+    @property
+    def kaplan_yorke_dimension(self) -> float | None:
+        """See `quantities.kaplan_yorke_dimension`; None where more (or more reliable) exponents are needed,
+        and where the state grows without bound.
+        """
+        return BY_NAME["kaplan_yorke_dimension"].value(self)
+
+    @property
+    def entropy_rate(self) -> float | None:
+        """The sum of the positive exponents, nats per step; None where more exponents are needed, or as above."""
+        return BY_NAME["entropy_rate"].value(self)
+
+    @property
+    def timescales(self) -> tuple[Timescale, ...]:
+        """Of each direction its memory time, or its Lyapunov time where it grows, with the 95 % interval; they print."""
+        pairs = zip(self.exponents.tolist(), self.interval(0.95).tolist(), strict=True)
+        return tuple(Timescale.of(exponent, interval) for exponent, interval in pairs)
+
+    def standard_error(self, name: str) -> float | None:
+        """One standard error of a derived quantity by its name, by the jackknife over sequences and over blocks.
+
+        Scaled to all parts of the error budget; those of "mean" and "sum" are of sampling only.
+        None where the quantity has no value; NaN where nothing can be left out.
+        """
+        _checks.one_of(name, tuple(BY_NAME), "name")
+        return BY_NAME[name].standard_error(self)
+
+    def quantities(self) -> dict[str, float | None]:
+        """The derived numbers, by name."""
+        return {quantity.name: quantity.value(self) for quantity in QUANTITIES}
+
+    @cached_property
+    def _mean(self) -> tuple[float, float, float] | None:
+        """Mean over all exponents, its standard error and its degrees of freedom."""
+        if not self.mean_count:
+            return None
+        grown, steps = self.mean_series
+        scale = self.mean_count * self.settings.dt
+        found = errors(grown.unsqueeze(-1), steps, self.independent)
+        rate, error = float(grown.sum() / steps.sum()), float(found.standard_errors[0])
+        return rate / scale, error / scale, float(found.degrees[0])
+
+    @property
+    def mean_series(self) -> tuple[Tensor, Tensor]:
+        """What `mean` averages, summed over `mean_count` exponents, and the steps behind it, both (bins, batch)."""
+        if self.volume_history is not None and self.volume_steps is not None and self._has_volume:
+            return self.volume_history, self.volume_steps
+        return self.history[..., self._usable].sum(-1), self.history_steps
+
+    @property
+    def _has_volume(self) -> bool:
+        """Whether ln |det J| has more to say than the exponents: a full run has it sampled only, as a certificate."""
+        if self.volume_history is None or self.volume_steps is None or bool(self.exponents.isneginf().any()):
+            return False
+        sampled = self.is_full and not torch.equal(self.volume_steps, self.history_steps)
+        return not sampled and bool(torch.isfinite(self.volume_history).all())
+
+    @property
+    def _usable(self) -> Tensor:
+        return torch.isfinite(self.exponents) & self.reliable

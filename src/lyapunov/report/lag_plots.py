@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lyapunov.analysis import InputReach, Memory
-from lyapunov.estimate import entropy_rate, kaplan_yorke_dimension
+from lyapunov.estimate import DIMENSION, ENTROPY
 from lyapunov.report.drawing import axes_or_new, whole_ticks
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def input_reach(reach: InputReach, ax: "Axes | None" = None, *, exponent: float 
 def draw_theory(exponents: Tensor, ax: "Axes") -> None:
     """Known exponents dashed; the label has their entropy rate and dimension divided by the number of units."""
     size = len(exponents)
-    entropy, dimension = entropy_rate(exponents, total=size), kaplan_yorke_dimension(exponents, total=size)
+    entropy, dimension = (one.of_exponents(exponents, total=size) for one in (ENTROPY, DIMENSION))
     label = f"theory: entropy rate {(entropy or 0.0) / size:.3g}, dimension {(dimension or 0.0) / size:.3g} per unit"
     ax.plot(torch.arange(1, size + 1), exponents, color="black", linestyle="--", linewidth=1, label=label)
     ax.legend(frameon=False, fontsize="small")

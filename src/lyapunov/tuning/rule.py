@@ -9,10 +9,11 @@ from typing import NamedTuple
 import numpy as np
 
 from lyapunov import _checks
+from lyapunov.estimate import IN_READINGS
 from lyapunov.training import Reading
 from lyapunov.tuning.forecast import forecast
 
-FEATURES = ("max", "mean", "leading", "saturated")
+FEATURES = (*IN_READINGS, "leading", "saturated")
 """What spectra predict by, of those that all trials have."""
 SIGMAS = 2.0
 """Standard errors that count as clear."""
@@ -122,9 +123,8 @@ def numbers_of(reading: Reading | None) -> dict[str, float]:
         return {}
     leading = [value for value in reading.exponents if math.isfinite(value)]
     values = {
-        "max": reading.max,
+        **{name: getattr(reading, name) for name in IN_READINGS},
         "max_error": reading.max_error,
-        "mean": reading.mean,
         "leading": sum(leading) / len(leading) if leading else None,
         "saturated": reading.saturated,
         "seconds": reading.seconds,
