@@ -14,7 +14,7 @@ loss; the state before comes from the whole sequence. A network has learned it w
 sequences is below a tenth of the plateau of 1/6. The lag is that of each network that learned it with the whole sequence;
 "late" and "spread" take it over six problems in a row. Settings of "late" and "spread" were fixed after a look at five runs of
 other lengths, batches and numbers of steps, those of "alone" after three runs with other seeds. Its windows are all of the lag
-that is named, and three quarters, half and a quarter of it. Results: benchmarks/truncation.json; table in docs/memory.md.
+that is named, and three quarters, half and a quarter of it. Results: benchmarks/truncation.json; table in docs/truncated-bptt.md.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from torch import Tensor, nn
 import lyapunov
 
 ROOT = Path(__file__).parent.parent
-RESULTS, PAGE = Path(__file__).with_suffix(".json"), ROOT / "docs" / "memory.md"
+RESULTS, PAGE = Path(__file__).with_suffix(".json"), ROOT / "docs" / "truncated-bptt.md"
 SEEDS, UNITS, BATCH, RATE, ENOUGH = 20, 12, 64, 1e-2, 1 / 60
 
 

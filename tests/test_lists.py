@@ -33,12 +33,12 @@ def test_all_is_what_there_is() -> None:
     assert list(lyapunov.__all__) == sorted(lyapunov.__all__, key=lambda name: (not name[0].isupper(), name))
 
 
-def test_the_supported_kinds_in_the_readme_are_those_recognized() -> None:
+def test_the_supported_kinds_on_their_page_are_those_recognized() -> None:
     import sys
 
     module = sys.modules["lyapunov.intake.recognize"]
     kinds = {kind.__name__ for kind in (*module.LAYERS, *module.CELLS)}
-    named = {name for row in rows(ROOT / "README.md", "| you have") for name in re.findall(r"`(\w+)`", row[0])}
+    named = {name for row in rows(ROOT / "docs" / "supported.md", "| you have") for name in re.findall(r"`(\w+)`", row[0])}
     assert named == kinds
 
 
@@ -58,7 +58,7 @@ def test_the_docs_table_names_every_dependency() -> None:
     extras = project["optional-dependencies"]
     wanted = {("core", name) for name in map(bare, project["dependencies"])}
     wanted |= {(f"`[{extra}]`", bare(name)) for extra, names in extras.items() for name in names if "lyapunov" not in name}
-    assert {(row[1], row[0]) for row in rows(ROOT / "docs" / "index.md", "| package")} == wanted
+    assert {(row[1], row[0]) for row in rows(ROOT / "docs" / "developers.md", "| package")} == wanted
 
 
 def test_every_dependency_has_an_exact_version() -> None:
