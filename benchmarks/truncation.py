@@ -14,7 +14,8 @@ loss; the state before comes from the whole sequence. A network has learned it w
 sequences is below a tenth of the plateau of 1/6. The lag is that of each network that learned it with the whole sequence;
 "late" and "spread" take it over six problems in a row. Settings of "late" and "spread" were fixed after a look at five runs of
 other lengths, batches and numbers of steps, those of "alone" after three runs with other seeds. Its windows are all of the lag
-that is named, and three quarters, half and a quarter of it. Results: benchmarks/truncation.json; table in docs/truncated-bptt.md.
+that is named, and three quarters, half and a quarter of it. Results: benchmarks/truncation.json; table in
+docs/truncated-bptt.md.
 """
 
 import argparse
