@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ from lyapunov.estimate.timescales import Timescale
 from lyapunov.estimate.verdict import Verdict
 
 
+@runtime_checkable
 class OfExponents(Protocol):
     """A quantity as a function of exponents in descending order, the first of `total`."""
 
