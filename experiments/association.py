@@ -37,6 +37,12 @@ def correlation(signal: Numbers, target: Numbers, groups: Numbers, given: Sequen
     return _estimate(_partial(_rank_correlations([signal, target, *given], _resamples(groups))))
 
 
+def difference(one: Numbers, other: Numbers, target: Numbers, groups: Numbers) -> Estimate:
+    """Spearman's correlation of one signal with the target less that of another, on the same resamples of groups."""
+    found = _rank_correlations([one, other, target], _resamples(groups))
+    return _estimate(found[:, 0, 2] - found[:, 1, 2])
+
+
 def _resamples(groups: Numbers) -> Numbers:
     """(1 + REPLICATES, networks): how often each network is taken; once each in the first row."""
     source, members = np.random.default_rng(SEED), np.unique(groups, return_inverse=True)[1]

@@ -1,0 +1,1 @@
+"""Untrained recurrent cells: do their readouts tell how well they will do after training?"""
