@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments import answers, published
+from experiments.cells import chapter as cells
 from experiments.claims import CHAIN_AT, LEADING, Addition, Line, additions, chain, lines, pruning, tables
 from experiments.commands import arguments, run
 from experiments.force import claims as force
@@ -60,6 +61,7 @@ def blocks(preset: Preset) -> Iterator[tuple[str, list[str]]]:
     yield "tables", [line for tested in known for line in (*in_words(tested), "")]
     yield "answers", list(answers.paragraphs(preset))
     yield "force", list(force.paragraphs(preset))
+    yield "cells", list(cells.paragraphs())
     if os.environ.get(DATA_DIR):
         grid = published.columns(Path(os.environ[DATA_DIR]) / "reference_grid.csv")
         yield "published", [f"- {name}: {value}" for name, value in published.findings(grid).items()]

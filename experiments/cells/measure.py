@@ -16,7 +16,7 @@ import torch
 from experiments.cells.grammar import fresh
 from experiments.cells.readouts import exponent_numbers, gradient_numbers, reach_numbers
 from experiments.cells.recipes import Recipe, Trained, benchmark
-from experiments.cells.records import WHOLE, Part, append, known
+from experiments.cells.records import append, shared
 from experiments.cells.variants import variants
 from experiments.commands import RECORDED, SCRATCH, arguments, run
 from lyapunov._atomic import write_atomically
@@ -55,12 +55,11 @@ def fresh_cells(runs: Sequence[Trained] | None = None, file: Path = RECORDED / "
     return named
 
 
-def measured(place: str, what: str, width: int, file: Path, data: Path, part: Part = WHOLE) -> None:
-    """Every cell of this part that has no rows yet."""
-    done = {row["cell"] for row in known(file)}
-    wanted = [one for one in part.of(cells(place, data)) if one.cell not in done]
+def measured(place: str, what: str, width: int, file: Path, data: Path) -> None:
+    """Every cell that has no rows yet."""
+    wanted = {(one.cell,): one for one in cells(place, data)}
     with progress_bar(f"{what} of {place} cells", len(wanted), enabled=None) as advance:
-        for at, one in enumerate(wanted, start=1):
+        for at, one in enumerate(shared(file, wanted, ("cell",)), start=1):
             rows = READ[what](one.recipe, width, SEEDS)
             append(
                 file, [{"cell": one.cell, "structure": one.recipe.structure, **row, "seed": int(row["seed"])} for row in rows]
@@ -74,11 +73,10 @@ def main() -> None:
     parser.add_argument("cells", choices=PLACES)
     parser.add_argument("readouts", choices=READ)
     parser.add_argument("--width", type=int, choices=WIDTHS, default=WIDTHS[0])
-    parser.add_argument("--part", type=Part.parsed, default=WHOLE, help="1/3: the first of three processes that share the work")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     file = (RECORDED if asked.record else SCRATCH) / f"cells-{asked.cells}-{asked.readouts}-{asked.width}.csv"
-    run(lambda: measured(asked.cells, asked.readouts, asked.width, file, data_directory(), asked.part))
+    run(lambda: measured(asked.cells, asked.readouts, asked.width, file, data_directory()))
     print(file, file=sys.stderr)
 
 

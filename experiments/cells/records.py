@@ -3,40 +3,18 @@
 import csv
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from experiments.commands import SCRATCH
 from experiments.rows import shown
 from lyapunov import InvalidInput
 
 Rows = list[dict[str, str]]
-One = TypeVar("One")
-
-
-class Part(NamedTuple):
-    """Which of several processes this is, from 1 on; each takes every so-many-th piece of work and all write into one file."""
-
-    number: int
-    count: int
-
-    @classmethod
-    def parsed(cls, text: str) -> "Part":
-        """From "1/3"."""
-        number, count = (int(one) for one in text.split("/"))
-        if not 1 <= number <= count:
-            raise ValueError(text)
-        return cls(number, count)
-
-    def of(self, work: Sequence[One]) -> Sequence[One]:
-        """Its share."""
-        return work[self.number - 1 :: self.count]
-
-
-WHOLE = Part(1, 1)
+One, Key = TypeVar("One"), tuple[str, ...]
 
 
 def known(file: Path) -> Rows:
@@ -69,6 +47,21 @@ def append(file: Path, rows: list[Mapping[str, object]]) -> None:
         lines.write(text.getvalue())
         lines.flush()
         os.fsync(lines.fileno())
+
+
+def shared(file: Path, work: Mapping[Key, One], keys: tuple[str, ...]) -> Iterator[One]:
+    """The pieces of work that have no row yet, one by one; several processes may share them.
+
+    A key is what a row has in the columns `keys`. A piece is claimed for as long as it is worked on.
+    """
+    for key, one in work.items():
+        try:
+            claim = FileLock(SCRATCH / f"{file.name}-{'-'.join(key)}.lock").acquire(timeout=0)
+        except Timeout:
+            continue
+        with claim:
+            if key not in {tuple(row[name] for name in keys) for row in known(file)}:
+                yield one
 
 
 def _lock(file: Path) -> FileLock:

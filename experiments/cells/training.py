@@ -1,8 +1,8 @@
-"""Trains fresh cells, each in the same way: `python -m experiments.cells.training text --record`, and `copy` for the second
-task.
+"""Trains fresh cells, each in the same way: `python -m experiments.cells.training text --record`; `copy` is the second task.
 
-A row per cell and seed in results/cells-training.csv, appended as they come; a run that was killed goes on. Nothing is trained
-before results/cells-predictions.csv is there and committed: its digest, the commit and the time stand in every row.
+A row per cell and seed in results/cells-training.csv, appended as they come; a run that was killed goes on, and several
+processes share the work. Nothing is trained before results/cells-predictions.csv is there and committed: its digest, the
+commit and the time stand in every row.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from experiments.cells.compiled import CompiledNetwork
 from experiments.cells.measure import Named, fresh_cells
 from experiments.cells.network import CellNetwork
 from experiments.cells.recipes import Recipe
-from experiments.cells.records import WHOLE, Part, append, known
+from experiments.cells.records import append, shared
 from experiments.commands import RECORDED, SCRATCH, arguments, run
 from lyapunov import InvalidInput
 from lyapunov._progress import progress_bar
@@ -132,14 +132,12 @@ def frozen(file: Path = RECORDED / "cells-predictions.csv") -> dict[str, str]:
     return {"predictions": hashlib.sha256(file.read_bytes()).hexdigest()[:16], "commit": head}
 
 
-def train(name: str, file: Path, part: Part = WHOLE) -> None:
+def train(name: str, file: Path) -> None:
     """What is not in the file yet."""
-    task = Text() if name == "text" else Copy()
-    made = frozen()
-    done = {(row["task"], row["cell"], row["seed"]) for row in known(file)}
-    wanted = [(one, seed) for one, seed in part.of(work(name, fresh_cells())) if (name, one.cell, str(seed)) not in done]
+    task, made = Text() if name == "text" else Copy(), frozen()
+    wanted = {(name, one.cell, str(seed)): (one, seed) for one, seed in work(name, fresh_cells())}
     with progress_bar(f"{name}: cells", len(wanted), enabled=None) as advance:
-        for at, (one, seed) in enumerate(wanted, start=1):
+        for at, (one, seed) in enumerate(shared(file, wanted, ("task", "cell", "seed")), start=1):
             began = datetime.now(UTC).isoformat(timespec="seconds")
             row = {"task": name, "cell": one.cell, "seed": seed, **made, "began": began}
             append(file, [{**row, **trained(one.recipe, task, seed)}])
@@ -150,11 +148,10 @@ def main() -> None:
     """Parse and train."""
     parser = arguments(__doc__)
     parser.add_argument("task", choices=TASKS)
-    parser.add_argument("--part", type=Part.parsed, default=WHOLE, help="1/3: the first of three processes that share the work")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     file = (RECORDED if asked.record else SCRATCH) / "cells-training.csv"
-    run(lambda: train(asked.task, file, asked.part))
+    run(lambda: train(asked.task, file))
     print(file, file=sys.stderr)
 
 

@@ -19,7 +19,7 @@ from experiments.cells.measure import fresh_cells
 from experiments.cells.network import CellNetwork, layers_of, system_of
 from experiments.cells.readouts import CHANGED, _directions, _outputs, reach
 from experiments.cells.recipes import Recipe
-from experiments.cells.records import Part, append, known
+from experiments.cells.records import append, known, shared
 from experiments.cells.regression import cross_validated, fitted, folds, ranks
 from experiments.cells.training import Copy, work
 from experiments.cells.use import Pool, halved, search
@@ -94,7 +94,7 @@ def spectrum_frame(layer: CellLayer) -> torch.Tensor:
 
 
 def test_networks_side_by_side_are_the_networks_one_by_one() -> None:
-    for recipe in TWENTY[:4]:
+    for recipe in TWENTY[:2]:
         together = layers_of(networks(recipe, 0, 1, 2))[0]
         inputs = torch.randn(3, 50, WIDTH, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
         both = lyapunov.spectrum(together, inputs, k=1, settle=0, align=20, progress=False)
@@ -115,7 +115,7 @@ def test_a_network_and_its_system_take_the_same_steps() -> None:
 
 
 def test_reach_is_that_of_reverse_mode() -> None:
-    for recipe in TWENTY[:3]:
+    for recipe in TWENTY[:2]:
         built = networks(recipe, 0, 1)
         layers = layers_of(built)
         inputs = torch.randn(2, CHANGED + 40, WIDTH, dtype=torch.float64, generator=torch.Generator().manual_seed(6)) / 10
@@ -305,14 +305,27 @@ def test_rows_survive_a_kill_in_the_middle_of_a_line(tmp_path: Path, monkeypatch
         append(file, [{"cell": "c", "other": 1.0}])
 
 
-def test_processes_share_the_work() -> None:
-    everything = work("text", fresh_cells())
-    shared = [Part(at, 3).of(everything) for at in (1, 2, 3)]
-    assert sorted((one.cell, seed) for own in shared for one, seed in own) == sorted(
-        (one.cell, seed) for one, seed in everything
-    )
-    with pytest.raises(ValueError, match="4/3"):
-        Part.parsed("4/3")
+def test_processes_share_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one of them works on is claimed, and what has a row is done."""
+    monkeypatch.chdir(tmp_path)
+    file, wanted = tmp_path / "rows.csv", {(name,): name for name in "abc"}
+    one = shared(file, wanted, ("cell",))
+    assert next(one) == "a"
+    other = shared(file, wanted, ("cell",))
+    assert next(other) == "b"
+    append(file, [{"cell": "b"}])
+    assert next(one) == "c"
+    append(file, [{"cell": "a"}, {"cell": "c"}])
+    assert list(other) == list(one) == list(shared(file, wanted, ("cell",))) == []
+
+
+def test_first_come_the_cells_of_the_mark_then_those_of_a_second_seed() -> None:
+    cells = fresh_cells()
+    order = [(one.cell, seed) for one, seed in work("text", cells)]
+    assert len(order) == len(set(order)) == len(cells) + 40
+    assert order[:126] == [(one.cell, 0) for one in cells[:126]]
+    assert sum(not name.startswith("variant") for name, _ in order[:126]) == 120
+    assert order[126:166] == [(one.cell, 1) for one in cells[:40]]
 
 
 def rows_of_training() -> list[dict[str, str]]:
