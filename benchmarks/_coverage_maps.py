@@ -25,29 +25,21 @@ class Map(System):
         self.name, self._size, self._step, self._jacobian = name, size, step, jacobian
 
     @property
-    def tangent_size(self) -> int:
-        """Of the state."""
-        return self._size
+    def block_sizes(self) -> tuple[int]:
+        """One block with the rows of the state."""
+        return (self._size,)
 
     def initial_state(self, batch: int, like: Tensor) -> Tensor:
         """Zeros."""
         return like.new_zeros(batch, self._size)
 
-    def vector(self, state: Tensor) -> Tensor:
-        """The state."""
-        return state
-
-    def with_vector(self, state: Tensor, vector: Tensor) -> Tensor:  # noqa: ARG002
-        """The vector."""
-        return vector
-
     def step(self, state: Tensor, x: Any) -> Tensor:
         """The map."""
         return self._step(state, x)
 
-    def push(self, state: Tensor, x: Any, frame: Tensor) -> tuple[Tensor, Tensor]:
+    def push(self, state: Tensor, x: Any, frames: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The next state, and the frame by the Jacobian."""
-        return self._step(state, x), self._jacobian(state, x) @ frame
+        return self._step(state, x), (self._jacobian(state, x) @ frames[0],)
 
 
 def product(size: int) -> Map:

@@ -23,7 +23,7 @@ def through_qr(module: nn.LSTM, inputs: Tensor) -> Tensor:
     state, total = problem.state, inputs.new_zeros(())
     frame = random_frame(2 * UNITS, K, batch=BATCH, seed=0, block=0, like=inputs.new_empty(0))
     for t in range(STEPS):
-        state, moved = problem.system.push(state, problem.sequences.at(t), frame)
+        state, (moved,) = problem.system.push(state, problem.sequences.at(t), (frame,))
         frame, upper = torch.linalg.qr(moved)
         total = total + upper.diagonal(dim1=-2, dim2=-1).abs().log().sum()
     return total / (BATCH * STEPS)

@@ -23,13 +23,13 @@ from lyapunov.tasks import Learner
 def published(problem: Problem, skip: int) -> Tensor:
     """(n,) in bits per step, averaged over sequences, in the order of the columns; the first `skip` steps are not counted."""
     system, state = problem.system, problem.state
-    frame = torch.eye(system.tangent_size, dtype=torch.float64).expand(problem.sequences.batch, -1, -1)
+    frame = torch.eye(*system.block_sizes, dtype=torch.float64).expand(problem.sequences.batch, -1, -1)
     total = torch.zeros(frame.shape[-1], dtype=torch.float64)
     steps = problem.sequences.steps
     with torch.no_grad(), system.running():
         for t in range(steps):
             x = problem.sequences.at(t)
-            frame, triangle = torch.linalg.qr(system.pull(state, x, frame))
+            frame, triangle = torch.linalg.qr(*system.pull(state, x, (frame,)))
             state = system.step(state, x)
             if t >= skip:
                 total += triangle.diagonal(dim1=-2, dim2=-1).abs().log2().mean(0)

@@ -51,7 +51,7 @@ def bare_product(module: torch.nn.RNN, inputs: Tensor, settle: int, steps: int) 
         state = problem.system.step(state, problem.sequences.at(t))
     product = torch.eye(inputs.shape[-1], dtype=torch.float64).unsqueeze(0)
     for t in range(settle, settle + steps):
-        state, product = problem.system.push(state, problem.sequences.at(t), product)
+        state, (product,) = problem.system.push(state, problem.sequences.at(t), (product,))
     return torch.linalg.svdvals(product[0]).log() / steps
 
 

@@ -119,8 +119,8 @@ BREAKS = (
     Break(
         "copies start on their own sequence's attractor",
         "tangent/burn_in.py",
-        "tree_map(lambda part: part.roll(1, dims=0), system.vector(end))",
-        "system.vector(end)",
+        "tree_map(lambda part: part.roll(1, dims=0), system.vectors(end))",
+        "system.vectors(end)",
         (BURN_IN + "test_copies_of_sequences_on_attractors_of_their_own_stay_apart",),
     ),
     Break(

@@ -6,7 +6,6 @@ from torch import Tensor, nn
 from torch.func import jvp, vmap
 
 from cases import ALL, BATCH, COUPLED, MODULES, STACKS, Case, drawn
-from lyapunov._shapes import blocks
 from lyapunov._trees import tree_flatten, tree_map
 from lyapunov.intake import Problem
 from lyapunov.systems import IndependentLayers, Stack, Step, System, TokenStep, forward_mode_push
@@ -31,16 +30,13 @@ def problem(case: Case):
 
 
 def frames(system: System, columns: int, dtype: torch.dtype = DOUBLE, seed: int = 30):
-    sizes = blocks(system.tangent_size)
-    drawn_blocks = tuple(drawn(BATCH, size, columns, seed=seed + at).to(dtype) for at, size in enumerate(sizes))
-    return drawn_blocks if isinstance(system.tangent_size, tuple) else drawn_blocks[0]
+    return tuple(drawn(BATCH, size, columns, seed=seed + at).to(dtype) for at, size in enumerate(system.block_sizes))
 
 
 def dense(system: System, state, x):
     """The Jacobian of each block."""
-    identities = tuple(torch.eye(size, dtype=DOUBLE).expand(BATCH, -1, -1) for size in blocks(system.tangent_size))
-    frame = identities if isinstance(system.tangent_size, tuple) else identities[0]
-    return blocks(system.push(state, x, frame)[1])
+    identities = tuple(torch.eye(size, dtype=DOUBLE).expand(BATCH, -1, -1) for size in system.block_sizes)
+    return system.push(state, x, identities)[1]
 
 
 def one_of(tree, at: int):
@@ -56,9 +52,9 @@ def flat(tree) -> Tensor:
 def test_push_is_forward_mode(problem: Problem) -> None:
     system, state, x = problem.system, problem.state, problem.sequences.at(0)
     frame = frames(system, 4)
-    moved = blocks(system.push(state, x, frame)[1])
-    for block, own, (layer, its_state, its_input) in zip(moved, blocks(frame), alone(system, state, x), strict=True):
-        pushed = forward_mode_push(layer, its_state, its_input, own)[1]
+    moved = system.push(state, x, frame)[1]
+    for block, own, (layer, its_state, its_input) in zip(moved, frame, alone(system, state, x), strict=True):
+        (pushed,) = forward_mode_push(layer, its_state, its_input, (own,))[1]
         torch.testing.assert_close(block, pushed, rtol=0, atol=CLOSED_FORM)
 
 
@@ -68,7 +64,7 @@ def alone(system: System, state, x) -> list[tuple[System, object, object]]:
         parts = zip(system.parts, state, x, strict=True)
         return [layer for part, own, given in parts for layer in alone(part, own, given)]
     if isinstance(system, TokenStep):
-        vectors = system.vector(state)
+        vectors = system.vectors(state)
         tokens = (Step(one_token(system, state, at), own, dtype=DOUBLE) for at, own in enumerate(vectors))
         return [(step, own, x) for step, own in zip(tokens, vectors, strict=True)]
     if not isinstance(system, Stack):
@@ -84,16 +80,16 @@ def one_token(system: TokenStep, state, at: int):
     """A token's own step, with all others held where they are."""
 
     def step(own: Tensor, x) -> Tensor:
-        vectors = list(system.vector(state))
+        vectors = list(system.vectors(state))
         vectors[at] = own
-        return system.vector(system.step(system.with_vector(state, tuple(vectors)), x))[at]
+        return system.vectors(system.step(system.with_vectors(state, tuple(vectors)), x))[at]
 
     return step
 
 
 def module_step(module: nn.Module, vector: Tensor, problem: Problem, x: Tensor) -> Tensor:
     """PyTorch's own step on the differentiated coordinates of all layers, layer by layer; dropout off."""
-    state = problem.system.with_vector(problem.state, split_like(problem.system.vector(problem.state), vector))
+    state = problem.system.with_vectors(problem.state, vector.split(problem.system.block_sizes, dim=-1))
     layers = state if hasattr(problem.system, "layers") else (state,)
     is_lstm = isinstance(module, nn.LSTM | nn.LSTMCell)
     parts = list(zip(*layers, strict=True)) if is_lstm else [layers]
@@ -108,19 +104,13 @@ def module_step(module: nn.Module, vector: Tensor, problem: Problem, x: Tensor) 
         news = list(zip(*(new if is_lstm else (new,)), strict=True))
     states = [tuple(own) if is_lstm else own[0] for own in news]
     new_state = tuple(states) if hasattr(problem.system, "layers") else states[0]
-    return torch.cat(blocks(problem.system.vector(new_state)), dim=-1)
-
-
-def split_like(vectors, joined: Tensor):
-    if not isinstance(vectors, tuple):
-        return joined
-    return tuple(joined.split([vector.shape[-1] for vector in vectors], dim=-1))
+    return torch.cat(problem.system.vectors(new_state), dim=-1)
 
 
 @every_module
 def test_push_is_forward_mode_through_pytorchs_own_module(case: Case, problem: Problem) -> None:
     system, x = problem.system, problem.sequences.at(0)
-    point = torch.cat(blocks(system.vector(problem.state)), dim=-1)
+    point = torch.cat(system.vectors(problem.state), dim=-1)
     identity = torch.eye(point.shape[-1], dtype=DOUBLE)
 
     def along(direction: Tensor) -> Tensor:
@@ -138,10 +128,10 @@ def test_push_is_forward_mode_through_pytorchs_own_module(case: Case, problem: P
 @every_module
 def test_steps_are_the_modules_own(case: Case, problem: Problem) -> None:
     system, x = problem.system, problem.sequences.at(0)
-    point = torch.cat(blocks(system.vector(problem.state)), dim=-1)
+    point = torch.cat(system.vectors(problem.state), dim=-1)
     with torch.no_grad():
         expected = module_step(case.module, point, problem, x)
-    stepped = torch.cat(blocks(system.vector(system.step(problem.state, x))), dim=-1)
+    stepped = torch.cat(system.vectors(system.step(problem.state, x)), dim=-1)
     torch.testing.assert_close(stepped, expected, rtol=0, atol=ROUNDING)
 
 
@@ -155,8 +145,8 @@ def test_push_is_linear_in_the_frame(problem: Problem) -> None:
     system, state, x = problem.system, problem.state, problem.sequences.at(0)
     one, two = frames(system, 3), frames(system, 3, seed=40)
     mixed = tree_map(lambda a, b: 2 * a - 0.5 * b, one, two)
-    apart = [blocks(system.push(state, x, frame)[1]) for frame in (one, two)]
-    for got, a, b in zip(blocks(system.push(state, x, mixed)[1]), *apart, strict=True):
+    apart = [system.push(state, x, frame)[1] for frame in (one, two)]
+    for got, a, b in zip(system.push(state, x, mixed)[1], *apart, strict=True):
         torch.testing.assert_close(got, 2 * a - 0.5 * b, rtol=ROUNDING, atol=ROUNDING)
 
 
@@ -184,8 +174,8 @@ def test_float32_keeps_its_dtype_and_agrees(case: Case, problem: Problem) -> Non
 @pytest.mark.parametrize("columns", [1, 3])
 def test_first_columns_do_not_depend_on_how_many_there_are(columns: int, problem: Problem) -> None:
     """Before sorting, at the same orthonormalisations, wherever the arithmetic resolves the columns."""
-    few, full = grown(problem, columns), grown(problem, max(blocks(problem.system.tangent_size)))
-    for block in range(len(blocks(problem.system.tangent_size))):
+    few, full = grown(problem, columns), grown(problem, max(problem.system.block_sizes))
+    for block in range(len(problem.system.block_sizes)):
         a = few.log_growth[..., few.block == block]
         b = full.log_growth[..., full.block == block][..., : a.shape[-1]]
         resolved = (few.noise[few.block == block] < NOISE_LIMIT_FIXED) | (few.lost_at[few.block == block] >= 0)
@@ -195,14 +185,13 @@ def test_first_columns_do_not_depend_on_how_many_there_are(columns: int, problem
 
 def grown(problem: Problem, columns: int):
     """A short run with at most so many columns in each block."""
-    sizes = blocks(problem.system.tangent_size)
+    sizes = problem.system.block_sizes
     like = torch.empty(0, dtype=DOUBLE)
-    parts = tuple(
+    frames = tuple(
         random_frame(size, min(columns, size), batch=BATCH, seed=5, block=at, like=like) for at, size in enumerate(sizes)
     )
-    frame = parts if isinstance(problem.system.tangent_size, tuple) else parts[0]
     return rollout(
-        problem.system, problem.sequences, problem.state, frame, RolloutOptions(steps=10, settle=2, align=2, qr_every=2)
+        problem.system, problem.sequences, problem.state, frames, RolloutOptions(steps=10, settle=2, align=2, qr_every=2)
     )
 
 
@@ -210,8 +199,8 @@ def grown(problem: Problem, columns: int):
 def test_pull_is_the_transpose_of_push(columns: int, problem: Problem) -> None:
     system, state, x = problem.system, problem.state, problem.sequences.at(0)
     right, left = frames(system, columns), frames(system, columns, seed=50)
-    pushed, pulled = blocks(system.push(state, x, right)[1]), blocks(system.pull(state, x, left))
-    for u, j_v, v, jt_u in zip(blocks(left), pushed, blocks(right), pulled, strict=True):
+    pushed, pulled = system.push(state, x, right)[1], system.pull(state, x, left)
+    for u, j_v, v, jt_u in zip(left, pushed, right, pulled, strict=True):
         torch.testing.assert_close(u.mT @ j_v, jt_u.mT @ v, rtol=CLOSED_FORM, atol=CLOSED_FORM)
 
 
@@ -219,14 +208,14 @@ def test_paths_add_up_to_the_push(problem: Problem) -> None:
     """Each alone is less than the whole, where there are several."""
     system, state, x = problem.system, problem.state, problem.sequences.at(0)
     frame = frames(system, 2)
-    found, pushed = system.paths(state, x, frame), blocks(system.push(state, x, frame)[1])
+    found, pushed = system.paths(state, x, frame), system.push(state, x, frame)[1]
     for at, whole in enumerate(pushed):
-        torch.testing.assert_close(sum(blocks(part)[at] for part in found.values()), whole, rtol=0, atol=CLOSED_FORM)
+        torch.testing.assert_close(sum(part[at] for part in found.values()), whole, rtol=0, atol=CLOSED_FORM)
 
 
 def test_an_output_is_made_of_the_states_coordinates(problem: Problem) -> None:
     system, state = problem.system, problem.state
-    vector = torch.cat(blocks(system.vector(state)), dim=-1)
+    vector = torch.cat(system.vectors(state), dim=-1)
     output = flat(system.output(state))
     assert torch.isin(output, vector).all()
 
@@ -255,7 +244,7 @@ def test_the_log_diagonal_is_the_growth_of_invariant_axes_and_planes(problem: Pr
 
 def test_labels_name_every_row(problem: Problem) -> None:
     system = problem.system
-    assert len(system.labels) == sum(blocks(system.tangent_size))
+    assert len(system.labels) == sum(system.block_sizes)
     assert len(set(system.labels)) == len(system.labels)
 
 

@@ -18,25 +18,19 @@ class Recorded(System):
 
     name = "recorded Jacobians"
 
-    tangent_size = 0
+    block_sizes = ()
 
     def __init__(self, size: int) -> None:
-        self.tangent_size = size
+        self.block_sizes = (size,)
 
     def initial_state(self, batch, like):
-        return like.new_zeros(batch, self.tangent_size)
+        return like.new_zeros(batch, *self.block_sizes)
 
     def step(self, state, x):
         return (x @ state.unsqueeze(-1)).squeeze(-1)
 
-    def vector(self, state):
-        return state
-
-    def with_vector(self, state, vector):
-        return vector
-
-    def push(self, state, x, frame):
-        return self.step(state, x), x @ frame
+    def push(self, state, x, frames):
+        return self.step(state, x), (x @ frames[0],)
 
 
 def tanh_network(size: int, gain: float) -> nn.RNN:
@@ -63,9 +57,9 @@ def jacobians(name: str, batch: int, steps: int) -> Tensor:
     """(batch, steps, n, n), float64."""
     problem = recognize(NETWORKS[name](), request(drawn(batch, steps, 32, seed=201), None, F64))
     state, found = problem.state, []
-    identity = torch.eye(problem.system.tangent_size, dtype=F64).expand(batch, -1, -1)
+    identity = torch.eye(*problem.system.block_sizes, dtype=F64).expand(batch, -1, -1)
     with torch.no_grad():
         for t in range(steps):
-            state, jacobian = problem.system.push(state, problem.sequences.at(t), identity)
+            state, (jacobian,) = problem.system.push(state, problem.sequences.at(t), (identity,))
             found.append(jacobian)
     return torch.stack(found, dim=1)

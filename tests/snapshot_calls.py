@@ -64,7 +64,7 @@ class Products(lyapunov.System):
 
     name = "products"
     volume_cost = "linear"
-    tangent_size = 4
+    block_sizes = (4,)
 
     def __init__(self, wrong: float = 0.0) -> None:
         self.wrong = wrong
@@ -72,17 +72,11 @@ class Products(lyapunov.System):
     def initial_state(self, batch: int, like: Tensor) -> Tensor:
         return like.new_ones(batch, 4)
 
-    def vector(self, state: Tensor) -> Tensor:
-        return state
-
-    def with_vector(self, state: Tensor, vector: Tensor) -> Tensor:
-        return vector
-
     def step(self, state: Tensor, x: Any) -> Tensor:
         return (x @ state.unsqueeze(-1)).squeeze(-1)
 
-    def push(self, state: Tensor, x: Any, frame: Any) -> tuple[Tensor, Any]:
-        return self.step(state, x), x @ frame
+    def push(self, state: Tensor, x: Any, frames: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        return self.step(state, x), (x @ frames[0],)
 
     def log_volume(self, state: Tensor, x: Any) -> Tensor:
         return torch.stack([torch.linalg.slogdet(matrix).logabsdet for matrix in x]) + self.wrong

@@ -44,8 +44,8 @@ class Transposed(System):
         self._system, self.name = system, f"transposed {system.name}"
 
     @property
-    def tangent_size(self):
-        return self._system.tangent_size
+    def block_sizes(self):
+        return self._system.block_sizes
 
     def initial_state(self, batch, like):
         return self._system.initial_state(batch, like)
@@ -53,14 +53,14 @@ class Transposed(System):
     def step(self, state, x):
         return self._system.step(state, x)
 
-    def vector(self, state):
-        return self._system.vector(state)
+    def vectors(self, state):
+        return self._system.vectors(state)
 
-    def with_vector(self, state, vector):
-        return self._system.with_vector(state, vector)
+    def with_vectors(self, state, vectors):
+        return self._system.with_vectors(state, vectors)
 
-    def push(self, state, x, frame):
-        return self._system.step(state, x), self._system.pull(state, x, frame)
+    def push(self, state, x, frames):
+        return self._system.step(state, x), self._system.pull(state, x, frames)
 
 
 def run(case: known.Known, *, batch: int, steps: int, wrong_order: bool = False, **kwargs):
@@ -504,7 +504,7 @@ def test_forward_qr_of_the_jacobians_is_backward_qr_of_their_transposes() -> Non
     inputs, steps = case.inputs(1, 2000), 2000
     state, jacobians = case.start(1), []
     for t in range(steps):
-        state, jacobian = case.system.push(state, inputs[:, t], torch.eye(6, dtype=F64).expand(1, -1, -1))
+        state, (jacobian,) = case.system.push(state, inputs[:, t], (torch.eye(6, dtype=F64).expand(1, -1, -1),))
         jacobians.append(jacobian[0])
     frame, growth = torch.linalg.qr(drawn(6, 6, seed=26))[0], torch.zeros(6, dtype=F64)
     for jacobian in reversed(jacobians):

@@ -44,7 +44,6 @@ ORDER = {
         "stack",
         "feed",
         "closed_loop",
-        "independent_layers",
         "diagonal",
         "caches",
         "huggingface",

@@ -66,19 +66,13 @@ def test_the_warning_names_the_first_and_what_would_help() -> None:
 class Misreported(System):
     """A tanh network whose push forgets a tenth of one row: plausible exponents, but not those of its determinant."""
 
-    tangent_size = 0
+    block_sizes = ()
 
     def __init__(self, system: System) -> None:
-        self._system, self.tangent_size, self.volume_cost = system, system.tangent_size, "linear"
+        self._system, self.block_sizes, self.volume_cost = system, system.block_sizes, "linear"
 
     def initial_state(self, batch, like):
         return self._system.initial_state(batch, like)
-
-    def vector(self, state):
-        return state
-
-    def with_vector(self, state, vector):
-        return vector
 
     def step(self, state, x):
         return self._system.step(state, x)
@@ -86,9 +80,9 @@ class Misreported(System):
     def log_volume(self, state, x):
         return self._system.log_volume(state, x)
 
-    def push(self, state, x, frame):
-        state, frame = self._system.push(state, x, frame)
-        return state, torch.cat([0.9 * frame[:, :1], frame[:, 1:]], dim=1)
+    def push(self, state, x, frames):
+        state, (frame,) = self._system.push(state, x, frames)
+        return state, (torch.cat([0.9 * frame[:, :1], frame[:, 1:]], dim=1),)
 
 
 def test_a_full_run_that_misses_its_determinant_is_not_reliable() -> None:

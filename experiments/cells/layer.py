@@ -70,9 +70,9 @@ class CellLayer(Layer):
         self.device = first.bias.device
 
     @property
-    def tangent_size(self) -> int:
-        """All states."""
-        return self.recipe.states * self.output_size
+    def block_sizes(self) -> tuple[int]:
+        """One block with the rows of all states."""
+        return (self.recipe.states * self.output_size,)
 
     @property
     def labels(self) -> tuple[Label, ...]:
@@ -83,13 +83,13 @@ class CellLayer(Layer):
         """Zeros, as the benchmark starts."""
         return tuple(like.new_zeros(batch, self.output_size) for _ in range(self.recipe.states))
 
-    def vector(self, state: tuple[Tensor, ...]) -> Tensor:
+    def vectors(self, state: tuple[Tensor, ...]) -> tuple[Tensor]:
         """State after state."""
-        return torch.cat(state, dim=-1)
+        return (torch.cat(state, dim=-1),)
 
-    def with_vector(self, state: tuple[Tensor, ...], vector: Tensor) -> tuple[Tensor, ...]:  # noqa: ARG002
+    def with_vectors(self, state: tuple[Tensor, ...], vectors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:  # noqa: ARG002
         """The vector, divided."""
-        return vector.split(self.output_size, dim=-1)
+        return vectors[0].split(self.output_size, dim=-1)
 
     def output(self, state: tuple[Tensor, ...]) -> Tensor:
         """h_0."""
@@ -168,7 +168,7 @@ class CellTangent(LayerTangent):
         like = self._divided(frame)[0]
         return torch.cat([torch.zeros_like(like) if one is None else one for one in parts], dim=-2).flatten(0, 1)
 
-    def pull(self, frame: Tensor) -> Tensor:
+    def pull_back(self, frame: Tensor) -> Tensor:
         """Backwards through the graph, to the old states."""
         found = self._pulled(frame)
         like = self._divided(frame)[0]

@@ -74,7 +74,7 @@ def reach(layers: Sequence[CellLayer], inputs: Tensor, states: Sequence[tuple[Te
     """
     copies, _, width = inputs.shape
     states = list(states)
-    frames = [inputs.new_zeros(copies, layer.tangent_size, DIRECTIONS) for layer in layers]
+    frames = [inputs.new_zeros(copies, *layer.block_sizes, DIRECTIONS) for layer in layers]
     moving: Tensor | None = torch.stack([_directions(seed, width) for seed in seeds])
     scale, found = inputs.new_zeros(copies), []
     for at in range(CHANGED, CHANGED + LONGEST + 1):

@@ -58,31 +58,24 @@ class LeakyTanh(System):
         self._recurrent, self._input = (torch.as_tensor(part) for part in (network.recurrent, network.input))
 
     @property
-    def tangent_size(self) -> int:
-        """N."""
-        return len(self._recurrent)
+    def block_sizes(self) -> tuple[int]:
+        """One block of N rows."""
+        return (len(self._recurrent),)
 
     def initial_state(self, batch: int, like: Tensor) -> Tensor:
         """Zeros."""
-        return like.new_zeros(batch, self.tangent_size)
-
-    def vector(self, state: Tensor) -> Tensor:
-        """The state."""
-        return state
-
-    def with_vector(self, state: Tensor, vector: Tensor) -> Tensor:  # noqa: ARG002
-        """The vector."""
-        return vector
+        return like.new_zeros(batch, len(self._recurrent))
 
     def step(self, state: Tensor, x: Tensor) -> Tensor:
         """One step of the equation."""
         drive = torch.tanh(state) @ self._recurrent.to(state).mT + x @ self._input.to(state).mT
         return torch.lerp(state, drive, LEAK)
 
-    def push(self, state: Tensor, x: Tensor, frame: Tensor) -> tuple[Tensor, Tensor]:
+    def push(self, state: Tensor, x: Tensor, frames: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
         """The next state, and ((1 - a) I + a W diag(1 - tanh(x)^2)) @ frame."""
+        (frame,) = frames
         slope = 1 - torch.tanh(state).square()
-        return self.step(state, x), torch.lerp(frame, self._recurrent.to(frame) @ (slope.unsqueeze(-1) * frame), LEAK)
+        return self.step(state, x), (torch.lerp(frame, self._recurrent.to(frame) @ (slope.unsqueeze(-1) * frame), LEAK),)
 
 
 def drawn(size: int, inputs: int, outputs: int, gain: float, seed: int) -> tuple[Network, Numbers]:

@@ -31,10 +31,7 @@ else:
         PerColumn = Float[Tensor, "batch k"]
         Exponents = Float[Tensor, "k"]
 
-Frames: TypeAlias = Tensor | tuple[Tensor, ...]
-"""One frame (batch, n, k), or one per independent block."""
-
-
-def blocks(value: Any) -> tuple[Any, ...]:
-    """One value per independent block: a tuple as it is, anything else as the only block."""
-    return value if isinstance(value, tuple) else (value,)
+Frames: TypeAlias = tuple[Tensor, ...]
+"""One frame (batch, n, k) per independent block of a system."""
+Vectors: TypeAlias = tuple[Tensor, ...]
+"""The differentiated coordinates of a state, (batch, n) per independent block."""

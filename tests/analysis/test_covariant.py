@@ -40,7 +40,7 @@ def test_a_step_takes_each_vector_to_the_next_one(name: str, k: int) -> None:
         for t in range(found.first):
             state = problem.system.step(state, problem.sequences.at(t))
         for t in range(80):
-            state, moved = problem.system.push(state, problem.sequences.at(found.first + t), found.vectors[t])
+            state, (moved,) = problem.system.push(state, problem.sequences.at(found.first + t), (found.vectors[t],))
             expected = found.growth[t].exp().unsqueeze(1) * found.vectors[t + 1]
             torch.testing.assert_close(moved, expected, rtol=0, atol=COVARIANCE)
     torch.testing.assert_close(found.vectors.norm(dim=2), torch.ones(81, 2, k).double(), rtol=0, atol=ROUNDING)

@@ -38,13 +38,13 @@ every_system = pytest.mark.parametrize("name", SYSTEMS)
 def through_qr(system: Any, inputs: Tensor, k: int, *, align: int = 0, fixed: bool = False, lengths=None, **given) -> Tensor:
     """The same sum with every frame in the graph: PyTorch's derivative of the QR factorisation."""
     problem = recognize(system, request(inputs, given.get("state"), torch.float64, coupled=True, carried=given.get("carried")))
-    state, size = problem.state, problem.system.tangent_size
-    frame = random_frame(size, k, batch=len(inputs), seed=0, block=0, like=LIKE)
+    state = problem.state
+    frame = random_frame(*problem.system.block_sizes, k, batch=len(inputs), seed=0, block=0, like=LIKE)
     lengths = torch.full((len(inputs),), inputs.shape[1]) if lengths is None else torch.as_tensor(lengths)
     total: Any = 0.0
     with problem.system.running():
         for t in range(inputs.shape[1]):
-            state, moved = problem.system.push(state, problem.sequences.at(t), frame)
+            state, (moved,) = problem.system.push(state, problem.sequences.at(t), (frame,))
             state = tree_map(lambda leaf: leaf.detach(), state) if fixed else state
             frame, upper = torch.linalg.qr(moved)
             grown = upper.diagonal(dim1=-2, dim2=-1).abs().log().sum(-1)
@@ -195,7 +195,7 @@ class Volumed(lyapunov.System):
     """A user's own system that knows its volume."""
 
     volume_cost = "linear"
-    name, tangent_size = "volumed", UNITS
+    name, block_sizes = "volumed", (UNITS,)
 
     def __init__(self) -> None:
         self.weight, self.enter = drawn(UNITS, UNITS, seed=6).requires_grad_(), drawn(INPUTS, UNITS, seed=7)
@@ -205,12 +205,6 @@ class Volumed(lyapunov.System):
 
     def step(self, state: Tensor, x: Tensor) -> Tensor:
         return torch.tanh(state @ self.weight.mT + x @ self.enter)
-
-    def vector(self, state: Tensor) -> Tensor:
-        return state
-
-    def with_vector(self, state: Tensor, vector: Tensor) -> Tensor:
-        return vector
 
     def log_volume(self, state: Tensor, x: Tensor) -> Tensor:
         return (1 - self.step(state, x).square()).log().sum(-1) + torch.linalg.slogdet(self.weight).logabsdet

@@ -28,10 +28,10 @@ def dense(module: Any, inputs: Tensor, **given: Any) -> tuple[list[Tensor], Any,
     """Every step's Jacobian (batch, n, n), the system, and the state after every number of steps."""
     problem = recognize(module, request(inputs, None, torch.float64, coupled=True, **given))
     system, state, found, states = problem.system, problem.state, [], [problem.state]
-    eye = torch.eye(system.tangent_size, dtype=torch.float64).expand(len(inputs), -1, -1)
+    eye = torch.eye(*system.block_sizes, dtype=torch.float64).expand(len(inputs), -1, -1)
     with torch.no_grad():
         for t in range(problem.sequences.steps):
-            state, jacobian = system.push(state, problem.sequences.at(t), eye)
+            state, (jacobian,) = system.push(state, problem.sequences.at(t), (eye,))
             found.append(jacobian)
             states.append(state)
     return found, system, states

@@ -167,9 +167,10 @@ def test_sequences_of_mixed_basins_start_in_both():
 @pytest.mark.parametrize("build", [maps.double_integrator, maps.van_der_pol, maps.torus], ids=lambda build: build.__name__)
 def test_the_written_jacobians_are_those_of_automatic_differentiation(build):
     system = build()
-    state, x = systems.normal(1, 6, system.tangent_size), systems.normal(2, 6, 1)
+    state, x = systems.normal(1, 6, *system.block_sizes), systems.normal(2, 6, 1)
     dense = vmap(jacrev(lambda s, u: system.step(s.unsqueeze(0), u.unsqueeze(0))[0]))(state, x)
-    pushed = system.push(state, x, torch.eye(system.tangent_size, dtype=torch.float64).expand(6, -1, -1))[1]
+    identity = torch.eye(*system.block_sizes, dtype=torch.float64).expand(6, -1, -1)
+    (pushed,) = system.push(state, x, (identity,))[1]
     torch.testing.assert_close(pushed, dense, rtol=1e-12, atol=1e-12)
 
 

@@ -60,13 +60,15 @@ def test_jacobians_of_a_recipe_are_those_of_reverse_mode(at: int) -> None:
     for depth, layer in enumerate(system.layers):
         own, driven = state[depth], x if depth == 0 else system.step(state, x)[depth - 1][0]
         dense = torch.func.jacrev(
-            lambda v, layer=layer, driven=driven: layer.vector(layer.step(layer.with_vector((), v), driven))[0]
-        )(layer.vector(own))[:, 0]
+            lambda v, layer=layer, driven=driven: layer.vectors(layer.step(layer.with_vectors((), (v,)), driven))[0][0]
+        )(*layer.vectors(own))[:, 0]
         torch.testing.assert_close(found[depth][0], dense)
         eye = torch.eye(len(dense), dtype=torch.float64)[None]
         tangent = layer.linearize(own, driven)[1]
-        torch.testing.assert_close(tangent.pull(eye)[0], dense.mT)
-        to_input = torch.func.jacrev(lambda given, layer=layer, own=own: layer.vector(layer.step(own, given))[0])(driven)[:, 0]
+        torch.testing.assert_close(tangent.pull_back(eye)[0], dense.mT)
+        to_input = torch.func.jacrev(lambda given, layer=layer, own=own: layer.vectors(layer.step(own, given))[0][0])(driven)[
+            :, 0
+        ]
         torch.testing.assert_close(tangent.pull_to_input(eye)[0], to_input.mT)
 
 
@@ -78,9 +80,9 @@ def test_exponents_of_a_recipe_are_those_of_the_dense_product(at: int) -> None:
     state, frame, total = layer.initial_state(1, inputs), spectrum_frame(layer), torch.zeros(2, dtype=torch.float64)
     for step, x in enumerate(inputs.unbind(1)):
         new = layer.step(state, x)
-        dense = torch.func.jacrev(lambda v, x=x: layer.vector(layer.step(layer.with_vector((), v), x))[0])(layer.vector(state))[
-            :, 0
-        ]
+        dense = torch.func.jacrev(lambda v, x=x: layer.vectors(layer.step(layer.with_vectors((), (v,)), x))[0][0])(
+            *layer.vectors(state)
+        )[:, 0]
         frame, upper = torch.linalg.qr(dense @ frame)
         total += upper.diagonal().abs().log() * (step >= 20)
         state = new
@@ -88,7 +90,7 @@ def test_exponents_of_a_recipe_are_those_of_the_dense_product(at: int) -> None:
 
 
 def spectrum_frame(layer: CellLayer) -> torch.Tensor:
-    return torch.linalg.qr(torch.randn(layer.tangent_size, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(4)))[
+    return torch.linalg.qr(torch.randn(*layer.block_sizes, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(4)))[
         0
     ]
 

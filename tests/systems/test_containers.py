@@ -231,16 +231,16 @@ def test_a_state_that_is_no_pytree_is_refused_with_the_remedy() -> None:
 class RefillingSystem(System):
     """A user's own System whose step does not leave its state alone."""
 
-    tangent_size = UNITS
+    block_sizes = (UNITS,)
 
     def initial_state(self, batch: int, like: Tensor) -> list[Tensor]:
         return [like.new_zeros(batch, UNITS)]
 
-    def vector(self, state: list[Tensor]) -> Tensor:
-        return state[0]
+    def vectors(self, state: list[Tensor]) -> tuple[Tensor]:
+        return (state[0],)
 
-    def with_vector(self, state: list[Tensor], vector: Tensor) -> list[Tensor]:
-        return [vector]
+    def with_vectors(self, state: list[Tensor], vectors: tuple[Tensor]) -> list[Tensor]:
+        return list(vectors)
 
     def step(self, state: list[Tensor], x: Tensor) -> list[Tensor]:
         state[0] = layer(0, state[0], x)

@@ -103,10 +103,10 @@ def test_push_and_the_default_of_log_diagonal_agree(case) -> None:
     state = system.initial_state(BATCH, INPUTS)
     state = state + 0.1
     inputs = [INPUTS[:, t] for t in range(3)]
-    frame = drawn(BATCH, system.tangent_size, 3, seed=43)
+    frames = (drawn(BATCH, *system.block_sizes, 3, seed=43),)
     torch.testing.assert_close(
-        system.push(state, inputs[0], frame)[1],
-        forward_mode_push(system, state, inputs[0], frame)[1],
+        system.push(state, inputs[0], frames)[1],
+        forward_mode_push(system, state, inputs[0], frames)[1],
         rtol=0,
         atol=CLOSED_FORM,
     )

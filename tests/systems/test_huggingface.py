@@ -9,7 +9,6 @@ import torch
 from torch.nn.functional import logsigmoid, softplus
 
 import lyapunov
-from lyapunov._shapes import blocks
 from lyapunov.intake import SystemInputs, recognize
 from lyapunov.systems import jacobians
 from tolerances import CLOSED_FORM, ROUNDING, SAME, Z, same
@@ -241,19 +240,17 @@ def test_push_is_the_jacobian_of_the_step(kind: Kind, coupled: bool) -> None:
     with torch.no_grad(), system.running():
         for t in range(7):
             state = system.step(state, problem.sequences.at(t))
-        points = blocks(system.vector(state))
+        points = system.vectors(state)
         eyes = tuple(torch.eye(point.shape[-1], dtype=torch.float64).unsqueeze(0) for point in points)
-        frame = eyes[0] if coupled else eyes
-        pushed, pulled = blocks(system.push(state, x, frame)[1]), blocks(system.pull(state, x, frame))
+        pushed, pulled = system.push(state, x, eyes)[1], system.pull(state, x, eyes)
         for at, point in enumerate(points):
             for entry in range(point.shape[-1]):
                 width = 1e-5 * max(1.0, float(point[0, entry].abs()))
 
                 def moved(sign: float, at=at, entry=entry, width=width):
                     nudged = points[at] + sign * width * eyes[at][:, entry]
-                    vector = (*points[:at], nudged, *points[at + 1 :])
-                    new = system.step(system.with_vector(state, vector[0] if coupled else vector), x)
-                    return blocks(system.vector(new))[at]
+                    new = system.step(system.with_vectors(state, (*points[:at], nudged, *points[at + 1 :])), x)
+                    return system.vectors(new)[at]
 
                 measured = (moved(1.0) - moved(-1.0)) / (2 * width)
                 torch.testing.assert_close(pushed[at][..., entry], measured, rtol=1e-6, atol=1e-7)
@@ -412,12 +409,12 @@ def test_everything_runs_in_the_dtype_asked_for() -> None:
     system = problem.system
     with torch.no_grad(), system.running():
         state = system.step(problem.state, problem.sequences.at(0))
-        point = system.vector(state)
+        (point,) = system.vectors(state)
         after, before = (
-            system.vector(system.step(system.with_vector(state, point + offset), problem.sequences.at(1)))
+            system.vectors(system.step(system.with_vectors(state, (point + offset,)), problem.sequences.at(1)))[0]
             for offset in (nudge, -nudge)
         )
-        pushed = system.push(state, problem.sequences.at(1), torch.ones(1, point.shape[-1], 1).double())[1]
+        pushed = system.push(state, problem.sequences.at(1), (torch.ones(1, point.shape[-1], 1).double(),))[1][0]
     assert after.dtype == torch.float64
     torch.testing.assert_close((after - before) / (2 * nudge), pushed.squeeze(-1), rtol=1e-6, atol=1e-6)
 

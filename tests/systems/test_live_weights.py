@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 import lyapunov
 from cases import ALL, BATCH, BESIDE, CLOSED_LOOPS, INPUTS, KNOWN, MIX, STEPS, UNITS, Apart, Case, drawn, seeded
-from lyapunov._shapes import blocks
 from lyapunov._trees import tree_map
 from lyapunov.intake import Problem, capture
 from lyapunov.systems import GRU, LSTM, RNN, CoupledStack, Diagonal, IndependentLayers, Layer, Stack, System, total_size
@@ -52,14 +51,12 @@ def moved(weights: list[Tensor]) -> Generator[None, None, None]:
 def grown(problem: Problem) -> Growth:
     """A short full run with its log determinants."""
     like = torch.empty(0, dtype=torch.float64)
-    parts = tuple(
-        random_frame(size, size, batch=BATCH, seed=5, block=at, like=like)
-        for at, size in enumerate(blocks(problem.system.tangent_size))
+    frames = tuple(
+        random_frame(size, size, batch=BATCH, seed=5, block=at, like=like) for at, size in enumerate(problem.system.block_sizes)
     )
-    frame = parts if isinstance(problem.system.tangent_size, tuple) else parts[0]
     options = RolloutOptions(steps=10, settle=2, align=2, qr_every=2, volume_every=problem.system.volume_cost != "none")
     with torch.no_grad(), problem.system.running():
-        return rollout(problem.system, problem.sequences, problem.state, frame, options)
+        return rollout(problem.system, problem.sequences, problem.state, frames, options)
 
 
 def numbers(growth: Growth) -> list[Tensor]:
@@ -130,7 +127,7 @@ def test_a_spectrum_from_parameters_follows_an_optimizer(name: str) -> None:
 def test_a_determinant_outside_a_run_is_that_of_the_moment(name: str) -> None:
     system = SYSTEMS[name]()
     x, state = DRIVE[:, 0], system.initial_state(BATCH, DRIVE)
-    state = system.with_vector(state, tree_map(lambda part: part + 0.1, system.vector(state)))
+    state = system.with_vectors(state, tree_map(lambda part: part + 0.1, system.vectors(state)))
     with torch.no_grad():
         before = system.log_volume(state, x)
         if before is None:
@@ -153,9 +150,9 @@ def test_one_bias_alone_is_not_dropped(kind: type[Layer], given: str) -> None:
     state = one.initial_state(BATCH, DRIVE)
     for system in (one, both):
         assert system.linearize(state, DRIVE[:, 0])[0] is not None
-    found, expected = (system.vector(system.step(state, DRIVE[:, 0])) for system in (one, both))
+    found, expected = (system.vectors(system.step(state, DRIVE[:, 0])) for system in (one, both))
     torch.testing.assert_close(found, expected, rtol=0, atol=ROUNDING)
-    found, expected = (system.vector(system.linearize(state, DRIVE[:, 0])[0]) for system in (one, both))
+    found, expected = (system.vectors(system.linearize(state, DRIVE[:, 0])[0]) for system in (one, both))
     torch.testing.assert_close(found, expected, rtol=0, atol=ROUNDING)
 
 

@@ -20,16 +20,16 @@ def followed(second: SecondFrame, lacked: Tensor, running: Tensor = ALL) -> int:
     with Workers() as workers:
         for at, short in enumerate(lacked, start=1):
             new = second.follow(
-                frames * (1 - short).exp().unsqueeze(-2), 1, torch.ones(batch, columns).double(), running, workers
+                (frames * (1 - short).exp().unsqueeze(-2),), 1, torch.ones(batch, columns).double(), running, workers
             )
             if new is None:
                 return at
-            torch.testing.assert_close(new, frames, rtol=0, atol=1e-8)
+            torch.testing.assert_close(new[0], frames, rtol=0, atol=1e-8)
     return len(lacked)
 
 
 def made(kind: type = Alignment, *, batch: int = 2, columns: int = 1, **given: int) -> SecondFrame:
-    return kind(torch.eye(5, dtype=F64)[:, :columns].expand(batch, -1, -1), [columns], **given)
+    return kind((torch.eye(5, dtype=F64)[:, :columns].expand(batch, -1, -1),), [columns], **given)
 
 
 def test_what_is_lacked_is_counted_before_and_after_the_age_of_the_counted_frame() -> None:
@@ -83,7 +83,7 @@ def test_sensitivity_is_the_difference_of_rates_less_its_error() -> None:
 def test_the_frame_of_sensitivity_is_perturbed_by_so_many_units_of_rounding() -> None:
     frames = torch.eye(200, dtype=F64)[:, :4].expand(2, -1, -1)
     with Workers() as workers:
-        new = Sensitivity(frames, [4]).follow(frames, 1, torch.zeros(2, 4).double(), ALL, workers)
+        (new,) = Sensitivity((frames,), [4]).follow((frames,), 1, torch.zeros(2, 4).double(), ALL, workers)
     assert float((new - frames).std()) == pytest.approx(PERTURBED * 2.0**-52, rel=0.1)
 
 
@@ -106,7 +106,7 @@ def of_symmetric_steps(columns: list[int] | None) -> Growth:
     system = Step(lambda s, _: s @ MATRIX, state[:1], dtype=F64)
     options = RolloutOptions(steps=80, settle=0, align=20, qr_every=1)
     inputs = PaddedSequences(torch.zeros(80, 3, 1, dtype=F64), 3, 80)
-    return rollout(system, inputs, state, random(4, 1), options, columns=columns, shadow=random(1, 2))
+    return rollout(system, inputs, state, (random(4, 1),), options, columns=columns, shadow=(random(1, 2),))
 
 
 def first_after_alignment() -> Tensor:
@@ -145,6 +145,6 @@ def test_a_second_frame_goes_back_with_an_interval_that_was_too_long() -> None:
     system = Step(lambda s, x: s * x, state, dtype=F64)
     options = RolloutOptions(steps=64, settle=0, align=0, first=4)
     frame = torch.eye(2, dtype=F64).unsqueeze(0)
-    growth = rollout(system, PaddedSequences(values, 1, 64), state, frame, options, shadow=frame)
+    growth = rollout(system, PaddedSequences(values, 1, 64), state, (frame,), options, shadow=(frame,))
     assert growth.qr_every < 4
     torch.testing.assert_close(sum(growth.lacked), torch.zeros(1, 2).double(), rtol=0, atol=1e-9)

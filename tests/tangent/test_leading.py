@@ -16,7 +16,7 @@ def pushed(matrices: list[Tensor], frame: Tensor) -> tuple[Leading, Tensor]:
     for matrix in matrices:
         longer = matrix @ frame
         frame = orthonormalise(longer)[0]
-        leading.add(longer, frame)
+        leading.add((longer,), (frame,))
     return leading, frame
 
 
@@ -34,7 +34,7 @@ def test_the_first_column_comes_twice_as_near_to_its_direction(steps: int) -> No
     step = basis @ torch.diag(rates.exp()) @ basis.T
     leading, frame = pushed([step] * steps, random_frame(6, 4, batch=50, seed=3, block=0, like=LIKE))
     truth = basis[:, :1].expand(50, -1, -1)
-    before, after = angles(frame, truth), angles(leading.turned(frame), truth)
+    before, after = angles(frame, truth), angles(leading.turned((frame,))[0], truth)
     assert float(after.median()) == pytest.approx(float(before.median()) ** 2, rel=0.5)
 
 
@@ -42,7 +42,7 @@ def test_what_the_columns_span_stays() -> None:
     generator = torch.Generator().manual_seed(2)
     steps = [torch.randn(3, 7, 7, dtype=torch.float64, generator=generator) for _ in range(30)]
     leading, frame = pushed(steps, random_frame(7, 3, batch=3, seed=1, block=0, like=LIKE))
-    turned = leading.turned(frame)
+    turned = leading.turned((frame,))[0]
     torch.testing.assert_close(turned @ turned.mT, frame @ frame.mT, rtol=0, atol=1e-12)
     assert float((turned - frame).abs().max()) > 0.01
 
@@ -58,27 +58,27 @@ def test_the_turn_is_that_of_the_product_itself() -> None:
         product = step @ product
     triangle = frame.mT @ product @ start
     wanted = torch.nn.functional.normalize(frame @ triangle @ triangle.mT[..., :1], dim=1)
-    assert float(angles(leading.turned(frame), wanted).max()) < 1e-7
+    assert float(angles(leading.turned((frame,))[0], wanted).max()) < 1e-7
 
 
 def test_growth_beyond_all_numbers_and_lost_directions_are_borne() -> None:
     factors = torch.tensor([1e30, 1e-30, 0.0], dtype=torch.float64)
     leading, frame = pushed([torch.diag(factors)] * 50, torch.eye(3, dtype=torch.float64).expand(2, -1, -1))
-    torch.testing.assert_close(leading.turned(frame).abs(), torch.eye(3, dtype=torch.float64).expand(2, -1, -1))
+    torch.testing.assert_close(leading.turned((frame,))[0].abs(), torch.eye(3, dtype=torch.float64).expand(2, -1, -1))
 
 
 def test_only_the_first_columns_are_turned() -> None:
     generator = torch.Generator().manual_seed(5)
     steps = [torch.randn(1, 30, 30, dtype=torch.float64, generator=generator) for _ in range(4)]
     leading, frame = pushed(steps, random_frame(30, 20, batch=1, seed=1, block=0, like=LIKE))
-    turned = leading.turned(frame)
+    turned = leading.turned((frame,))[0]
     assert torch.equal(turned[..., FIRST:], frame[..., FIRST:])
     assert not torch.allclose(turned[..., :FIRST], frame[..., :FIRST])
 
 
 def test_without_a_step_nothing_is_turned() -> None:
     frame = random_frame(5, 2, batch=1, seed=1, block=0, like=LIKE)
-    assert Leading().turned(frame) is frame
+    assert Leading().turned((frame,))[0] is frame
 
 
 @pytest.mark.parametrize(("steps", "expected"), [(40, False), (90, True)])
@@ -101,6 +101,6 @@ def test_how_frames_were_factored_does_not_matter() -> None:
             for step in steps:
                 longer = step @ frame
                 frame = way.factor(longer, workers).frame
-                leading.add(longer, frame)
-        turned.append(leading.turned(orthonormalise(frame)[0]))
+                leading.add((longer,), (frame,))
+        turned.append(leading.turned(orthonormalise(frame)[:1])[0])
     torch.testing.assert_close(turned[0].abs(), turned[1].abs(), rtol=0, atol=1e-8)

@@ -36,7 +36,7 @@ def test_several_steps_are_one_after_the_other(
     inputs = problem.sequences
     object.__setattr__(inputs, "lengths", lengths)
     system = problem.system
-    frames = random_frame(system.tangent_size, 4, batch=5, seed=1, block=0, like=torch.empty(0, dtype=F64))
+    frames = (random_frame(*system.block_sizes, 4, batch=5, seed=1, block=0, like=torch.empty(0, dtype=F64)),)
     with torch.no_grad(), Workers() as workers:
         plain = TangentPropagator(system, inputs, workers)
         state, moved, states, volumes = problem.state, frames, [problem.state], []

@@ -26,7 +26,7 @@ def run(
     inputs = PaddedSequences(values, 1, len(diagonals), lengths)
     options = RolloutOptions(steps=len(diagonals), settle=0, align=align, qr_every=qr_every)
     system = DIAGONAL if dtype == F64 else Step(lambda s, x: s * x, START.to(dtype), dtype=dtype)
-    return rollout(system, inputs, START.to(dtype), torch.eye(2, dtype=dtype).unsqueeze(0), options)
+    return rollout(system, inputs, START.to(dtype), (torch.eye(2, dtype=dtype).unsqueeze(0),), options)
 
 
 @pytest.mark.parametrize("dtype", [F64, torch.float32])

@@ -25,8 +25,7 @@ def problem_of(kind: str, lengths=None) -> Problem:
 
 
 def trajectory(problem: Problem, segment: int, *, framed: bool = True) -> CheckpointedTrajectory:
-    size: int = problem.system.tangent_size  # type: ignore[assignment]
-    frame = random_frame(size, 2, batch=BATCH, seed=0, block=0, like=LIKE) if framed else None
+    frame = random_frame(*problem.system.block_sizes, 2, batch=BATCH, seed=0, block=0, like=LIKE) if framed else None
     return CheckpointedTrajectory(problem.system, problem.sequences, problem.state, range(STEPS), frame=frame, segment=segment)
 
 
@@ -56,9 +55,9 @@ def test_frames_are_what_the_jacobians_make_of_each_other() -> None:
     problem = problem_of("LSTM")
     for segment in trajectory(problem, 6).forward():
         for at, x in enumerate(segment.inputs):
-            moved = problem.system.push(segment.states[at], x, segment.frames[at])[1]
+            (moved,) = problem.system.push(segment.states[at], x, (segment.frames[at],))[1]
             torch.testing.assert_close(segment.frames[at + 1] @ segment.factors[at], moved, rtol=0, atol=ROUNDING)
-            pulled = problem.system.pull(segment.states[at], x, segment.frames[at])
+            (pulled,) = problem.system.pull(segment.states[at], x, (segment.frames[at],))
             torch.testing.assert_close(segment.pull(at, segment.frames[at]), pulled, rtol=0, atol=ROUNDING)
 
 

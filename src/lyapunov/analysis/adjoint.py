@@ -117,7 +117,7 @@ class Adjoint:
             states, tangent = system.trace(start, inputs, lambda new, old, at: self._alive(new, old, segment.first + at))
         value: Any = 0.0
         if sensitivity is not None:
-            value = (tangent.push(joined(segment.frames[:-1])) * sensitivity).sum()
+            value = (tangent.push((joined(segment.frames[:-1]),))[0] * sensitivity).sum()
         elif volumes is not None:
             volume: Any = tangent.log_volume()
             value = (torch.where(volumes != 0, volume, 0.0) * volumes).sum()
@@ -128,7 +128,7 @@ class Adjoint:
         by_step = () if sensitivity is None else sensitivity.split(self._inputs.batch)
         for at, (x, by) in enumerate(zip(segment.inputs, by_step, strict=True)):
             at_state = segment.states[at] if self._fixed else state
-            new, moved = self._system.push(at_state, x, segment.frames[at])
+            new, (moved,) = self._system.push(at_state, x, (segment.frames[at],))
             total = total + (moved * by).sum()
             state = self._alive(new, at_state, segment.first + at)
         return state, total

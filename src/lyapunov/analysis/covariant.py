@@ -218,8 +218,8 @@ class _Sums:
         system = self._ready.system
         if type(system).paths is System.paths:  # one path, which carries all
             return {"recurrence": torch.full_like(growth[0], len(growth))}
-        moved = system.paths(segment.states[at], segment.inputs[at], before)
-        return {name: ((after * part).sum(1) * (-growth).exp()).sum(0) for name, part in moved.items()}
+        moved = system.paths(segment.states[at], segment.inputs[at], (before,))
+        return {name: ((after * part).sum(1) * (-growth).exp()).sum(0) for name, (part,) in moved.items()}
 
     def _keep(self, stretch: Stretch, first: int) -> None:
         """The vectors of the first steps that are counted; those of a later segment are already there."""

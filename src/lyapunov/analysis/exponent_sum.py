@@ -140,7 +140,7 @@ class _Run:
     def weights(self) -> list[Tensor]:
         """The leaves that the first step depends on, and the parameters of all modules that the system calls upon."""
         frame = torch.ones(self.ready.problem.sequences.batch, self.ready.size, 1).to(self.ready.like)
-        met = leaves_of(self.ready.system.push(self.ready.state, self.ready.problem.sequences.at(self.ready.settle), frame))
+        met = leaves_of(self.ready.system.push(self.ready.state, self.ready.problem.sequences.at(self.ready.settle), (frame,)))
         held = [weight for module in self.ready.system.modules for weight in module.parameters() if weight.requires_grad]
         return list({id(weight): weight for weight in (*met, *held)}.values())
 

@@ -243,7 +243,7 @@ def _pulled_back(
     found = [_log_singular(triangle, scale)]
     for lag in range(1, lags[-1] + 1):
         state, x = joined([states[t - lag] for t in group]), joined([inputs.at(t - lag) for t in group])
-        frame = system.pull(state, x, frame)
+        (frame,) = system.pull(state, x, (frame,))
         if lag % QR_EVERY == 0 or lag in lags:
             frame, factor = triangularise(frame)
             triangle = factor @ triangle

@@ -12,7 +12,7 @@ from lyapunov import _checks
 from lyapunov._checks import is_finite
 from lyapunov._optional import import_optional
 from lyapunov._progress import progress_bar
-from lyapunov._shapes import State, blocks
+from lyapunov._shapes import State
 from lyapunov._shown import Parts
 from lyapunov._trees import tree_flatten, tree_unflatten
 from lyapunov.analysis.lag_decay import LagDecay, mean, starting_times
@@ -30,7 +30,7 @@ from lyapunov.intake import (
     recognize,
     unwrapped,
 )
-from lyapunov.systems import System, check_contract, joined
+from lyapunov.systems import System, check_contract, joined, total_size
 from lyapunov.tangent import TangentPropagator, Workers
 
 _AT_ONCE = 2**22
@@ -300,7 +300,7 @@ def _groups(
 ) -> Iterator[tuple[list[int], list[State]]]:
     """Starting times that are taken together, with the state before the first input of each."""
     system, inputs = problem.system, problem.sequences
-    per_time = inputs.batch * max(sum(blocks(system.tangent_size)), 1) * (longest + 1)
+    per_time = inputs.batch * max(total_size(system), 1) * (longest + 1)
     size = 1 if system.grows else max(1, _AT_ONCE // per_time)
     state, t = problem.state, 0
     for first in range(0, len(times), size):
@@ -333,4 +333,4 @@ def _swept_back(problem: Problem, group: list[int], states: list[State], longest
 def _output(system: System, state: State) -> Tensor:
     output = system.output(state)
     real = isinstance(output, Tensor) and not output.is_complex()
-    return output.flatten(1) if real else torch.cat(blocks(system.vector(state)), dim=-1)
+    return output.flatten(1) if real else torch.cat(system.vectors(state), dim=-1)

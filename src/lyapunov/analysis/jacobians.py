@@ -91,7 +91,7 @@ def jacobians(
         one, sequences = problem.system, problem.sequences
         if sequences.lengths is not None:
             raise InvalidInput("Expected sequences of one length here, got `lengths`. Pass those of one length, or cut them.")
-        if not isinstance(one.tangent_size, int):
+        if len(one.block_sizes) > 1:
             raise Unsupported(
                 "Expected one core whose layers drive each other as they are, got several with something between them. Pick "
                 "one: captured.core(name)."

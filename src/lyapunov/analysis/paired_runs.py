@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lyapunov import _checks
 from lyapunov._progress import progress_bar
-from lyapunov._shapes import State, blocks
+from lyapunov._shapes import State
 from lyapunov._trees import tree_map
 from lyapunov.analysis.whole_model import States, WholeModel, require_one_run, rolled
 from lyapunov.errors import InvalidInput
@@ -93,9 +93,9 @@ def of_system(
             compared = _Comparison(outputs, lengths)
             shifts = _shifts(inputs.batch, starts, seed)
             for at, shift in enumerate(shifts, 1):
-                moved = tree_map(partial(torch.roll, shifts=shift, dims=0), problem.system.vector(end))
-                compared.add(go(problem.system.with_vector(own, moved), advance, at * inputs.steps)[0])
-            rows = torch.cat(blocks(problem.system.vector(own)), dim=-1)
+                moved = tree_map(partial(torch.roll, shifts=shift, dims=0), problem.system.vectors(end))
+                compared.add(go(problem.system.with_vectors(own, moved), advance, at * inputs.steps)[0])
+            rows = torch.cat(problem.system.vectors(own), dim=-1)
             different = len(rows.unique(dim=0)) / inputs.batch
     return _paired(compared, shifts, lengths, inputs, problem.system.name, system, different)
 
@@ -109,7 +109,7 @@ def _run(
         state = propagator.step(state, t)
         output = system.output(state)
         real = isinstance(output, Tensor) and not output.is_complex()
-        shown.append(output.flatten(1) if real else torch.cat(blocks(system.vector(state)), dim=-1))
+        shown.append(output.flatten(1) if real else torch.cat(system.vectors(state), dim=-1))
         advance(done + t)
     return torch.stack(shown), state
 

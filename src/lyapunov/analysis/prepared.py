@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from lyapunov import _checks
-from lyapunov._shapes import State, blocks
+from lyapunov._shapes import State
 from lyapunov._trees import tree_map
 from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.intake import Problem, SystemInputs, recognize
-from lyapunov.systems import System, TokenStep, check_contract
+from lyapunov.systems import System, TokenStep, check_contract, total_size
 from lyapunov.tangent import CheckpointedTrajectory, TangentPropagator, Workers, random_frame, settled_state
 
 
@@ -39,12 +39,12 @@ class Prepared:
     @property
     def size(self) -> int:
         """Rows of the frame."""
-        return self.problem.system.tangent_size  # type: ignore[return-value]
+        return total_size(self.problem.system)
 
     @property
     def like(self) -> Tensor:
         """Of the dtype and on the device of the run."""
-        return self.system.vector(self.state).new_empty(0)
+        return self.system.vectors(self.state)[0].new_empty(0)
 
     @torch.no_grad()
     def distance(self) -> float | None:
@@ -56,8 +56,8 @@ class Prepared:
         if self.settle == 0:
             return None if self.given else 0.0
         system, start = self.system, self.problem.state
-        turned = tree_map(lambda part: part.roll(1, dims=0), system.vector(self.state))
-        other = system.with_vector(start, turned)
+        turned = tree_map(lambda part: part.roll(1, dims=0), system.vectors(self.state))
+        other = system.with_vectors(start, turned)
         first = _distance(system, start, other)
         propagator = TangentPropagator(system, self.problem.sequences, self.workers)
         for t in range(self.settle):
@@ -114,7 +114,7 @@ def prepared(
 
 
 def _distance(system: System, one: State, other: State) -> float:
-    parts = zip(blocks(system.vector(one)), blocks(system.vector(other)), strict=True)
+    parts = zip(system.vectors(one), system.vectors(other), strict=True)
     return sum(float((a - b).double().square().sum()) for a, b in parts) ** 0.5
 
 
@@ -123,7 +123,7 @@ def _one_frame(problem: Problem) -> None:
         raise Unsupported(
             "Expected a Loop as a whole here, got one by token. Leave by_token out; `lyapunov.spectrum` takes it by token."
         )
-    if not isinstance(problem.system.tangent_size, int):
+    if len(problem.system.block_sizes) > 1:
         raise Unsupported(
             "Expected one core whose layers drive each other as they are, got several with something between them. Pick one: "
             "captured.core(name); or write a step of all of them as step(state, x), and pass that."

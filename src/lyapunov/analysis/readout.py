@@ -56,9 +56,9 @@ class LinearizedReadout:
         """U (batch, n, r) and diag s (batch, r, r), with W^T = U diag(s) V^T and W = d readout / d vector(state)."""
 
         def read(vector: Tensor) -> Tensor:
-            return self._read(self._system.with_vector(state, vector))
+            return self._read(self._system.with_vectors(state, (vector,)))
 
-        shown, backward, *_ = vjp(read, self._system.vector(state))
+        shown, backward, *_ = vjp(read, *self._system.vectors(state))
         outputs = torch.eye(self.outputs, dtype=shown.dtype, device=shown.device)
         transposed = vmap(lambda output: backward(output.expand_as(shown))[0], out_dims=-1)(outputs)
         u, s, _ = torch.linalg.svd(transposed, full_matrices=False)
@@ -67,7 +67,7 @@ class LinearizedReadout:
     def _chosen(self, readout: Readout, ready: Prepared) -> Callable[[State], Any]:
         if isinstance(readout, str):
             _checks.one_of(readout, ("hidden", "state"), "readout")
-            return self._system.vector if readout == "state" else self._output
+            return self._coordinates if readout == "state" else self._output
         if isinstance(readout, Tensor):
             matrix = readout.detach().to(ready.like)
             _checks.shape(matrix, ("outputs", self._output(ready.state).shape[1]), "readout", "Its columns are the units.")
@@ -80,8 +80,11 @@ class LinearizedReadout:
         call = self._call = CastCall(readout, ready.like.dtype, ready.like.device)
         return lambda state: call(self._system.output(state))
 
+    def _coordinates(self, state: State) -> Tensor:
+        return self._system.vectors(state)[0]
+
     def _output(self, state: State) -> Tensor:
         """What a step hands to others, as rows of numbers."""
         output = self._system.output(state)
         is_real = isinstance(output, Tensor) and not output.is_complex()
-        return output.flatten(1) if is_real else self._system.vector(state)
+        return output.flatten(1) if is_real else self._coordinates(state)

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import torch
 
 from lyapunov import _checks
+from lyapunov._frames import join_columns
 from lyapunov._progress import progress_bar
-from lyapunov._shapes import Frames, blocks
+from lyapunov._shapes import Frames
 from lyapunov._trees import tree_map
 from lyapunov.errors import Diverged, LyapunovWarning
 from lyapunov.estimate.result import Spectrum
@@ -186,7 +187,7 @@ def _grow(
     if settings.method == "closed":
         with progress_bar(title, options.most, enabled=progress) as advance:
             return rollout_diagonal(problem.system, sequences, state, options, workers=workers, on_step=advance)
-    columns = [min(settings.k, size) for size in blocks(problem.system.tangent_size)]
+    columns = [min(settings.k, size) for size in problem.system.block_sizes]
     frames = _frames(problem, settings, settings.seed, most=settings.k if options.align == 0 else max(settings.k, HELPED))
     if aligned is not None:
         frames = _joined(aligned, frames)
@@ -242,21 +243,19 @@ def _joined(aligned: Frames, frames: Frames) -> Frames:
     """Columns that are aligned already, and further ones at random."""
 
     def joined(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-        return orthonormalise(torch.cat([one.to(other).mT, other[..., one.shape[-1] :].mT], dim=-2).mT)[0]
+        return orthonormalise(join_columns((one.to(other), other[..., one.shape[-1] :])))[0]
 
     return tree_map(joined, aligned, frames)
 
 
 def _frames(problem: Problem, settings: Settings, seed: int, *, most: int | None = None) -> Frames:
-    like, sizes = _like(problem, settings), problem.system.tangent_size
+    like = _like(problem, settings)
 
     def first(size: int, block: int) -> torch.Tensor:
         columns = min(size, settings.k if most is None else most)
         return random_frame(size, columns, batch=problem.sequences.batch, seed=seed, block=block, like=like)
 
-    if isinstance(sizes, int):
-        return first(sizes, 0)
-    return tuple(first(size, block) for block, size in enumerate(sizes))
+    return tuple(first(size, block) for block, size in enumerate(problem.system.block_sizes))
 
 
 def _result(growth: Growth, problem: Problem, settings: Settings) -> Spectrum:
@@ -267,7 +266,7 @@ def _result(growth: Growth, problem: Problem, settings: Settings) -> Spectrum:
             f"Expected sequences longer than settle + align = {growth.settle + growth.align}, got shorter ones at {left_out}: "
             "they are left out. Pass smaller settle and align to use them."
         )
-    sizes = blocks(problem.system.tangent_size)
+    sizes = problem.system.block_sizes
     tolerated = NOISE_LIMIT_ADAPTIVE if "qr_every" in settings.chosen else NOISE_LIMIT_FIXED
     # Where it is not chaos, the inputs decide: what they have in common, growth has, too.
     independent_fraction = independent(problem.sequences.values, problem.sequences.lengths)
@@ -275,8 +274,7 @@ def _result(growth: Growth, problem: Problem, settings: Settings) -> Spectrum:
     if independent_fraction < 1 and _is_chaotic(growth) and is_positive(found, settings):
         found = estimates(growth, k=settings.k, sizes=sizes, dt=settings.dt, tolerated=tolerated)
     labels = problem.system.labels
-    if isinstance(problem.system.tangent_size, tuple):
-        found = replace(found, layer=_layers(labels, sizes)[found.layer])
+    found = replace(found, layer=_layers(labels, sizes)[found.layer])
     return Spectrum(**vars(found), settings=settings, verdict=judge(found, settings, growth, labels))
 
 
@@ -287,8 +285,10 @@ def _is_chaotic(growth: Growth) -> bool:
 
 
 def _layers(labels: tuple[Label, ...], sizes: tuple[int, ...]) -> torch.Tensor:
-    """(blocks,): the layer that each block is, by its first row."""
-    return torch.tensor([labels[sum(sizes[:at])].layer for at in range(len(sizes))])
+    """(blocks,): the layer that each block is; 0 for one that has the rows of several."""
+    starts = [sum(sizes[:at]) for at in range(len(sizes))]
+    of_block = [{label.layer for label in labels[start : start + size]} for start, size in zip(starts, sizes, strict=True)]
+    return torch.tensor([min(layers) if len(layers) == 1 else 0 for layers in of_block])
 
 
 def _warn_of_tail(result: Spectrum) -> None:

@@ -10,11 +10,10 @@ from lyapunov.systems.faults import explained
 from lyapunov.systems.feed import Feed
 from lyapunov.systems.gru import GRU
 from lyapunov.systems.huggingface import LanguageModel
-from lyapunov.systems.independent_layers import IndependentLayers
 from lyapunov.systems.loop import Loop, TokenStep
 from lyapunov.systems.lstm import LSTM, Linearization
 from lyapunov.systems.rnn import RNN
-from lyapunov.systems.stack import CoupledStack, Stack
+from lyapunov.systems.stack import CoupledStack, IndependentLayers, Stack
 from lyapunov.systems.step import Step
 from lyapunov.systems.system import Label, System, forward_mode_push, jacobians, total_size
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from lyapunov._shapes import Frame, Input, InputFrame, PerSequence, Rows, State, Units, blocks
+from lyapunov._shapes import Frame, Frames, Input, InputFrame, PerSequence, State, Units
 from lyapunov._trees import tree_map
 from lyapunov.systems.system import Keep, Label, System, size_labels
 
@@ -20,16 +20,16 @@ class Tangent(ABC):
     """Jacobians, one per entry of a batch: of several sequences, of several steps, or of both."""
 
     @abstractmethod
-    def push(self, frame: Any) -> Any:
-        """J @ frame: how small changes of the state move in one step."""
+    def push(self, frames: Frames) -> Frames:
+        """J @ frame of every block: how small changes of the state move in one step."""
 
     @abstractmethod
-    def pull(self, frame: Any) -> Any:
-        """J^T @ frame: how gradients at the new state come back to the old one."""
+    def pull(self, frames: Frames) -> Frames:
+        """J^T @ frame of every block: how gradients at the new state come back to the old one."""
 
-    def paths(self, frame: Any) -> dict[str, Any]:
+    def paths(self, frames: Frames) -> dict[str, Frames]:
         """J @ frame as a sum: what each gate, or whatever else a change goes through, contributes."""
-        return {"recurrence": self.push(frame)}
+        return {"recurrence": self.push(frames)}
 
     @abstractmethod
     def part(self, entries: slice) -> "Tangent":
@@ -39,12 +39,12 @@ class Tangent(ABC):
     def log_volume(self) -> Tensor | None:
         """ln |det J|: (batch,), or (batch, blocks); None where there is no such number."""
 
-    def propagate(self, frame: Any, steps: int) -> Any:
-        """J_steps ... J_1 @ frame, of a batch that holds so many steps of the frame's sequences, one after the other."""
-        sequences = len(blocks(frame)[0])
+    def propagate(self, frames: Frames, steps: int) -> Frames:
+        """J_steps ... J_1 @ frame, of a batch that holds so many steps of the frames' sequences, one after the other."""
+        sequences = len(frames[0])
         for at in range(steps):
-            frame = self.part(slice(at * sequences, (at + 1) * sequences)).push(frame)
-        return frame
+            frames = self.part(slice(at * sequences, (at + 1) * sequences)).push(frames)
+        return frames
 
 
 class ClosedForm(System):
@@ -55,7 +55,7 @@ class ClosedForm(System):
 
     @abstractmethod
     def linearize(self, state: State, x: Input) -> tuple[State, Tangent]:
-        """The next state, and d vector(s') / d vector(s) at `state`."""
+        """The next state, and d vectors(s')[b] / d vectors(s)[b] of every block b at `state`."""
 
     def trace(self, state: State, inputs: Sequence[Input], keep: Keep) -> tuple[list[State], Tangent]:
         """The state before each of several steps and after the last, and the Jacobians along them.
@@ -67,18 +67,18 @@ class ClosedForm(System):
             states.append(keep(self.step(states[-1], x), states[-1], at))
         return states, self.linearize(joined(states[:-1]), joined(inputs))[1]
 
-    def push(self, state: State, x: Input, frame: Any) -> tuple[State, Any]:
+    def push(self, state: State, x: Input, frames: Frames) -> tuple[State, Frames]:
         """The next state and J @ frame, from the weights."""
         new, tangent = self.linearize(state, x)
-        return new, tangent.push(frame)
+        return new, tangent.push(frames)
 
-    def pull(self, state: State, x: Input, frame: Any) -> Any:
+    def pull(self, state: State, x: Input, frames: Frames) -> Frames:
         """J^T @ frame, from the weights."""
-        return self.linearize(state, x)[1].pull(frame)
+        return self.linearize(state, x)[1].pull(frames)
 
-    def paths(self, state: State, x: Input, frame: Any) -> dict[str, Any]:
+    def paths(self, state: State, x: Input, frames: Frames) -> dict[str, Frames]:
         """J @ frame, gate by gate."""
-        return self.linearize(state, x)[1].paths(frame)
+        return self.linearize(state, x)[1].paths(frames)
 
     def log_volume(self, state: State, x: Input) -> Tensor | None:
         """ln |det J| at `state`."""
@@ -86,7 +86,7 @@ class ClosedForm(System):
 
 
 class LayerTangent(Tangent):
-    """The Jacobians of one layer, and how its input moves it."""
+    """The Jacobians of one layer, and how its input moves it: of one block, whose frame is a matrix here."""
 
     @abstractmethod
     def push_driven(self, frame: Frame, input_frame: InputFrame | None) -> Frame:
@@ -100,9 +100,19 @@ class LayerTangent(Tangent):
     def part(self, entries: slice) -> "LayerTangent":
         """Of some entries of the batch."""
 
-    def push(self, frame: Frame) -> Frame:
+    @abstractmethod
+    def pull_back(self, frame: Frame) -> Frame:
+        """J^T @ frame: how gradients at the new state come back to the old one."""
+
+    def push(self, frames: Frames) -> Frames:
         """J @ frame, for an input that does not change."""
-        return self.push_driven(frame, None)
+        (frame,) = frames
+        return (self.push_driven(frame, None),)
+
+    def pull(self, frames: Frames) -> Frames:
+        """J^T @ frame of the only block."""
+        (frame,) = frames
+        return (self.pull_back(frame),)
 
 
 class Layer(ClosedForm):
@@ -123,9 +133,9 @@ class Layer(ClosedForm):
         """The next state, and the Jacobian at `state`."""
 
     @property
-    def tangent_size(self) -> int:
-        """The number of hidden units N, as the state is h alone."""
-        return self.output_size
+    def block_sizes(self) -> tuple[int]:
+        """One block of N rows, the hidden units, as the state is h alone."""
+        return (self.output_size,)
 
     @property
     def labels(self) -> tuple[Label, ...]:
@@ -135,14 +145,6 @@ class Layer(ClosedForm):
     def initial_state(self, batch: int, like: Tensor) -> State:
         """Zeros, as the module starts."""
         return like.new_zeros(batch, self.output_size)
-
-    def vector(self, state: State) -> Rows:
-        """The state itself, as it is h alone."""
-        return state
-
-    def with_vector(self, state: State, vector: Rows) -> State:  # noqa: ARG002
-        """The vector itself, as the state is h alone."""
-        return vector
 
     def output(self, state: State) -> Units:
         """h: what the layer above, or a readout, sees."""
@@ -219,7 +221,7 @@ def add_scaled(total: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 def dense_log_volume(tangent: Tangent, size: int, like: Tensor) -> PerSequence:
     """ln |det J| from the dense Jacobian."""
     identity = torch.eye(size, dtype=like.dtype, device=like.device).expand(len(like), -1, -1)
-    return log_abs_det(tangent.push(identity))
+    return log_abs_det(tangent.push((identity,))[0])
 
 
 def log_abs_det(matrices: Tensor) -> PerSequence:

@@ -7,11 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lyapunov._shapes import Frame, Input, PerSequence, Rows, State
+from lyapunov._frames import join_rows
+from lyapunov._shapes import Frames, Input, PerSequence, State, Vectors
 from lyapunov.systems.closed import ClosedForm, Layer, LayerTangent, Tangent, dense_log_volume
 from lyapunov.systems.feed import Feed, FeedTangent
-from lyapunov.systems.stack import CoupledStack, CoupledTangent
-from lyapunov.systems.system import Label, System
+from lyapunov.systems.stack import CoupledStack
+from lyapunov.systems.system import Label, System, total_size
 
 
 class FedBack(System):
@@ -23,9 +24,9 @@ class FedBack(System):
         self.device, self.differentiable = core.device, core.differentiable
 
     @property
-    def tangent_size(self) -> int | tuple[int, ...]:
-        """Rows of the core's own frame: the loop adds no state."""
-        return self.core.tangent_size
+    def block_sizes(self) -> tuple[int, ...]:
+        """Those of the core: the loop adds no state."""
+        return self.core.block_sizes
 
     @property
     def labels(self) -> tuple[Label, ...]:
@@ -50,13 +51,13 @@ class FedBack(System):
         """One turn of the loop."""
         return self.core.step(state, self.feed(self.core.output(state)))
 
-    def vector(self, state: State) -> Any:
-        """That of the core."""
-        return self.core.vector(state)
+    def vectors(self, state: State) -> Vectors:
+        """Those of the core."""
+        return self.core.vectors(state)
 
-    def with_vector(self, state: State, vector: Any) -> State:
+    def with_vectors(self, state: State, vectors: Vectors) -> State:
         """That of the core."""
-        return self.core.with_vector(state, vector)
+        return self.core.with_vectors(state, vectors)
 
     def output(self, state: State) -> Any:
         """What the readout sees."""
@@ -87,22 +88,22 @@ class FedBackLayer(FedBack):
         output = core.output(state)
         new, tangent = core.linearize(state, self.feed(output))
         top = core.layers[-1] if isinstance(core, CoupledStack) else core
-        first = core.tangent_size - top.tangent_size
+        first = total_size(core) - total_size(top)
         rows = slice(first, first + top.output_size)
-        return new, FedBackTangent(tangent, self.feed.derivative(output), rows, core.vector(new))
+        return new, FedBackTangent(tangent, self.feed.derivative(output), rows, core.vectors(new)[0])
 
-    def push(self, state: State, x: Input, frame: Frame) -> tuple[State, Frame]:
+    def push(self, state: State, x: Input, frames: Frames) -> tuple[State, Frames]:
         """The next state and J @ frame."""
         new, tangent = self.linearize(state, x)
-        return new, tangent.push(frame)
+        return new, tangent.push(frames)
 
-    def pull(self, state: State, x: Input, frame: Frame) -> Frame:
+    def pull(self, state: State, x: Input, frames: Frames) -> Frames:
         """J^T @ frame, the way round included."""
-        return self.linearize(state, x)[1].pull(frame)
+        return self.linearize(state, x)[1].pull(frames)
 
-    def paths(self, state: State, x: Input, frame: Frame) -> dict[str, Frame]:
+    def paths(self, state: State, x: Input, frames: Frames) -> dict[str, Frames]:
         """J @ frame, by the paths of the core and the one round the loop."""
-        return self.linearize(state, x)[1].paths(frame)
+        return self.linearize(state, x)[1].paths(frames)
 
     def log_volume(self, state: State, x: Input) -> PerSequence:
         """ln |det J| at `state`."""
@@ -116,31 +117,34 @@ class FedBackLinear(ClosedForm, FedBackLayer):
         """The next state, and the parts of the Jacobian."""
         return FedBackLayer.linearize(self, state, x)
 
-    def vector(self, state: State) -> Rows:
-        """That of the core."""
-        return self.core.vector(state)
+    def vectors(self, state: State) -> Vectors:
+        """Those of the core."""
+        return self.core.vectors(state)
 
 
 class FedBackTangent(Tangent):
     """The core's Jacobian, and the way from its output round to its input."""
 
-    def __init__(self, core: LayerTangent | CoupledTangent, feed: FeedTangent, rows: slice, like: Tensor) -> None:
+    def __init__(self, core: LayerTangent, feed: FeedTangent, rows: slice, like: Tensor) -> None:
         self._core, self._feed, self._rows, self._like = core, feed, rows, like
 
-    def push(self, frame: Frame) -> Frame:
+    def push(self, frames: Frames) -> Frames:
         """J @ frame, the way round included."""
-        return self._core.push_driven(frame, self._feed.push(frame[:, self._rows]))
+        (frame,) = frames
+        return (self._core.push_driven(frame, self._feed.push(frame[:, self._rows])),)
 
-    def pull(self, frame: Frame) -> Frame:
+    def pull(self, frames: Frames) -> Frames:
         """J^T @ frame: through the core, and from its input back to its output."""
-        pulled, around = self._core.pull(frame), self._feed.pull(self._core.pull_to_input(frame))
+        (frame,) = frames
+        pulled, around = self._core.pull_back(frame), self._feed.pull(self._core.pull_to_input(frame))
         before, after = pulled[:, : self._rows.start], pulled[:, self._rows.stop :]
-        return torch.cat([before.mT, (pulled[:, self._rows] + around).mT, after.mT], dim=-1).mT
+        return (join_rows((before, pulled[:, self._rows] + around, after)),)
 
-    def paths(self, frame: Frame) -> dict[str, Frame]:
+    def paths(self, frames: Frames) -> dict[str, Frames]:
         """The paths within the core, and the one through the feedback."""
+        (frame,) = frames
         around = self._core.push_driven(torch.zeros_like(frame), self._feed.push(frame[:, self._rows]))
-        return {**self._core.paths(frame), "feedback": around}
+        return {**self._core.paths(frames), "feedback": (around,)}
 
     def part(self, entries: slice) -> "FedBackTangent":
         """Of some entries of the batch."""

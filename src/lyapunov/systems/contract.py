@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from lyapunov._shapes import Input, State, blocks
+from lyapunov._shapes import Input, State
 from lyapunov._trees import tree_flatten, tree_map
 from lyapunov.errors import BadSystem
 from lyapunov.systems.arguments import refusing_swapped
@@ -66,17 +66,17 @@ def _deterministic(once: State, again: State) -> None:
 def _generic_point(system: System, state: State) -> State:
     """A point beside the state, away from the kinks that a state of zeros may lie on."""
     generator = torch.Generator().manual_seed(20201)
-    nudged = tuple(vector + 1e-3 * (1 + vector.abs()) * _noise(vector, generator) for vector in blocks(system.vector(state)))
-    return system.with_vector(state, _like_blocks(system.vector(state), nudged))
+    nudged = (vector + 1e-3 * (1 + vector.abs()) * _noise(vector, generator) for vector in system.vectors(state))
+    return system.with_vectors(state, tuple(nudged))
 
 
 def _independent(system: System, state: State, x: Input) -> None:
-    vectors = blocks(system.vector(state))
+    vectors = system.vectors(state)
     batch = vectors[0].shape[0]
     if batch < 2:
         return
     moved = tuple(torch.cat([vector[:1] + 1e-2, vector[1:]]) for vector in vectors)
-    other = system.with_vector(state, _like_blocks(system.vector(state), moved))
+    other = system.with_vectors(state, moved)
     driven = tree_map(_first_moved, x)
     new = tree_flatten(system.step(state, x))[0]
     for what, of_others in (("state", system.step(other, x)), ("input", system.step(state, driven))):
@@ -108,22 +108,21 @@ def _first_moved(leaf: object) -> object:
 
 def _derivative(system: System, state: State, x: Input) -> None:
     generator = torch.Generator().manual_seed(20202)
-    vectors = blocks(system.vector(state))
+    vectors = system.vectors(state)
     directions = tuple(_noise(vector, generator) for vector in vectors)
-    frame = _like_blocks(system.vector(state), tuple(direction.unsqueeze(-1) for direction in directions))
-    pushed = blocks(system.push(state, x, frame)[1])
+    pushed = system.push(state, x, tuple(direction.unsqueeze(-1) for direction in directions))[1]
     for at, direction in enumerate(directions):
         _compare(system, state, x, at, direction, pushed[at].squeeze(-1))
 
 
 def _compare(system: System, state: State, x: Input, at: int, direction: Tensor, pushed: Tensor) -> None:
-    vectors = blocks(system.vector(state))
+    vectors = system.vectors(state)
     unit = torch.finfo(direction.dtype).eps
     width = unit ** (1 / 3)
 
     def moved(sign: float) -> Tensor:
         shifted = (*vectors[:at], vectors[at] + sign * width * direction, *vectors[at + 1 :])
-        return blocks(system.vector(system.step(system.with_vector(state, _like_blocks(system.vector(state), shifted)), x)))[at]
+        return system.vectors(system.step(system.with_vectors(state, shifted), x))[at]
 
     plus, minus = moved(1.0), moved(-1.0)
     measured = (plus - minus) / (2 * width)
@@ -139,7 +138,3 @@ def _compare(system: System, state: State, x: Input, at: int, direction: Tensor,
 
 def _noise(like: Tensor, generator: torch.Generator) -> Tensor:
     return torch.randn(like.shape, dtype=torch.float64, generator=generator).to(like)
-
-
-def _like_blocks(original: Tensor | tuple[Tensor, ...], parts: tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
-    return parts if isinstance(original, tuple) else parts[0]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from lyapunov._shapes import Frame, Input, PerSequence, Rows, State
+from lyapunov._shapes import Frames, Input, PerSequence, Rows, State, Vectors
 from lyapunov.errors import BadSystem
 from lyapunov.systems.casting import CastCall, as_complex, cast_tensor, modules_reached, preserving_modules
 from lyapunov.systems.closed import ClosedForm, Tangent, joined
@@ -43,9 +43,9 @@ class Diagonal(ClosedForm):
         self._calls: dict[torch.dtype, CastCall] = {}
 
     @property
-    def tangent_size(self) -> int:
-        """The entries of the state; two rows for a complex one."""
-        return self._shape.numel() * (2 if self._is_complex else 1)
+    def block_sizes(self) -> tuple[int]:
+        """One block, with a row per entry of the state; two rows for a complex one."""
+        return (self._shape.numel() * (2 if self._is_complex else 1),)
 
     @property
     def labels(self) -> tuple[Label, ...]:
@@ -63,12 +63,13 @@ class Diagonal(ClosedForm):
         decay, drive = self._at(state, x)
         return decay * state + drive
 
-    def vector(self, state: State) -> Rows:
+    def vectors(self, state: State) -> tuple[Rows]:
         """All entries, one after the other."""
-        return (torch.view_as_real(state) if self._is_complex else state).flatten(1)
+        return ((torch.view_as_real(state) if self._is_complex else state).flatten(1),)
 
-    def with_vector(self, state: State, vector: Rows) -> State:
+    def with_vectors(self, state: State, vectors: Vectors) -> State:
         """The entries back in their shape."""
+        (vector,) = vectors
         if self._is_complex:
             return as_complex(vector, self._shape)
         return vector.reshape(state.shape)
@@ -109,7 +110,7 @@ class Diagonal(ClosedForm):
             self._calls[dtype] = CastCall(self._gates, dtype, state.device)
         with explained(state):
             gates = self._calls[dtype](x)
-        pair = gates if isinstance(gates, tuple) else (gates,)
+        pair = gates if isinstance(gates, tuple) else [gates]
         if len(pair) != 2 or any(not isinstance(gate, Tensor) or gate.shape != state.shape for gate in pair):
             got = [tuple(gate.shape) if isinstance(gate, Tensor) else type(gate).__name__ for gate in pair]
             raise BadSystem(
@@ -132,21 +133,22 @@ class DiagonalTangent(Tangent):
         """Of some entries of the batch."""
         return DiagonalTangent(self._decay[entries])
 
-    def push(self, frame: Frame) -> Frame:
+    def push(self, frames: Frames) -> Frames:
         """a * rows; the two rows of a complex entry turn into each other."""
-        return self._scaled(self._decay, frame)
+        return self._scaled(self._decay, frames)
 
-    def pull(self, frame: Frame) -> Frame:
+    def pull(self, frames: Frames) -> Frames:
         """a * rows; those of a complex entry turn the other way."""
-        return self._scaled(self._decay.conj(), frame)
+        return self._scaled(self._decay.conj(), frames)
 
     @staticmethod
-    def _scaled(decay: Tensor, frame: Frame) -> Frame:
+    def _scaled(decay: Tensor, frames: Frames) -> Frames:
+        (frame,) = frames
         if not decay.is_complex():
-            return decay.unsqueeze(-1) * frame
+            return (decay.unsqueeze(-1) * frame,)
         pairs = frame.unflatten(1, (-1, 2)).transpose(2, 3).contiguous()
         moved = torch.view_as_real(decay.unsqueeze(-1) * torch.view_as_complex(pairs))
-        return moved.transpose(2, 3).flatten(1, 2)
+        return (moved.transpose(2, 3).flatten(1, 2),)
 
     def log_diagonal(self) -> Rows:
         """ln |a| of every row."""

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from lyapunov._shapes import Input
+from lyapunov._shapes import Frames, Input
 from lyapunov.systems.flows import Flow
 from lyapunov.systems.known_case import DTYPE, Known, Start
 from lyapunov.systems.system import System
@@ -62,36 +62,29 @@ class _MackeyGlass(System):
         self._points, self._dt = points, dt
 
     @property
-    def tangent_size(self) -> int:
-        """All points of the past that a step needs."""
-        return self._points + 2
+    def block_sizes(self) -> tuple[int]:
+        """One block, with a row per point of the past that a step needs."""
+        return (self._points + 2,)
 
     def initial_state(self, batch: int, like: Tensor) -> Tensor:
         """A past that was constant until now."""
-        return like.new_full((batch, self.tangent_size), 0.9)
-
-    def vector(self, state: Tensor) -> Tensor:
-        """The past itself, from the oldest value to the newest."""
-        return state
-
-    def with_vector(self, state: Tensor, vector: Tensor) -> Tensor:  # noqa: ARG002
-        """The vector itself: there is nothing else in the state."""
-        return vector
+        return like.new_full((batch, self._points + 2), 0.9)
 
     def step(self, state: Tensor, x: Input) -> Tensor:  # noqa: ARG002
         """The past one step further on."""
         feed = [0.2 * past / (1 + past**10) for past in self._delayed(state)]
         return torch.cat([state[:, 1:], self._advanced(state[:, -1], feed).unsqueeze(1)], dim=1)
 
-    def push(self, state: Tensor, x: Input, frame: Tensor) -> tuple[Tensor, Tensor]:
+    def push(self, state: Tensor, x: Input, frames: Frames) -> tuple[Tensor, Frames]:
         """The step and its derivative: only the newest row is computed, the others move up."""
+        (frame,) = frames
         feed = []
         for past, moved in zip(self._delayed(state), self._delayed(frame), strict=True):
             power = past**10
             slope = 0.2 * (1 - 9 * power) / (1 + power) ** 2
             feed.append(slope.unsqueeze(-1) * moved)
         newest = self._advanced(frame[:, -1], feed).unsqueeze(1)
-        return self.step(state, x), torch.cat([frame[:, 1:], newest], dim=1)
+        return self.step(state, x), (torch.cat([frame[:, 1:], newest], dim=1),)
 
     @staticmethod
     def _delayed(rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -152,9 +145,9 @@ class _KuramotoSivashinsky(System):
         self._slope = -0.5j * numbers
 
     @property
-    def tangent_size(self) -> int:
-        """Two numbers a mode."""
-        return 2 * self._modes
+    def block_sizes(self) -> tuple[int]:
+        """One block, with two rows a mode: real and imaginary parts in turn."""
+        return (2 * self._modes,)
 
     def initial_state(self, batch: int, like: Tensor) -> Tensor:
         """The first two modes at 0.2."""
@@ -162,23 +155,15 @@ class _KuramotoSivashinsky(System):
         state[:, :2] = 0.2
         return state.flatten(1)
 
-    def vector(self, state: Tensor) -> Tensor:
-        """Real and imaginary parts in turn."""
-        return state
-
-    def with_vector(self, state: Tensor, vector: Tensor) -> Tensor:  # noqa: ARG002
-        """The vector itself: there is nothing else in the state."""
-        return vector
-
     def step(self, state: Tensor, x: Input) -> Tensor:  # noqa: ARG002
         """One step of ETDRK4."""
         return self._stepped(self._complex(state))[0]
 
-    def push(self, state: Tensor, x: Input, frame: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+    def push(self, state: Tensor, x: Input, frames: Frames) -> tuple[Tensor, Frames]:  # noqa: ARG002
         """The step and its exact derivative, stage by stage."""
-        columns = self._complex(frame.mT)  # (batch, k, modes)
+        columns = self._complex(frames[0].mT)  # (batch, k, modes)
         new, moved = self._stepped(self._complex(state), columns)
-        return new, moved.mT
+        return new, (moved.mT,)
 
     def _stepped(self, v: Tensor, w: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """ETDRK4 of the modes v, and of the columns w along it."""

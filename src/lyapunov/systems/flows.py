@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lyapunov._shapes import Input
+from lyapunov._shapes import Frames, Input
 from lyapunov.systems.known_case import DTYPE, Known, Start, around, uniform
 from lyapunov.systems.system import System
 
@@ -29,21 +29,13 @@ class Flow(System):
         self.name, self._size, self._field, self._along, self._dt = name, size, field, along, dt
 
     @property
-    def tangent_size(self) -> int:
-        """The number of variables."""
-        return self._size
+    def block_sizes(self) -> tuple[int]:
+        """One block, with a row per variable."""
+        return (self._size,)
 
     def initial_state(self, batch: int, like: Tensor) -> Tensor:
         """Ones; `Known.start` draws states near the attractor."""
         return like.new_ones(batch, self._size)
-
-    def vector(self, state: Tensor) -> Tensor:
-        """The variables themselves, in their order."""
-        return state
-
-    def with_vector(self, state: Tensor, vector: Tensor) -> Tensor:  # noqa: ARG002
-        """The vector itself: there is nothing else in the state."""
-        return vector
 
     def step(self, state: Tensor, x: Input) -> Tensor:  # noqa: ARG002
         """One step of the integrator."""
@@ -53,14 +45,15 @@ class Flow(System):
             new, at = new + weight * self._dt * slope, state + ahead * self._dt * slope
         return new
 
-    def push(self, state: Tensor, x: Input, frame: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ARG002
+    def push(self, state: Tensor, x: Input, frames: Frames) -> tuple[Tensor, Frames]:  # noqa: ARG002
         """The step and its exact derivative, stage by stage."""
+        (frame,) = frames
         new, at, moved, along = state, state, frame, frame
         for weight, ahead in _STAGES:
             slope, tangent = self._field(at), self._along(at, along)
             new, at = new + weight * self._dt * slope, state + ahead * self._dt * slope
             moved, along = moved + weight * self._dt * tangent, frame + ahead * self._dt * tangent
-        return new, moved
+        return new, (moved,)
 
 
 def lorenz(dt: float = 0.01) -> Known:

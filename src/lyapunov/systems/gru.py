@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lyapunov._shapes import Frame, InputFrame, PerSequence, Units
+from lyapunov._shapes import Frame, Frames, InputFrame, PerSequence, Units
 from lyapunov.systems._gates import SATURATED, sigmoid_slope, tanh_slope
 from lyapunov.systems.closed import Layer, LayerTangent, add_scaled, dense_log_volume, is_wide, product, scale_rows
 
@@ -102,7 +102,7 @@ class GRUTangent(LayerTangent):
             moved = moved + move(self._layer.weight_ih, input_frame, (by_r, by_z, by_input))
         return moved
 
-    def pull(self, frame: Frame) -> Frame:
+    def pull_back(self, frame: Frame) -> Frame:
         """J^T @ frame: the update gate's direct path, and what comes back through all three gates."""
         z, by_z, _, by_r, by_n = self._terms
         return add_scaled(self._pulled(self._layer.weight_hh, frame, (by_r, by_z, by_n)), z, frame)
@@ -112,13 +112,14 @@ class GRUTangent(LayerTangent):
         _, by_z, by_input, by_r, _ = self._terms
         return self._pulled(self._layer.weight_ih, frame, (by_r, by_z, by_input))
 
-    def paths(self, frame: Frame) -> dict[str, Frame]:
+    def paths(self, frames: Frames) -> dict[str, Frames]:
         """The state carried over, and each gate's part."""
+        (frame,) = frames
         z, by_z, _, by_r, by_n = self._terms
         rows = product(self._layer.weight_hh, frame).chunk(3, dim=1)
         names = ("reset gate", "update gate", "candidate")
-        gates = {name: scale_rows(by, row) for name, by, row in zip(names, (by_r, by_z, by_n), rows, strict=True)}
-        return {"carried over": scale_rows(z, frame), **gates}
+        gates = {name: (scale_rows(by, row),) for name, by, row in zip(names, (by_r, by_z, by_n), rows, strict=True)}
+        return {"carried over": (scale_rows(z, frame),), **gates}
 
     def _pulled(self, weight: Tensor, frame: Frame, rows: Rowwise) -> InputFrame:
         """(sum over gates of diag(rows) weight)^T frame."""

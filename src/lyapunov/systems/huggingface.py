@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.func import jvp, vmap
 from torch.nn.functional import pad
 
-from lyapunov._shapes import Input, Rows, State, blocks
+from lyapunov._shapes import Frames, Input, Rows, State, Vectors
 from lyapunov.systems.caches import Leaf, cache_of
 from lyapunov.systems.casting import CastCall, Widened
 from lyapunov.systems.system import Keep, Label, System, jacobians
@@ -40,9 +40,9 @@ class LanguageModel(System):
         self._layers = sorted({leaf.layer for leaf in self._cache.leaves})
 
     @property
-    def tangent_size(self) -> int | tuple[int, ...]:
+    def block_sizes(self) -> tuple[int, ...]:
         """The entries of each layer's state, or of all of them together."""
-        return sum(self._sizes) if self._coupled else self._sizes
+        return (sum(self._sizes),) if self._coupled else self._sizes
 
     @property
     def _sizes(self) -> tuple[int, ...]:
@@ -69,7 +69,7 @@ class LanguageModel(System):
         """Not with positions and caches."""
         return False
 
-    def vector(self, state: State) -> Any:
+    def vectors(self, state: State) -> Vectors:
         """Each layer's state in physical coordinates."""
         leaves, carried = state
         rows: dict[int, list[Tensor]] = {layer: [] for layer in self._layers}
@@ -77,12 +77,12 @@ class LanguageModel(System):
             physical = value if leaf.scale is None else value * _unit(carried[leaf.scale], value)
             rows[leaf.layer].append(physical.flatten(1))
         found = tuple(torch.cat(parts, dim=-1) for parts in rows.values())
-        return torch.cat(found, dim=-1) if self._coupled else found
+        return (torch.cat(found, dim=-1),) if self._coupled else found
 
-    def with_vector(self, state: State, vector: Any) -> State:
+    def with_vectors(self, state: State, vectors: Vectors) -> State:
         """Back in the units the model keeps it in."""
         leaves, carried = state
-        rows = vector.split(self._sizes, dim=-1) if self._coupled else vector
+        rows = vectors[0].split(self._sizes, dim=-1) if self._coupled else vectors
         parts = {
             layer: iter(part.split([_count(leaf) for leaf in self._of_layer(layer)], dim=-1))
             for layer, part in zip(self._layers, rows, strict=True)
@@ -93,20 +93,18 @@ class LanguageModel(System):
             new.append(physical if leaf.scale is None else physical / _unit(carried[leaf.scale], value))
         return tuple(new), carried
 
-    def push(self, state: State, x: Input, frame: Any) -> tuple[State, Any]:
+    def push(self, state: State, x: Input, frames: Frames) -> tuple[State, Frames]:
         """One forward-mode product per column, of all layers at once: what one layer hands to the next has no tangent."""
-        columns = [part.shape[-1] for part in blocks(frame)]
-        padded = tuple(pad(part, (0, max(columns) - part.shape[-1])) for part in blocks(frame))
+        columns = [part.shape[-1] for part in frames]
+        padded = tuple(pad(part, (0, max(columns) - part.shape[-1])) for part in frames)
         unmapped: Any = None
         moved, new = vmap(lambda *column: self._along(state, x, column), in_dims=-1, out_dims=(-1, unmapped))(*padded)
-        cut = tuple(part[..., :count] for part, count in zip(moved, columns, strict=True))
-        return new, (cut[0] if self._coupled else cut)
+        return new, tuple(part[..., :count] for part, count in zip(moved, columns, strict=True))
 
-    def pull(self, state: State, x: Input, frame: Any) -> Any:
+    def pull(self, state: State, x: Input, frames: Frames) -> Frames:
         """J^T @ frame from the whole Jacobian: reverse mode cannot follow caches that are written in place."""
         dense = jacobians(self, state, x)[1]
-        pulled = tuple(jacobian.mT @ part for jacobian, part in zip(dense, blocks(frame), strict=True))
-        return pulled[0] if self._coupled else pulled
+        return tuple(jacobian.mT @ part for jacobian, part in zip(dense, frames, strict=True))
 
     def log_diagonal(self, state: State, inputs: Sequence[Input], keep: Keep) -> tuple[list[State], Tensor]:
         """From one forward-mode product: every entry that is kept decays by itself; shift registers lose everything."""
@@ -116,7 +114,7 @@ class LanguageModel(System):
         states, found = [state], []
         try:
             for at, x in enumerate(inputs):
-                vectors = blocks(self.vector(state))
+                vectors = self.vectors(state)
                 sizes = [part.shape[-1] for part in vectors]
                 ones = tuple(part.expand(len(v), -1) for part, v in zip(wanted.split(sizes), vectors, strict=True))
                 moved, new = self._along(state, x, ones)
@@ -139,10 +137,10 @@ class LanguageModel(System):
 
     def _along(self, state: State, x: Input, direction: tuple[Rows, ...]) -> tuple[tuple[Rows, ...], State]:
         def moved(*vectors: Rows) -> tuple[tuple[Rows, ...], State]:
-            new = self.step(self.with_vector(state, vectors[0] if self._coupled else vectors), x)
-            return blocks(self.vector(new)), new
+            new = self.step(self.with_vectors(state, vectors), x)
+            return self.vectors(new), new
 
-        pushed: Any = jvp(moved, blocks(self.vector(state)), direction, has_aux=True)
+        pushed: Any = jvp(moved, self.vectors(state), direction, has_aux=True)
         return tuple(torch.zeros_like(old) + new for old, new in zip(direction, pushed[1], strict=True)), pushed[2]
 
     def _cut(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

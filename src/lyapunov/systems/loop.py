@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import jvp, vjp, vmap
 
-from lyapunov._shapes import Input, State
+from lyapunov._shapes import Frames, Input, State
 from lyapunov.systems.faults import explained
 from lyapunov.systems.step import AT_ONCE, Step
-from lyapunov.systems.system import Label, System
+from lyapunov.systems.system import Label, System, total_size
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,14 +64,14 @@ class TokenStep(System):
         self.name, self.device = whole.name, whole.device
 
     @property
-    def tangent_size(self) -> tuple[int, ...]:
+    def block_sizes(self) -> tuple[int, ...]:
         """The entries of each token."""
-        return (self._whole.tangent_size // self._count,) * len(self._tokens)
+        return (total_size(self._whole) // self._count,) * len(self._tokens)
 
     @property
     def labels(self) -> tuple[Label, ...]:
         """Token by token, its position in the place of a layer's number."""
-        return tuple(Label(token, "token", unit) for token in self._tokens for unit in range(self.tangent_size[0]))
+        return tuple(Label(token, "token", unit) for token in self._tokens for unit in range(self.block_sizes[0]))
 
     @property
     def modules(self) -> tuple[nn.Module, ...]:
@@ -90,18 +90,18 @@ class TokenStep(System):
         """With the weights of the moment, in evaluation mode; the modules are as before afterwards."""
         return self._whole.running()
 
-    def vector(self, state: Tensor) -> tuple[Tensor, ...]:
+    def vectors(self, state: Tensor) -> tuple[Tensor, ...]:
         """One vector per token."""
         return tuple(state[:, token].flatten(1) for token in self._tokens)
 
-    def with_vector(self, state: Tensor, vector: tuple[Tensor, ...]) -> Tensor:
+    def with_vectors(self, state: Tensor, vectors: tuple[Tensor, ...]) -> Tensor:
         """These tokens replaced, the others as they are."""
         rows = list(state.unbind(1))
-        for token, new in zip(self._tokens, vector, strict=True):
+        for token, new in zip(self._tokens, vectors, strict=True):
             rows[token] = new.reshape(rows[token].shape)
         return torch.stack(rows, dim=1)
 
-    def push(self, state: Tensor, x: Input, frame: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def push(self, state: Tensor, x: Input, frames: Frames) -> tuple[Tensor, Frames]:
         """Each token's frame by its own block of the Jacobian."""
 
         def along(column: Tensor, mine: Tensor) -> Tensor:
@@ -109,21 +109,21 @@ class TokenStep(System):
             pushed: Any = jvp(lambda h: self.step(h, x), (state,), (change,))
             return self._read(torch.zeros_like(state) + pushed[1], mine)
 
-        return self.step(state, x), self._by_token(along, state, frame)
+        return self.step(state, x), self._by_token(along, state, frames)
 
-    def pull(self, state: Tensor, x: Input, frame: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    def pull(self, state: Tensor, x: Input, frames: Frames) -> Frames:
         """Each token's frame by the transpose of its own block."""
 
         def along(column: Tensor, mine: Tensor) -> Tensor:
             back = vjp(lambda h: self.step(h, x), state)[1](self._placed(column, mine, state))[0]
             return self._read(back, mine)
 
-        return self._by_token(along, state, frame)
+        return self._by_token(along, state, frames)
 
-    def _by_token(self, along: Callable[..., Tensor], state: Tensor, frame: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    def _by_token(self, along: Callable[..., Tensor], state: Tensor, frames: Frames) -> Frames:
         """`along(column, where)` of every column of every token, several at once."""
-        columns = torch.cat([part.permute(2, 0, 1) for part in frame])
-        counts = [part.shape[-1] for part in frame]
+        columns = torch.cat([part.permute(2, 0, 1) for part in frames])
+        counts = [part.shape[-1] for part in frames]
         at = torch.tensor(self._tokens, device=state.device).repeat_interleave(torch.tensor(counts, device=state.device))
         where = torch.eye(self._count, dtype=state.dtype, device=state.device)[at]
         few = max(1, AT_ONCE // max(state.numel(), 1))

@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from lyapunov import _checks
-from lyapunov._shapes import Frame, InputFrame, PerSequence, Rows, Units
+from lyapunov._frames import join_rows
+from lyapunov._shapes import Frame, Frames, InputFrame, PerSequence, Rows, Units, Vectors
 from lyapunov.systems._gates import SATURATED, combine_biases, log_sigmoid_slope, sigmoid_slope, tanh_slope
 from lyapunov.systems.closed import (
     Keep,
@@ -71,9 +72,9 @@ class LSTM(Layer):
         self.volume_cost = "linear" if cheap else "cubic"
 
     @property
-    def tangent_size(self) -> int:
-        """N + P for the full state, P for the hidden one."""
-        return self.output_size + (self.cell_size if self.linearization == "full" else 0)
+    def block_sizes(self) -> tuple[int]:
+        """One block: N + P rows for the full state, P for the hidden one."""
+        return (self.output_size + (self.cell_size if self.linearization == "full" else 0),)
 
     @property
     def labels(self) -> tuple[Label, ...]:
@@ -85,12 +86,13 @@ class LSTM(Layer):
         """Zeros, as the module starts."""
         return like.new_zeros(batch, self.output_size), like.new_zeros(batch, self.cell_size)
 
-    def vector(self, state: tuple[Units, Units]) -> Rows:
+    def vectors(self, state: tuple[Units, Units]) -> tuple[Rows]:
         """(h, c), or h."""
-        return torch.cat(state, dim=-1) if self.linearization == "full" else state[0]
+        return (torch.cat(state, dim=-1) if self.linearization == "full" else state[0],)
 
-    def with_vector(self, state: tuple[Units, Units], vector: Rows) -> tuple[Units, Units]:
-        """(h, c) from the vector, or h from it and c from the state."""
+    def with_vectors(self, state: tuple[Units, Units], vectors: Vectors) -> tuple[Units, Units]:
+        """(h, c) from the only block, or h from it and c from the state."""
+        (vector,) = vectors
         if self.linearization == "hidden":
             return vector, state[1]
         return vector[:, : self.output_size], vector[:, self.output_size :]
@@ -194,20 +196,21 @@ class LSTMTangent(LayerTangent):
             d_h, d_c = add_scaled(d_h, self._slopes[4], cells), d_c + cells
         return self._rows(d_h, d_c)
 
-    def pull(self, frame: Frame) -> Frame:
+    def pull_back(self, frame: Frame) -> Frame:
         """J^T @ frame, through h and, in the full linearization, through the cell."""
         d_h, d_c = self._cotangents(frame)
         pulled = self._pulled(self._layer.weight_hh, d_h, d_c)
         if not self._full:
             return pulled
-        return torch.cat([pulled.mT, scale_rows(self._slopes[3], d_c).mT], dim=-1).mT
+        return join_rows((pulled, scale_rows(self._slopes[3], d_c)))
 
     def pull_to_input(self, frame: Frame) -> InputFrame:
         """X^T @ frame: what comes back through the input weights of all four gates."""
         return self._pulled(self._layer.weight_ih, *self._cotangents(frame))
 
-    def paths(self, frame: Frame) -> dict[str, Frame]:
+    def paths(self, frames: Frames) -> dict[str, Frames]:
         """The cell carried over, and each gate's part; what moves the cell moves the output with it."""
+        (frame,) = frames
         by_i, by_f, by_g, f, by_c, by_o = self._slopes
         size = self._layer.output_size
         rows = product(self._layer.weight_hh, frame[:, :size]).chunk(4, dim=1)
@@ -215,13 +218,13 @@ class LSTMTangent(LayerTangent):
         cells = {name: scale_rows(by, row) for name, by, row in zip(names, (by_i, by_f, by_g), rows[:3], strict=True)}
         if self._full:
             cells = {"cell": scale_rows(f, frame[:, size:]), **cells}
-        found = {name: self._rows(scale_rows(by_c, cell), cell) for name, cell in cells.items()}
-        return {**found, "output gate": self._rows(scale_rows(by_o, rows[3]), torch.zeros_like(rows[3]))}
+        found = {name: (self._rows(scale_rows(by_c, cell), cell),) for name, cell in cells.items()}
+        return {**found, "output gate": (self._rows(scale_rows(by_o, rows[3]), torch.zeros_like(rows[3])),)}
 
     def _rows(self, d_h: Tensor, d_c: Tensor) -> Frame:
         """dh' (before a projection) and dc' as rows of a frame."""
         d_h = d_h if self._layer.weight_hr is None else product(self._layer.weight_hr, d_h)
-        return torch.cat([d_h.mT, d_c.mT], dim=-1).mT if self._full else d_h
+        return join_rows((d_h, d_c)) if self._full else d_h
 
     def _cotangents(self, frame: Frame) -> tuple[Tensor, Tensor]:
         """What a cotangent of (h', c') is for h' before a projection, and for c' with what it does to h'."""
@@ -243,10 +246,11 @@ class LSTMTangent(LayerTangent):
         rows = [c * by_i.unsqueeze(1), c * by_f.unsqueeze(1), c * by_g.unsqueeze(1), h * by_o.unsqueeze(1)]
         return product(weight.mT, torch.cat(rows, dim=-1).mT)
 
-    def propagate(self, frame: Frame, steps: int) -> Frame:
+    def propagate(self, frames: Frames, steps: int) -> Frames:
         """J_steps ... J_1 @ frame; narrow frames without a graph in place, a fifth faster on one thread."""
+        (frame,) = frames
         if is_wide(frame) or self._layer.weight_hr is not None or torch.is_grad_enabled():
-            return super().propagate(frame, steps)
+            return super().propagate(frames, steps)
         columns, size, weight = frame.mT, self._layer.output_size, self._layer.weight_hh.mT
         for slopes in self._slopes.view(6, steps, columns.shape[0], 1, size).unbind(1):
             by_i, by_f, by_g, f, by_c, by_o = slopes
@@ -259,7 +263,7 @@ class LSTMTangent(LayerTangent):
                 d_c.addcmul_(f, columns[..., size:])
             torch.mul(by_c, d_c, out=d_h).addcmul_(by_o, d_o)
             columns = moved
-        return columns.mT
+        return (columns.mT,)
 
     def _gate_by_gate(self, weight: Tensor, frame: InputFrame) -> tuple[Tensor, Tensor]:
         """dh' (before a projection) and dc' of a change of h or x; one product serves all gates and all sequences."""

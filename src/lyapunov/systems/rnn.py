@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lyapunov import _checks
-from lyapunov._shapes import Frame, InputFrame, PerSequence, Units
+from lyapunov._shapes import Frame, Frames, InputFrame, PerSequence, Units
 from lyapunov.systems._gates import SATURATED, combine_biases, log_tanh_slope, tanh_slope
 from lyapunov.systems.closed import Layer, LayerTangent, product, scale_rows
 
@@ -79,7 +79,7 @@ class RNNTangent(LayerTangent):
             moved = moved + product(self._layer.weight_ih, input_frame)
         return scale_rows(self._slope, moved)
 
-    def pull(self, frame: Frame) -> Frame:
+    def pull_back(self, frame: Frame) -> Frame:
         """J^T @ frame = W_hh^T diag(phi') frame."""
         return product(self._layer.weight_hh.mT, scale_rows(self._slope, frame))
 
@@ -87,12 +87,12 @@ class RNNTangent(LayerTangent):
         """X^T @ frame = W_ih^T diag(phi') frame."""
         return product(self._layer.weight_ih.mT, scale_rows(self._slope, frame))
 
-    def propagate(self, frame: Frame, steps: int) -> Frame:
+    def propagate(self, frames: Frames, steps: int) -> Frames:
         """J_steps ... J_1 @ frame: a product and a row scaling each."""
-        columns, weight = frame.mT, self._layer.weight_hh.mT
+        columns, weight = frames[0].mT, self._layer.weight_hh.mT
         for slope in self._slope.view(steps, columns.shape[0], 1, -1).unbind():
             columns = (columns.reshape(-1, weight.shape[0]) @ weight).view(columns.shape) * slope
-        return columns.mT
+        return (columns.mT,)
 
     def part(self, entries: slice) -> "RNNTangent":
         """Of some entries of the batch."""

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lyapunov._shapes import Frame, Input, Rows, State
+from lyapunov._shapes import Frames, Input, Rows, State, Vectors
 from lyapunov._trees import keystr, tree_flatten, tree_flatten_with_path, tree_map, tree_unflatten
 from lyapunov.errors import BadSystem
 from lyapunov.systems.attention import plain_attention
@@ -45,9 +45,9 @@ class Step(System):
         self._call = CastCall(function, dtype, self.device)
 
     @property
-    def tangent_size(self) -> int:
-        """All entries of one sequence's state; two for a complex one."""
-        return sum(self._sizes)
+    def block_sizes(self) -> tuple[int]:
+        """One block, with a row per entry of one sequence's state; two for a complex one."""
+        return (sum(self._sizes),)
 
     @property
     def labels(self) -> tuple[Label, ...]:
@@ -96,22 +96,24 @@ class Step(System):
         if not (isinstance(old, Tensor) and isinstance(new, Tensor) and old.shape == new.shape and old.dtype == new.dtype):
             same_form(old, new)
 
-    def push(self, state: State, x: Input, frame: Frame) -> tuple[State, Frame]:
+    def push(self, state: State, x: Input, frames: Frames) -> tuple[State, Frames]:
         """Forward mode, of a large state a few columns at a time: what the step works out is there once for each of them."""
+        (frame,) = frames
         few = max(1, AT_ONCE // max(frame.shape[0] * frame.shape[1], 1))
         if few >= frame.shape[-1]:
-            return forward_mode_push(self, state, x, frame)
-        pushed = [forward_mode_push(self, state, x, part) for part in frame.split(few, dim=-1)]
-        return pushed[0][0], torch.cat([moved for _, moved in pushed], dim=-1)
+            return forward_mode_push(self, state, x, frames)
+        pushed = [forward_mode_push(self, state, x, (part,)) for part in frame.split(few, dim=-1)]
+        return pushed[0][0], (torch.cat([moved for _, (moved,) in pushed], dim=-1),)
 
-    def vector(self, state: State) -> Rows:
+    def vectors(self, state: State) -> tuple[Rows]:
         """All differentiated leaves, flattened and one after the other."""
         leaves = tree_flatten(state[0] if self._carries else state)[0]
         real = [torch.view_as_real(leaf) if leaf.is_complex() else leaf for leaf in leaves]
-        return torch.cat([leaf.reshape(leaf.shape[0], -1) for leaf in real], dim=-1)
+        return (torch.cat([leaf.reshape(leaf.shape[0], -1) for leaf in real], dim=-1),)
 
-    def with_vector(self, state: State, vector: Rows) -> State:
+    def with_vectors(self, state: State, vectors: Vectors) -> State:
         """The leaves back in their shapes; what is carried stays."""
+        (vector,) = vectors
         leaves = []
         for part, (shape, is_complex) in zip(vector.split(self._sizes, dim=-1), self._leaves, strict=True):
             if is_complex:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.func import jvp, vjp, vmap
 
-from lyapunov._shapes import Frame, Input, Rows, State, blocks
+from lyapunov._shapes import Frames, Input, Rows, State, Vectors
 from lyapunov.systems.faults import explained
 
 Keep = Callable[[State, State, int], State]
@@ -25,11 +25,13 @@ class Label(NamedTuple):
 
 
 class System(ABC):
-    """A driven map and its tangent. Subclasses give `step`; a closed form overrides `push`.
+    """A driven map and its tangent. Subclasses give `block_sizes`, `initial_state` and `step`; a closed form overrides `push`.
 
-    The state is whatever the system steps (a tensor or a pytree, batch first). Only what is differentiated has rows in
-    the frame: `vector` reads those coordinates from a state and `with_vector` puts them back. `push` and `pull` default to
-    forward mode and to vector-Jacobian products, with `vmap` over the columns of the frame only.
+    The state is whatever the system steps (a tensor or a pytree, batch first). Only what is differentiated has rows in the
+    frames: `vectors` reads those coordinates from a state and `with_vectors` puts them back. The defaults are those of a state
+    that is one tensor (batch, n). Coordinates and frames are tuples with one entry per independent block, also where there is
+    one: a block's frame moves by its own diagonal block of the Jacobian. `push` and `pull` default to forward mode and to
+    vector-Jacobian products, with `vmap` over the columns of the frames only.
     """
 
     name: str = "system"
@@ -46,8 +48,8 @@ class System(ABC):
 
     @property
     @abstractmethod
-    def tangent_size(self) -> int | tuple[int, ...]:
-        """Rows of the frame: one number, or one per independent block."""
+    def block_sizes(self) -> tuple[int, ...]:
+        """Rows of the frame of each independent block."""
 
     @property
     def modules(self) -> tuple[torch.nn.Module, ...]:
@@ -57,7 +59,7 @@ class System(ABC):
     @property
     def labels(self) -> tuple[Label, ...]:
         """What each row of the frame is, block after block."""
-        return tuple(Label(0, "state", unit) for unit in range(sum(_sizes(self))))
+        return tuple(Label(0, "state", unit) for unit in range(sum(self.block_sizes)))
 
     @abstractmethod
     def initial_state(self, batch: int, like: Tensor) -> State:
@@ -67,13 +69,14 @@ class System(ABC):
     def step(self, state: State, x: Input) -> State:
         """The next state; `state` is left as it was."""
 
-    @abstractmethod
-    def vector(self, state: State) -> Any:
-        """The differentiated coordinates of a state: (batch, n), or one such tensor per block."""
+    def vectors(self, state: State) -> Vectors:
+        """The differentiated coordinates of a state, (batch, n) per block; by default the state itself, as the only block."""
+        return (state,)
 
-    @abstractmethod
-    def with_vector(self, state: State, vector: Any) -> State:
-        """The same state with its differentiated coordinates replaced."""
+    def with_vectors(self, state: State, vectors: Vectors) -> State:  # noqa: ARG002
+        """The same state with its differentiated coordinates replaced; by default the only block itself."""
+        (new,) = vectors
+        return new
 
     @property
     def endless(self) -> bool:
@@ -88,29 +91,34 @@ class System(ABC):
         """The same state with these in the place of what `carried` gives."""
         return state
 
-    def push(self, state: State, x: Input, frame: Any) -> tuple[State, Any]:
-        """The next state and J @ frame, with J = d vector(s') / d vector(s) at `state`."""
-        return forward_mode_push(self, state, x, frame)
+    def push(self, state: State, x: Input, frames: Frames) -> tuple[State, Frames]:
+        """The next state and J @ frame of every block, with J = d vectors(s')[b] / d vectors(s)[b] at `state`."""
+        return forward_mode_push(self, state, x, frames)
 
-    def pull(self, state: State, x: Input, frame: Any) -> Any:
-        """J^T @ frame, by vector-Jacobian products."""
+    def pull(self, state: State, x: Input, frames: Frames) -> Frames:
+        """J^T @ frame of every block, by vector-Jacobian products."""
+        return tuple(self._pulled(state, x, frame, block) for block, frame in enumerate(frames))
 
-        def moved(vector: Any) -> Any:
-            return self.vector(self.step(self.with_vector(state, vector), x))
+    def _pulled(self, state: State, x: Input, frame: Tensor, block: int) -> Tensor:
+        vectors = self.vectors(state)
 
-        def along(column: Any) -> Any:
-            return vjp(moved, self.vector(state))[1](column)[0]  # within vmap, which sees noise; made once for all columns
+        def moved(vector: Tensor) -> Tensor:
+            return _moved(self, state, x, vectors, vector, block)[0]
+
+        def along(column: Tensor) -> Tensor:
+            return vjp(moved, vectors[block])[1](column)[0]  # within vmap, which sees noise; made once for all columns
 
         with explained(state):
             return vmap(along, in_dims=-1, out_dims=-1)(frame)
 
-    def paths(self, state: State, x: Input, frame: Any) -> dict[str, Any]:
+    def paths(self, state: State, x: Input, frames: Frames) -> dict[str, Frames]:
         """J @ frame as a sum of what each gate, or whatever else a change goes through, contributes; one term by default."""
-        return {"recurrence": self.push(state, x, frame)[1]}
+        return {"recurrence": self.push(state, x, frames)[1]}
 
     def output(self, state: State) -> Any:
         """What a readout sees of a state: all differentiated coordinates (batch, n) by default."""
-        return self.vector(state)
+        vectors = self.vectors(state)
+        return vectors[0] if len(vectors) == 1 else torch.cat(vectors, dim=-1)
 
     def saturated(self, state: State) -> Tensor | None:  # noqa: ARG002
         """(batch, units): which units sit where their nonlinearity is flat; None where the system cannot tell."""
@@ -140,17 +148,19 @@ class System(ABC):
         return nullcontext()
 
 
-def forward_mode_push(system: System, state: State, x: Input, frame: Frame) -> tuple[State, Frame]:
-    """The default push, and the oracle of every closed form: one forward-mode product per column of the frame."""
+def forward_mode_push(system: System, state: State, x: Input, frames: Frames) -> tuple[State, Frames]:
+    """The default push, and the oracle of every closed form: one forward-mode product per column of every block's frame."""
+    found = [_pushed(system, state, x, frame, block) for block, frame in enumerate(frames)]
+    return found[0][0], tuple(moved for _, moved in found)
 
-    def moved(vector: Rows) -> tuple[Rows, State]:
-        new = system.step(system.with_vector(state, vector), x)
-        return system.vector(new), new
 
-    point = system.vector(state)
+def _pushed(system: System, state: State, x: Input, frame: Tensor, block: int) -> tuple[State, Tensor]:
+    vectors = system.vectors(state)
 
     def along(column: Rows) -> tuple[Rows, State]:
-        pushed: Any = jvp(moved, (point,), (column,), has_aux=True)
+        pushed: Any = jvp(
+            lambda vector: _moved(system, state, x, vectors, vector, block), (vectors[block],), (column,), has_aux=True
+        )
         return torch.zeros_like(column) + pushed[1], pushed[2]  # a tangent that is structurally zero has no storage
 
     unmapped: Any = None
@@ -159,13 +169,17 @@ def forward_mode_push(system: System, state: State, x: Input, frame: Frame) -> t
     return new, tangent
 
 
+def _moved(system: System, state: State, x: Input, vectors: Vectors, vector: Tensor, block: int) -> tuple[Tensor, State]:
+    """One block's coordinates after a step from `state` with these in the place of its own, and the whole state then."""
+    new = system.step(system.with_vectors(state, (*vectors[:block], vector, *vectors[block + 1 :])), x)
+    return system.vectors(new)[block], new
+
+
 def jacobians(system: System, state: State, x: Input) -> tuple[State, tuple[Tensor, ...]]:
     """The next state, and the whole Jacobian (batch, n, n) of every independent block."""
-    vectors = blocks(system.vector(state))
-    eyes = tuple(torch.eye(v.shape[-1], dtype=v.dtype, device=v.device).expand(len(v), -1, -1) for v in vectors)
-    frame: Any = eyes if isinstance(system.tangent_size, tuple) else eyes[0]
-    new, moved = system.push(state, x, frame)
-    return new, blocks(moved)
+    vectors = system.vectors(state)
+    eyes = (torch.eye(v.shape[-1], dtype=v.dtype, device=v.device).expand(len(v), -1, -1) for v in vectors)
+    return system.push(state, x, tuple(eyes))
 
 
 def size_labels(layer: int, parts: Sequence[tuple[str, int]]) -> tuple[Label, ...]:
@@ -175,9 +189,4 @@ def size_labels(layer: int, parts: Sequence[tuple[str, int]]) -> tuple[Label, ..
 
 def total_size(system: System) -> int:
     """The number of exponents a full run of `system` has."""
-    return sum(_sizes(system))
-
-
-def _sizes(system: System) -> tuple[int, ...]:
-    size = system.tangent_size
-    return size if isinstance(size, tuple) else (size,)
+    return sum(system.block_sizes)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lyapunov._shapes import Frames, blocks
+from lyapunov._shapes import Frames
 from lyapunov._trees import tree_map
 from lyapunov.tangent.orthonormal import HOUSEHOLDER, orthonormalise
 from lyapunov.tangent.volume_accumulator import VolumeAccumulator
@@ -28,8 +28,8 @@ class SecondFrame:
     """
 
     def __init__(self, frames: Frames, columns: Sequence[int]) -> None:
-        few = [part.shape[-1] for part in blocks(frames)]
-        self._batch = len(blocks(frames)[0])
+        few = [part.shape[-1] for part in frames]
+        self._batch = len(frames[0])
         self._seen = torch.cat([torch.arange(own) < least for own, least in zip(columns, few, strict=True)])
         self._accumulator = VolumeAccumulator([HOUSEHOLDER] * len(few), (self._batch, sum(few)))
         self._at = self._taken = 0

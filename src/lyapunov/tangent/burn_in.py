@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from lyapunov._shapes import State, blocks
+from lyapunov._shapes import State
 from lyapunov._trees import tree_flatten, tree_map
-from lyapunov.systems import System
+from lyapunov.systems import System, total_size
 from lyapunov.tangent.growth import RolloutOptions
 from lyapunov.tangent.input_sequences import InputSequences, running_at
 from lyapunov.tangent.transients import DEFAULT_BURN_IN
@@ -77,7 +77,7 @@ def remaining_distance(
         return step(tree_map(_next_sequence, at) if t and t % around == 0 else at, t % around)
 
     copies = Copies(system, inputs, onward, state, min(DEFAULT_BURN_IN, around))
-    entries = inputs.batch * sum(blocks(system.tangent_size))
+    entries = inputs.batch * total_size(system)
     last = min(max(AT_LEAST, ENTRIES // max(entries, 1)), AT_MOST) if system.endless else min(most, AT_MOST)
     found = copies.each()
     while copies.t < last and bool(found.isfinite().all()) and float(found.min()) > COLLAPSED:
@@ -134,7 +134,7 @@ class Copies:
         self._one = state
         carried = (*first, system.carried(last), system.carried(end))
         other = system.with_carried(state, tuple(map(_elsewhere, *carried)) if most_steps else carried[0])
-        self._other = system.with_vector(other, tree_map(lambda part: part.roll(1, dims=0), system.vector(end)))
+        self._other = system.with_vectors(other, tree_map(lambda part: part.roll(1, dims=0), system.vectors(end)))
         self._first, self.t = _squares(system, self._one, self._other), 0
 
     def advance(self) -> None:
@@ -170,5 +170,5 @@ def _elsewhere(first: Tensor, second: Tensor, last: Tensor, end: Tensor) -> Tens
 
 def _squares(system: System, one: State, other: State) -> Tensor:
     """Squared distances (batch,) of two states over all blocks, in float64 on the CPU."""
-    parts = zip(blocks(system.vector(one)), blocks(system.vector(other)), strict=True)
+    parts = zip(system.vectors(one), system.vectors(other), strict=True)
     return torch.stack([(a - b).detach().double().square().sum(-1) for a, b in parts]).sum(0).cpu()

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lyapunov._shapes import Input, State, blocks
+from lyapunov._shapes import Input, State
 from lyapunov.systems import System, jacobians
 from lyapunov.tangent.point import Columns
 from lyapunov.tangent.rank import LARGEST, ProductRank
@@ -35,7 +35,7 @@ class RankMonitor:
 
     def __init__(self, system: System, input_at: Callable[[int], Input], lengths: Tensor | None, batch: int) -> None:
         self._system, self._at, self._lengths = system, input_at, lengths
-        self._sizes = blocks(system.tangent_size)
+        self._sizes = system.block_sizes
         self._recent: deque[tuple[int, State]] = deque()
         self._products: list[ProductRank] = []
         self._start, self._last_fall, self._next, self._wait = 0, 0, 0, WINDOW

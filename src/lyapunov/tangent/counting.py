@@ -1,10 +1,8 @@
 """The steps that are counted: growth, volumes and the state's whereabouts in bins of time, and second frames that go along."""
 
-from typing import Any
-
 from torch import Tensor
 
-from lyapunov._shapes import Frames
+from lyapunov._shapes import Frames, Vectors
 from lyapunov.tangent.aligning import Aligned
 from lyapunov.tangent.alignment import LAST_PART, Alignment, Sensitivity, leading
 from lyapunov.tangent.collapsed_directions import CollapsedColumns
@@ -63,9 +61,9 @@ class Counting:
             self._sensitivity = Sensitivity(second, self._columns.sizes)
         return second
 
-    def note(self, t: int, vector: Any, growth: Tensor | None) -> None:
+    def note(self, t: int, vectors: Vectors, growth: Tensor | None) -> None:
         """The state's coordinates after step t, and the growth up to there, where it was read."""
-        self._stretches.add(t, vector)
+        self._stretches.add(t, vectors)
         if growth is not None:
             volume, sampled = self.volumes.read()
             self._bins.add(t, growth, volume, sampled)

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from lyapunov._shapes import Frame, Frames, blocks
+from lyapunov._frames import join_columns
+from lyapunov._shapes import Frame, Frames
 from lyapunov._trees import tree_map
 from lyapunov.tangent.orthonormal import triangularise
 
@@ -29,8 +30,8 @@ class Leading:
     def add(self, before: Frames, after: Frames) -> None:
         """A frame as it was pushed through an interval, and the one with the same spans that it was brought to."""
         if not self._products:
-            self._products = [_Product(part) for part in blocks(before)]
-        for product, one, other in zip(self._products, blocks(before), blocks(after), strict=True):
+            self._products = [_Product(part) for part in before]
+        for product, one, other in zip(self._products, before, after, strict=True):
             product.add(one[..., :FIRST], other[..., :FIRST])
 
     @property
@@ -92,5 +93,4 @@ def _scaled(values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
 
 def _turned(frame: Frame, product: _Product) -> Frame:
     turn = product.turn().to(frame)
-    first = (frame[..., : turn.shape[-1]] @ turn).mT
-    return torch.cat([first, frame[..., turn.shape[-1] :].mT], dim=-2).contiguous().mT
+    return join_columns((frame[..., : turn.shape[-1]] @ turn, frame[..., turn.shape[-1] :]))

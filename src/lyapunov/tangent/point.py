@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lyapunov._shapes import Frames, State, blocks
+from lyapunov._shapes import Frames, State
 from lyapunov.tangent.divergence import is_finite_state
 
 
@@ -39,11 +39,10 @@ class Columns:
     @classmethod
     def of(cls, frames: Frames) -> "Columns":
         """Describe these frames: each block's columns, their ranks in it, and whether every block is square."""
-        parts = blocks(frames)
-        sizes = tuple(part.shape[-1] for part in parts)
+        sizes = tuple(frame.shape[-1] for frame in frames)
         block = torch.repeat_interleave(torch.arange(len(sizes)), torch.tensor(sizes))
         rank = torch.cat([torch.arange(size) for size in sizes])
-        return cls(sizes, all(part.shape[-1] == part.shape[-2] for part in parts), block, rank)
+        return cls(sizes, all(frame.shape[-1] == frame.shape[-2] for frame in frames), block, rank)
 
     @property
     def count(self) -> int:

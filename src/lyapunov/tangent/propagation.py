@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lyapunov._shapes import Frames, State, blocks
+from lyapunov._shapes import Frames, State
 from lyapunov._trees import tree_flatten, tree_map
 from lyapunov.systems import ClosedForm, System, Tangent, joined
 from lyapunov.tangent.divergence import is_finite_state
@@ -113,12 +113,12 @@ class TangentPropagator:
         return [volume for volume in volumes if volume is not None]
 
     def _groups(self, frames: Frames) -> list[slice]:
-        batch, parts = self.inputs.batch, blocks(frames)
-        if parts[0].device.type != "cpu":
+        batch = self.inputs.batch
+        if frames[0].device.type != "cpu":
             return [self._everyone]
-        if any(is_large(part) for part in parts):
+        if any(is_large(part) for part in frames):
             return [slice(one, one + 1) for one in range(batch)]
-        worth = batch * sum(part.shape[1] ** 2 * part.shape[2] for part in parts) >= WORTH_THREADS
+        worth = batch * sum(part.shape[1] ** 2 * part.shape[2] for part in frames) >= WORTH_THREADS
         size = -(-batch // self.workers.count) if worth else batch
         return [slice(first, min(first + size, batch)) for first in range(0, batch, size)]
 

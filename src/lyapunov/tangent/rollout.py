@@ -3,12 +3,13 @@
 import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from lyapunov._shapes import Frames, State, blocks
+from lyapunov._frames import join_columns
+from lyapunov._shapes import Frames, State
 from lyapunov._trees import tree_map
 from lyapunov.errors import Diverged
 from lyapunov.systems import System
@@ -85,7 +86,7 @@ class _Run:
         self, propagator: TangentPropagator, point: Point, options: RolloutOptions, on_step: Callable[[int], None]
     ) -> None:
         self.propagator, self.options, self.on_step = propagator, options, on_step
-        parts, inputs = blocks(point.frames), propagator.inputs
+        parts, inputs = point.frames, propagator.inputs
         log_range = min(self._way(part).log_range(log_unit(part.dtype)) for part in parts)
         resolved = {"stretches": options.stretches, "first": options.first, "log_range": log_range}
         self.interval = Interval(options.qr_every, parts[0].dtype, options.steps, **resolved)
@@ -103,10 +104,10 @@ class _Run:
 
     @property
     def _log_unit(self) -> float:
-        return log_unit(blocks(self.point.frames)[0].dtype)
+        return log_unit(self.point.frames[0].dtype)
 
     def _accumulator(self, frames: Frames) -> VolumeAccumulator:
-        ways = [self._way(part) for part in blocks(frames)]
+        ways = [self._way(part) for part in frames]
         return VolumeAccumulator(ways, (self.propagator.inputs.batch, Columns.of(frames).count))
 
     def _way(self, part: Tensor) -> Orthonormalisation:
@@ -163,7 +164,7 @@ class _Run:
     def _keep(self, sizes: tuple[int, ...]) -> None:
         """The first columns of each block."""
         few, kept = iter(sizes), self.columns.among_first(sizes)
-        frames = tree_map(lambda part: part[..., : next(few)].mT.contiguous().mT, self.point.frames)
+        frames = tree_map(lambda part: join_columns((part[..., : next(few)],)), self.point.frames)
         self.collapsed = self.collapsed.kept(Columns.of(frames), kept)
         self._start_from(self.point._replace(frames=frames))
 
@@ -206,7 +207,7 @@ class _Run:
         if second is None:
             found = self.propagator.propagate(state, frames, t, steps, volumes=volumes)
             return found, found.frames, None
-        both: Any = tree_map(lambda a, b: torch.cat([a.mT, b.mT], dim=-2).mT, frames, second)
+        both: Frames = tree_map(lambda *pair: join_columns(pair), frames, second)
         found = self.propagator.propagate(state, both, t, steps, volumes=volumes)
         first = tree_map(lambda old, new: new[..., : old.shape[-1]], frames, found.frames)
         return found, first, tree_map(lambda old, new: new[..., -old.shape[-1] :], second, found.frames)
@@ -245,7 +246,7 @@ class _Run:
             self.interval.keep(taken)
             if moved.samples is not None:
                 counting.volumes.accept(moved.samples, resolved, self.columns, start.t, end.t)
-            counting.note(end.t, self.propagator.system.vector(end.state), growth)
+            counting.note(end.t, self.propagator.system.vectors(end.state), growth)
         self.point = Point(end.t, end.state, found.frames, second)
         for t in range(start.t + 1, end.t + 1):
             self.on_step(t)

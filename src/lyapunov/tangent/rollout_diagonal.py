@@ -6,9 +6,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from lyapunov._shapes import State, blocks
+from lyapunov._shapes import State
 from lyapunov._trees import tree_map
-from lyapunov.systems import System
+from lyapunov.systems import System, total_size
 from lyapunov.tangent.burn_in import BurnIn, burn_in
 from lyapunov.tangent.divergence import diverged, is_finite_state
 from lyapunov.tangent.growth import Growth, RolloutOptions
@@ -47,7 +47,7 @@ def rollout_diagonal(
     for t in range(start):
         state = _finite(propagator.step(state, t), t)
         on_step(t + 1)
-    columns = sum(blocks(system.tangent_size))
+    columns = total_size(system)
     count = _Count(system, inputs, start, total, columns, (settle, align, found.distance))
     for t in range(start, total, AT_ONCE):
         states, logs = propagator.log_diagonal(state, t, min(AT_ONCE, total - t))
@@ -65,8 +65,8 @@ def _same_from_elsewhere(system: System, propagator: TangentPropagator, state: S
     The other state is one step further, the next sequence's where there are several, and larger.
     """
     steps = min(AT_ONCE, total)
-    ahead = system.vector(propagator.step(state, 0))
-    other = system.with_vector(state, tree_map(lambda part: 1.1 * part.roll(1, dims=0), ahead))
+    ahead = system.vectors(propagator.step(state, 0))
+    other = system.with_vectors(state, tree_map(lambda part: 1.1 * part.roll(1, dims=0), ahead))
     own, others = (propagator.log_diagonal(start, 0, steps)[1] for start in (state, other))
     return torch.equal(own.nan_to_num(), others.nan_to_num())
 
@@ -101,13 +101,13 @@ class _Count:
         log_diagonal = torch.where(running.unsqueeze(-1), log_diagonal, 0.0)
         self._lost = torch.where((self._lost < 0) & log_diagonal.isneginf(), t + 1, self._lost)
         self._bins.add(t + 1, log_diagonal, None, torch.zeros(len(log_diagonal), dtype=torch.long))
-        self._drift.add(t + 1, self._system.vector(state))
+        self._drift.add(t + 1, self._system.vectors(state))
         self.counted += 1
 
     def growth(self) -> Growth:
         """The `Growth` of the steps counted, with ln |det J| as a sum of growth where no direction collapsed."""
         steps, grown = self._bins.steps(self._inputs), self._bins.growth()
-        sizes = torch.tensor(blocks(self._system.tangent_size))
+        sizes = torch.tensor(self._system.block_sizes)
         block = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
         settle, align, distance = self._transient
         whole = not bool((self._lost >= 0).any())

@@ -128,9 +128,9 @@ class CheckpointedTrajectory:
         jacobians = [tangent.part(slice(at * self._inputs.batch, (at + 1) * self._inputs.batch)) for at in range(len(inputs))]
         frames, factors = ([], []) if frame is None else ([frame], [])
         for at, jacobian in enumerate(jacobians if frames else ()):
-            moved = self._alive(jacobian.push(frames[-1]), frames[-1], first + at)
+            moved = self._alive(jacobian.push((frames[-1],))[0], frames[-1], first + at)
             self._close(moved, frames, factors)
-        return Segment(first, inputs, states, frames, factors, self._pulled(first, lambda at, c: jacobians[at].pull(c)))
+        return Segment(first, inputs, states, frames, factors, self._pulled(first, lambda at, c: jacobians[at].pull((c,))[0]))
 
     def _stepped(self, first: int, inputs: list[Input], state: State, frame: Frame | None) -> Segment:
         """One step after the other."""
@@ -138,12 +138,12 @@ class CheckpointedTrajectory:
         frames, factors = ([], []) if frame is None else ([frame], [])
         for t, x in enumerate(inputs, first):
             if frames:
-                new, moved = self._system.push(states[-1], x, frames[-1])
+                new, (moved,) = self._system.push(states[-1], x, (frames[-1],))
                 self._close(self._alive(moved, frames[-1], t), frames, factors)
             else:
                 new = self._system.step(states[-1], x)
             states.append(self._alive(new, states[-1], t))
-        pull = self._pulled(first, lambda at, c: self._system.pull(states[at], inputs[at], c))
+        pull = self._pulled(first, lambda at, c: self._system.pull(states[at], inputs[at], (c,))[0])
         return Segment(first, inputs, states, frames, factors, pull)
 
     def _pulled(self, first: int, pull: Callable[[int, Frame], Frame]) -> Callable[[int, Frame], Frame]:

@@ -1,11 +1,9 @@
 """Whether the state stayed where it was: its coordinates in successive parts of the counted steps."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from lyapunov._shapes import blocks
+from lyapunov._shapes import Vectors
 
 PARTS = 8
 """Equal parts of the counted steps."""
@@ -20,9 +18,9 @@ class Stretches:
         self._logs: dict[int, Tensor] = {}
         self._counts = [0] * PARTS
 
-    def add(self, t: int, vector: Any) -> None:
+    def add(self, t: int, vectors: Vectors) -> None:
         """The differentiated coordinates after step t."""
-        sizes = torch.cat([part.abs() for part in blocks(vector)], dim=-1).double()
+        sizes = torch.cat([part.abs() for part in vectors], dim=-1).double()
         part = (t - 1 - self._start) * PARTS // self._length
         self._sums[part] = sizes + self._sums[part] if part in self._sums else sizes
         log = torch.linalg.vector_norm(sizes, dim=-1).clamp(min=1e-300).log()

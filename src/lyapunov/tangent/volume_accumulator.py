@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lyapunov._shapes import Frames, blocks
+from lyapunov._shapes import Frames
 from lyapunov.tangent.orthonormal import Orthonormalisation
 from lyapunov.tangent.workers import Workers
 
@@ -52,16 +52,14 @@ class VolumeAccumulator:
 
     def factorize(self, frames: Frames, workers: Workers, *, measured: bool) -> Factorization:
         """Orthonormalise the frames of every block, and join what was measured on the way."""
-        parts = blocks(frames)
-        found = [way.factor(part, workers, measured=measured) for part, way in zip(parts, self._ways, strict=True)]
+        found = [way.factor(part, workers, measured=measured) for part, way in zip(frames, self._ways, strict=True)]
         diagonal = _joined([one.log_diagonal for one in found])
         heights = _joined([one.log_diagonal if one.log_heights is None else one.log_heights for one in found])
-        uncertainty = torch.cat([_uncertainty(part, way, measured) for part, way in zip(parts, self._ways, strict=True)])
+        uncertainty = torch.cat([_uncertainty(part, way, measured) for part, way in zip(frames, self._ways, strict=True)])
         longest = _joined([one.log_lengths.cummax(dim=-1).values for one in found])
         behind = (longest - heights + uncertainty).nan_to_num(nan=math.inf)
         correction = (heights - diagonal).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0) if measured else None
-        new = tuple(one.frame for one in found)
-        return Factorization(new if isinstance(frames, tuple) else new[0], diagonal, behind, uncertainty, correction)
+        return Factorization(tuple(one.frame for one in found), diagonal, behind, uncertainty, correction)
 
     def add(self, factorization: Factorization, growth: Tensor) -> Tensor | None:
         """ln |diag U|, as it is to be counted; the growth since the last measured factorization, where this one is."""

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch.nn.utils.rnn import PackedSequence
 
-from lyapunov._shapes import Frames, blocks
+from lyapunov._shapes import Frames
 from lyapunov._trees import tree_flatten, tree_map
 from lyapunov.estimate import RunOptions, Spectrum, WarmStart, estimated, memory_time
 from lyapunov.intake import SystemInputs
@@ -109,7 +109,7 @@ class WarmStartedSpectra:
             or not (self._trusted or self._is_cold_start_due())
         ):
             return False
-        frames = blocks(warm_start.frames)
+        frames = warm_start.frames
         fits = all(part.shape[-1] == min(run_options.k or 0, part.shape[-2]) for part in frames)
         return fits and all(bool(torch.isfinite(part).all()) for part in frames)
 
@@ -154,6 +154,4 @@ def _refreshed(frames: Frames, seed: int) -> Frames:
         batch, size, columns = part.shape
         return orthonormalise(part + random_frame(size, columns, batch=batch, seed=seed, block=block, like=part))[0]
 
-    if isinstance(frames, tuple):
-        return tuple(mixed(part, block) for block, part in enumerate(frames))
-    return mixed(frames, 0)
+    return tuple(mixed(part, block) for block, part in enumerate(frames))
