@@ -150,30 +150,30 @@ def page(found: dict[str, Entry]) -> str:
         f"**{entry['package']}**: {entry['what']}.\n\n> {' '.join(entry['refusal'].split())}\n\n{entry['remedy']}"
         for entry in refused
     )
-    return f"""# Published packages that were tried
+    return f"""# Does it work with the package I use?
 
-Does it work with the package I use? {len(entries)} packages were installed as they are published, and their recurrent models
-handed over. `make strangers` does it again, in an environment of its own; it takes about {minutes(found)} minutes on one core.
+{len(entries)} packages were installed as published, and their recurrent models were passed to this library. {good} of
+{len(entries)} agree with a dense reference to 10⁻⁸ nats per step. {direct} are accepted as they are, by `lyapunov.capture` or as
+a step. {len(refused)} are refused at first, and accepted in another form ([below](#what-was-refused-at-first)).
 
-{good} of {len(entries)} agree with a dense reference to 10⁻⁸ nats per step. {direct} are taken as they come, by
-`lyapunov.capture` or as a step; {len(refused)} are refused first, and taken in another form ([below](#refused-first)).
+`make strangers` repeats this in an environment of its own, in about {minutes(found)} minutes on one core.
 
-- **Lines** are those of `handed_over` in the package's file, which has the model and the inputs, too.
-- **Largest exponent** is what a user gets with default settings, with its standard error and verdict, in nats per step.
-- **Dense** is the largest exponent of the reference over the same steps: the Jacobian of every step in float64 by reverse
-  mode, and NumPy's QR. Its steps are the formula written again from the weights, or else the package's own code.
-- **Difference** is the largest difference of all computed exponents when both start from the same random frame.
-- Inputs are short, as the reference is slow. So many verdicts are *too short*: the error bars of these are not to be trusted,
-  the difference is.
-- Weights are those in the wheel where it has them, else the package's own initialisation.
+- **Lines**: of code that you write, as in `handed_over` in the package's file. That file has the model and the inputs, too.
+- **Largest exponent**: what you get with default settings, with its standard error and verdict, in nats per step.
+- **Dense**: the largest exponent of the reference over the same steps. It takes the Jacobian of each step in float64 by reverse
+  mode, and NumPy's QR. Its steps are the formula written again from the weights, or the package's own code.
+- **Difference**: the largest difference of all computed exponents if both start from the same random frame.
+- Inputs are short, because the reference is slow. So many verdicts are *too short*. Do not trust the error bars of these; the
+  difference holds.
+- Weights are those in the wheel if it has any, else the package's own initialisation.
 
-| package | what | handed over | lines | state | largest exponent | dense | verdict | difference |
+| package | what | passed as | lines | state | largest exponent | dense | verdict | difference |
 |---|---|---|---|---|---|---|---|---|
 {rows}
 
-## Refused first
+## What was refused at first?
 
-What was tried first, what the library said, and what was done. The message does not in each case name the way that was taken.
+For each package: what was tried, what the library said, and what worked. The message does not always name the way that worked.
 
 {refusals or "None."}
 """
