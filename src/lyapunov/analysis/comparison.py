@@ -37,11 +37,21 @@ class Reference:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Comparison(Shown):
-    """Two spectra exponent by exponent, from the largest on, as far as both go; not paired. Prints as a table.
+    """Two spectra exponent by exponent, from the largest on, as far as both go. They are not paired. It prints as a table.
 
-    free, free_errors, true, true_errors (k,): exponents and their standard errors. difference, errors (k,): free - true, and
-    the standard error of that, both sides' together. in_errors (k,): their ratio. dimensions: (free, true), None where the
-    exponents do not determine it; dimension_error: of the free one.
+    Attributes:
+        free, free_errors: (k,), the exponents of the first spectrum and their standard errors.
+        true, true_errors: (k,), those of the second one.
+        difference, errors: (k,), `free - true`, and its standard error from both sides.
+        in_errors: (k,), the difference as a multiple of its standard error.
+        dimensions: the Kaplan-Yorke dimensions of both, None where the exponents do not determine one.
+        dimension_error: the standard error of the first dimension, or None.
+
+    Example:
+        >>> henon = lyapunov.known.henon()
+        >>> both = lyapunov.compare(lyapunov.spectrum(henon.system, state=henon.start(8), steps=100), henon)
+        >>> tuple(both.difference.shape)
+        (2,)
     """
 
     free: Tensor

@@ -27,19 +27,30 @@ _SHOWN = 8
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CovariantVectors(ExponentSequence, Shown):
-    """k directions v_i per state with J_t v_i(t) = e^growth v_i(t+1), and what is known of them over the counted steps.
+    """k covariant directions per state, J_t v_i(t) = e^growth v_i(t+1), and what carries them over the counted steps.
 
-    exponents, standard_errors (k,): as the frames grow, nats per step, in their order. growth_rates (k,): as the vectors grow.
-    participation (n, k): mean squared component of each vector by row (`labels`), each column adding up to 1.
-    angles, smallest_angles (k, k): between pairs of vectors, radians from 0 to pi / 2: the mean, and the smallest met.
-    path_fractions (paths, k): what goes through each gate or term of the step (`paths`), as a fraction of the vector's growth
-        factor: mean of v(t+1)^T J_path v(t) e^-growth, adding up to 1; a negative fraction works against the others.
-    disagreement (k,): sine of the angle by which other random starts, of the frame or of the way back, would have turned a
-        vector at the edges of what is counted, at the most. Where exponents are equal, single vectors stay undetermined.
-    vectors (kept + 1, batch, n, k), growth (kept, batch, k): those of the first counted steps, from the state after `first`
-        steps on; as many as were to be kept.
-    verdict: what speaks against them as a whole: a state that has not settled, vectors that are not `converged`, too few steps
-        for an error.
+    Attributes:
+        exponents, standard_errors: (k,), nats per step, as the frames grow, in their order.
+        growth_rates: (k,), nats per step, as the vectors themselves grow.
+        participation: (n, k), mean squared component of each vector by row of the state; every column adds up to 1.
+        angles, smallest_angles: (k, k), mean and smallest angle between pairs of vectors, in radians from 0 to pi / 2.
+        paths: the names of the gates or terms that a step consists of.
+        path_fractions: (paths, k), the fraction of a vector's growth factor that goes through each path, mean of
+            v(t+1)^T J_path v(t) e^-growth. The fractions of a vector add up to 1; a negative one works against the others.
+        disagreement: (k,), the sine of the angle by which other random starts would have turned a vector, at the most. It is
+            large where exponents are equal: single vectors are then undetermined.
+        vectors: (kept + 1, batch, n, k), the vectors of the first counted steps, as many as were to be kept.
+        growth: (kept, batch, k), nats, their growth in each of these steps.
+        first, count: how many steps were made before counting, and how many were counted.
+        labels: the unit, layer and part of the state of each row.
+        system: what was analysed.
+        verdict: what speaks against the vectors as a whole.
+
+    Example:
+        >>> cat = lyapunov.known.cat_map()
+        >>> vectors = lyapunov.covariant_vectors(cat.system, state=cat.start(4), steps=60)
+        >>> round(vectors.angles[0, 1].item(), 3)  # the Jacobian is symmetric: its directions are orthogonal
+        1.571
     """
 
     exponents: Exponents
@@ -75,7 +86,15 @@ class CovariantVectors(ExponentSequence, Shown):
         return {name: self.participation[torch.tensor([one == name for one in names])].sum(0) for name in dict.fromkeys(names)}
 
     def units(self, vector: int = 0, count: int = 5) -> tuple[tuple[Label, float], ...]:
-        """The rows that carry most of one vector, with their participation."""
+        """The rows of the state that carry most of one vector.
+
+        Args:
+            vector: which vector, 0 for that of the largest exponent.
+            count: how many rows.
+
+        Returns:
+            Labels with their participation, the largest first.
+        """
         at = _checks.whole_number(vector, "vector", least=0, most=len(self.exponents) - 1)
         top = self.participation[:, at].topk(_checks.whole_number(min(count, len(self.labels)), "count", least=1))
         return tuple((self.labels[row], value) for row, value in zip(top.indices.tolist(), top.values.tolist(), strict=True))
@@ -118,19 +137,34 @@ def covariant_vectors(
     check: bool = True,
     progress: bool | None = None,
 ) -> CovariantVectors:
-    """The k leading covariant Lyapunov vectors along a trajectory: what grows or decays at exactly its exponent's rate.
+    """The k leading covariant Lyapunov vectors: directions that grow or decay at exactly their exponent's rate.
 
-    Forwards, J_t Q_t = Q_(t+1) R_t; back again, C_t = R_t^-1 C_(t+1) D_t with columns of length 1; then V_t = Q_t C_t. Frames
-    are kept at every sqrt(T)-th step and worked out again in between, so memory does not grow with time as they would.
+    Forwards, J_t Q_t = Q_(t+1) R_t. Back again, C_t = R_t^-1 C_(t+1) D_t with columns of length 1. Then V_t = Q_t C_t. Frames
+    are kept at every sqrt(T)-th step and computed again in between, which saves memory.
 
-    system, inputs, state, carried, steps, linearization, settle, dtype, seed, check, progress: as for `lyapunov.spectrum`;
-        sequences of one length, layers of a stack as one frame. k: how many (None: all).
-    align, align_back: steps at the start, and at the end, in which frames and combinations find their directions; a quarter of
-        the steps after settling each, where they are None. Vectors of close exponents need many: see `disagreement`.
-    keep: of how many counted steps to keep the vectors themselves.
+    Args:
+        system, inputs, state, carried, steps, linearization, settle, dtype, seed, check, progress: as for `lyapunov.spectrum`,
+            with sequences of one length. Layers of a stack are one frame.
+        k: how many vectors; None: all.
+        align, align_back: steps at the start, and at the end, in which frames and combinations find their directions. None: a
+            quarter of the steps after settling. Vectors of close exponents need more steps: see `disagreement`.
+        keep: of how many counted steps the vectors themselves are kept.
 
-    Raises InvalidInput (also for k beyond the directions that are not lost), Unsupported, BadSystem, Diverged.
-    Source: Ginelli et al. 2007.
+    Returns:
+        `CovariantVectors`.
+
+    Raises:
+        InvalidInput, Unsupported, BadSystem, Diverged: as `lyapunov.spectrum`, and for k beyond the directions that are not
+            lost.
+
+    Example:
+        >>> gru = torch.nn.GRU(2, 6, batch_first=True)
+        >>> vectors = lyapunov.covariant_vectors(gru, torch.randn(3, 80, 2), k=2, settle=10)
+        >>> round(vectors.participation.sum(0)[0].item(), 6)
+        1.0
+
+    References:
+        Ginelli et al. 2007.
     """
     system_inputs = SystemInputs(inputs, state, steps, None, linearization, True, dtype, carried)
     with prepared(system, system_inputs, settle=settle, check=check, equal=True) as ready:

@@ -27,9 +27,18 @@ alone sets those of a chaotic network apart."""
 class GradientDecay(LagDecay):
     """|d loss_T / d state_(T-n)| against the lag n, over starting times T and sequences.
 
-    lags (lags,): 0 to the longest. log_norms (lags, starts, batch): ln of the norm over the state of all layers (h and c);
-        -inf where it is smaller than the model's dtype holds. starts (starts,): the steps after which the loss is taken.
-    core: the recurrent core whose state it is, by its name.
+    Attributes:
+        lags: (lags,), from 0 to the longest, in steps.
+        log_norms: (lags, starts, batch), ln of the norm over the state of all layers (h and c). It is -inf where the norm is
+            smaller than the model's dtype holds.
+        starts: (starts,), the steps after which the loss is taken.
+        core: the name of the recurrent core whose state it is.
+
+    Example:
+        >>> rnn, batch = torch.nn.RNN(2, 8, batch_first=True), torch.randn(4, 60, 2)
+        >>> decay = lyapunov.gradient_decay(rnn, lambda model, x: model(x)[0].square().sum(-1), batch, lags=20)
+        >>> decay.log_norms.shape[0], decay.slope().value < 0
+        (21, True)
     """
 
     core: str
@@ -51,15 +60,29 @@ def gradient_decay(
 ) -> GradientDecay:
     """How the gradients that training really uses decay with the lag, measured by backpropagation.
 
-    model: with one of PyTorch's recurrent layers or cells inside. It runs in evaluation mode, once, and is left as it was, its
-        gradients and random states included.
-    loss: `loss(model, batch)`, the losses of every step before any mean, (batch, time): functional.cross_entropy(...,
-        reduction="none"), say; or (batch,), of the last step alone.
-    lags: the longest lag. starts: how many starting times T, spread over the steps with that many before them.
-    core: which recurrent core, by its name in `model.named_modules()`; None: the only one.
+    Args:
+        model: a module with one of PyTorch's recurrent layers or cells inside. It runs once, in evaluation mode, and is left as
+            it was, its gradients and random states included.
+        loss: `loss(model, batch)`, the losses of every step before any mean, (batch, time), for example of cross_entropy with
+            reduction="none"; or (batch,), the loss of the last step alone.
+        batch: what the loss is called with.
+        lags: the longest lag, in steps.
+        starts: how many starting times T, spread over the steps with that many before them.
+        core: the name of the recurrent core in `model.named_modules()`; None: the only one.
+        progress: a bar (None: on a terminal, after two seconds).
 
-    In the dtype of the model: float32 ends at e^-103. Compute with model.double() where gradients are smaller.
-    Raises InvalidInput, Unsupported.
+    Returns:
+        A `GradientDecay`: `slope()`, `lag_at(0.01)`, `interval()`. It is computed in the model's dtype: float32 ends at e^-103,
+        so use `model.double()` where gradients are smaller.
+
+    Raises:
+        InvalidInput, Unsupported: with the remedy.
+
+    Example:
+        >>> rnn, batch = torch.nn.RNN(2, 8, batch_first=True), torch.randn(4, 60, 2)
+        >>> decay = lyapunov.gradient_decay(rnn, lambda model, x: model(x)[0].square().sum(-1), batch, lags=20)
+        >>> decay.lag_at(0.01).longest > 0
+        True
     """
     name, module = _core(model, core)
     longest = _checks.whole_number(lags, "lags", least=1)

@@ -37,31 +37,45 @@ def exponent_sum(
     """The sum of the k leading exponents, nats per step, as a scalar that one can differentiate by the weights.
 
     With P = J_T ... J_1 Q_0, Lambda = 1/2 ln det P^T P is the growth of the volume that the frame spans; this is Lambda / T,
-    over all steps of all sequences. Its gradient is exact, and needs no derivative of a QR factorisation: with Q_t what a QR
+    over all steps of all sequences. Its gradient is exact, and needs no derivative of a QR factorization: with Q_t what a QR
     makes of J_t Q_(t-1) on the way forwards and, back again, C_T = Q_T and C_(t-1) what it makes of J_t^T C_t,
 
         d Lambda = sum_t tr [(C_t^T J_t Q_(t-1))^-1 C_t^T dJ_t Q_(t-1)],
 
-    dJ_t by the weights and through the state. Frames are kept at every sqrt(T)-th step and worked out again in between.
+    dJ_t by the weights and through the state. Frames are kept at every sqrt(T)-th step and computed again in between.
 
-    system, inputs, state, carried, steps, lengths: as for `lyapunov.spectrum`; layers of a stack are one frame.
-    k: how many leading exponents; several numbers, ascending, give as many sums, (len(k),), from the same sweeps (the second
-        exponent is the sum of two less that of one); None: all of them, from ln |det J| where the system has it.
-    settle: steps that the state makes first; where it gets to is held fixed. align: steps that state and frame make then, not
-        counted, but with their part in the gradient.
-    fixed_trajectory: all states are held fixed, and only how the Jacobians there depend on the weights is differentiated. Where
-        the largest exponent is positive, the trajectory's part grows like exp(lambda T).
-    dtype: of the computation. seed: of the random frames. check: test the system's promises first.
+    There is no verdict: a second state and a second frame at every training step would cost more than the gradient. With settle
+    and align left at 0 the value is finite-time: of these steps, from this state and these frames. To know whether it is that
+    of the exponents, ask `lyapunov.spectrum(system, inputs, k=k, coupled=True)` once: it has a verdict, and finds settle and
+    align.
 
-    No verdict comes along: a second state and a second frame at every training step would cost more than the gradient. With
-    settle and align left at 0 the value is finite-time: of these steps, from this state and these frames. Whether it is the
-    exponents', ask once beside the training: `lyapunov.spectrum(system, inputs, k=k, coupled=True)`, with settle and align
-    left open, has a verdict, and names the steps to pass here as settle and align.
+    Args:
+        system, inputs, state, carried, steps, lengths: as for `lyapunov.spectrum`. Layers of a stack are one frame.
+        k: how many leading exponents. Several numbers, ascending, give as many sums from the same sweeps: the second exponent
+            is the sum of two less that of one. None: all of them, from ln |det J| where the system has it.
+        settle: steps that the state makes first; the state that they reach is held fixed.
+        align: steps that state and frame make then. They are not counted, but have their part in the gradient.
+        fixed_trajectory: all states are held fixed, and only the Jacobians' own dependence on the weights is differentiated.
+            Where the largest exponent is positive, the trajectory's part grows like exp(lambda T).
+        dtype: of the computation.
+        seed: of the random frames.
+        check: test the system's promises first.
 
-    Gradients reach what the weights were made from (parametrizations, other networks), and what the injected input of a
-    `lyapunov.Loop` was made from; not inputs nor state. There are no second derivatives.
-    Raises InvalidInput, Unsupported, BadSystem, Diverged.
-    Source: docs/theory.md, from the derivative of ln det.
+    Returns:
+        A scalar tensor, or (len(k),). Gradients reach what the weights were made from (parametrizations, other networks), and
+        what the injected input of a `lyapunov.Loop` was made from; not inputs nor state. There are no second derivatives.
+
+    Raises:
+        InvalidInput, Unsupported, BadSystem, Diverged: as `lyapunov.spectrum`.
+
+    Example:
+        >>> rnn = torch.nn.RNN(2, 6, batch_first=True)
+        >>> lyapunov.exponent_sum(rnn, torch.randn(3, 20, 2), k=2).backward()
+        >>> rnn.weight_hh_l0.grad is not None
+        True
+
+    References:
+        docs/theory.md, from the derivative of ln det.
     """
     system_inputs = SystemInputs(inputs, state, steps, lengths, "full", True, dtype, carried)
     _checks.flag(fixed_trajectory, "fixed_trajectory")

@@ -16,12 +16,28 @@ USUAL = 8
 
 
 def flossing_loss(system: Any, inputs: Any = None, k: int = USUAL, *, target: float = 0.0, **along: Any) -> Tensor:
-    """How far the k leading exponents are from `target`, as a regulariser: a scalar that one can differentiate.
+    """How far the k leading exponents are from a target, as a regularizer: a scalar that one can differentiate.
 
-    The mean over j = 1, 2, 4, ..., k of (S_j / j - target)^2, S_j the sum of the j leading exponents (`lyapunov.exponent_sum`,
-    which takes the rest of the arguments). Sums, because single exponents have no well-conditioned derivative where two are
-    close.
-    Source: Engelken 2023 (arXiv 2312.17306), who takes the squares of single exponents.
+    The mean over j = 1, 2, 4, ..., k of (S_j / j - target)^2, S_j the sum of the j leading exponents. It takes sums because
+    single exponents have no well-conditioned derivative where two of them are close.
+
+    Args:
+        system, inputs: as for `lyapunov.spectrum`.
+        k: how many leading exponents.
+        target: where they should be, nats per step.
+        along: further arguments of `lyapunov.exponent_sum`.
+
+    Returns:
+        A scalar tensor.
+
+    Example:
+        >>> rnn = torch.nn.RNN(2, 6, batch_first=True)
+        >>> lyapunov.flossing_loss(rnn, torch.randn(3, 20, 2), k=2).backward()
+        >>> rnn.weight_hh_l0.grad is not None
+        True
+
+    References:
+        Engelken 2023 (arXiv 2312.17306), who takes the squares of single exponents.
     """
     counts, target = _counts(_checks.whole_number(k, "k", least=1)), _checks.finite_number(target, "target")
     sums = exponent_sum(system, inputs, counts, **along)
@@ -39,12 +55,31 @@ def floss_(
     progress: bool | None = None,
     **along: Any,
 ) -> Tensor:
-    """Moves a module's weights, before training or between epochs, until its k leading exponents are near `target`.
+    """Move a module's weights, before training or between epochs, until its k leading exponents are near a target.
 
-    Adam on `flossing_loss`, for so many `steps`, in place; (steps,) with what it was before each of them. inputs: as the module
-    takes them, or a function that returns new ones each time. The rest goes to `lyapunov.exponent_sum`.
-    Raises InvalidInput where nothing can be moved, and where an exponent is lost; the weights are then those before that step.
-    Gradients that the module holds are left as they were.
+    It runs Adam on `flossing_loss`, in place. Gradients that the module holds are left as they were.
+
+    Args:
+        module: a recurrent layer or cell.
+        inputs: as the module takes them, or a function that returns new ones each time.
+        k: how many leading exponents.
+        target: where they should be, nats per step.
+        steps: how many steps of Adam.
+        learning_rate: of Adam.
+        progress: a bar (None: on a terminal, after two seconds).
+        along: further arguments of `lyapunov.exponent_sum`.
+
+    Returns:
+        (steps,), the loss before each step.
+
+    Raises:
+        InvalidInput: where nothing can be moved, and where an exponent is lost; the weights are then those before that step.
+
+    Example:
+        >>> rnn = torch.nn.RNN(2, 6, batch_first=True)
+        >>> losses = lyapunov.floss_(rnn, torch.randn(3, 20, 2), k=2, steps=3)
+        >>> len(losses)
+        3
     """
     if not isinstance(module, nn.Module):
         raise InvalidInput(

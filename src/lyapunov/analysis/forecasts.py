@@ -60,10 +60,21 @@ def predict(
 
 @dataclass(frozen=True, eq=False)
 class ValidPredictionTime(Shown):
-    """How long predictions stay near the truth: the median over starts, and its interval; prints as a sentence.
+    """How long predictions stay near the truth: the median over starts, and its interval. It prints as a sentence.
 
-    median, low, high: in Lyapunov times (without `lyapunov_time`: in the unit of `dt`). times (starts,): each start's own.
-    ended: False for starts whose prediction was still valid when the series ended; their times are at least what is stated.
+    Attributes:
+        median, low, high: in Lyapunov times; without `lyapunov_time` in the unit of `dt`.
+        times: (starts,), each start's own.
+        ended: (starts,), True where the prediction left the truth within the series, False where it was still valid at its end:
+            such a time is a lower bound.
+        level: the probability that the interval holds the median.
+        threshold: the normalized error at which a prediction stops being valid.
+        unit: the unit of the times.
+
+    Example:
+        >>> true = torch.randn(20, 50, 3)
+        >>> lyapunov.valid_prediction_time(true + 0.01, true, dt=0.1, lyapunov_time=1.25).unit
+        'Lyapunov times'
     """
 
     median: float

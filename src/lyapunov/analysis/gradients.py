@@ -32,17 +32,31 @@ _AT_ONCE = 2**22
 
 @dataclass(frozen=True, eq=False, repr=False)
 class GradientExponents(Shown):
-    """How the gradients that reach a readout at T decay with the lag n to the state they come from; nats per step.
+    """How gradients that reach a readout at step T decay with the lag n to the state they come from, in nats per step.
 
-    M_n = d readout_T / d state_(T-n), (outputs, n), over starting times T and sequences:
-    log_singular (lags, starts, batch, k): ln of its k largest singular values; NaN below what float64 resolves beside the
-        largest. log_readout (starts, batch, k): those of the readout itself, n = 0.
-    weights (starts, batch): 1 where a sequence reaches that starting time, else 0. starts: the steps T after which it reads.
-    mean_square, variance, condition (lags,): over all singular values s, means of s^2 and of its variance within one M,
-        and the median of the largest over the smallest (infinite beyond what float64 resolves): isometry at finite time is a
-        variance that is small beside the squared mean square, and a condition near 1.
-    distance: how far copies of the state from different starts still were after settling, None where nothing was discarded; it
-        is behind `verdict`.
+    M_n = d readout_T / d state_(T-n), (outputs, n), over starting times T and sequences.
+
+    Attributes:
+        lags: the lags n, ascending, in steps.
+        starts: (starts,), the steps T after which the readout is taken.
+        log_singular: (lags, starts, batch, k), ln of the k largest singular values of M_n. NaN below what float64 resolves
+            relative to the largest.
+        log_readout: (starts, batch, k), those of the readout itself, n = 0.
+        weights: (starts, batch), 1 where a sequence reaches that starting time, else 0.
+        mean_square, variance: (lags,), over all singular values s: the mean of s^2, and its variance within one M. Isometry at
+            finite time is a variance that is small compared with the squared mean square.
+        condition: (lags,), the median of the largest singular value over the smallest; near 1 for isometry, infinite beyond
+            what float64 resolves.
+        system: what was analysed.
+        settle: steps of burn-in.
+        distance: how far apart copies of the state from different starts still were after settling; None where nothing was
+            discarded. The verdict uses it.
+
+    Example:
+        >>> gru = torch.nn.GRU(2, 6, batch_first=True)
+        >>> found = lyapunov.gradient_exponents(gru, torch.randn(3, 60, 2), lags=(5, 10), settle=10)
+        >>> tuple(found.exponents.shape)
+        (2, 6)
     """
 
     lags: tuple[int, ...]
@@ -82,7 +96,14 @@ class GradientExponents(Shown):
         return torch.stack([one.standard_error for one in self._means])
 
     def interval(self, level: float = 0.95) -> Tensor:
-        """(lags, k, 2): Student-t intervals of `exponents`."""
+        """Student-t intervals of `exponents`.
+
+        Args:
+            level: the probability that an interval holds the truth.
+
+        Returns:
+            (lags, k, 2), the lower and the upper end.
+        """
         half = torch.stack([half_widths(one.standard_error, one.degrees, level) for one in self._means])
         return torch.stack([self.exponents - half, self.exponents + half], dim=-1)
 
@@ -92,7 +113,14 @@ class GradientExponents(Shown):
         return memory_time(float(self.exponents[-1, 0]))
 
     def slope(self, first: int | None = None, last: int | None = None) -> Slope:
-        """Least squares of the mean ln of the largest singular value over the lags from `first` to `last`."""
+        """The decay per step: least squares of the mean ln of the largest singular value over the lags.
+
+        Args:
+            first, last: the lags from which and up to which; None: all.
+
+        Returns:
+            Nats per step.
+        """
         return slope(torch.tensor(self.lags), self.log_singular[..., 0], self.weights, first, last)
 
     @cached_property
@@ -130,21 +158,35 @@ def gradient_exponents(
     check: bool = True,
     progress: bool | None = None,
 ) -> GradientExponents:
-    """Growth rates of what comes back: frames pulled from the readout at T through J^T, over one or several lags.
+    """Growth rates of gradients: frames pulled back from the readout at step T through J^T, over one or several lags.
 
-    M_n = W J_T ... J_(T-n+1), with W = d readout / d state at T: C_n R_n = J_(T-n+1)^T C_(n-1), so M_n^T = C_n (R_n ... R_0),
-    and its singular values are those of the accumulated triangle: not its diagonals, which are right only after many steps.
+    M_n = W J_T ... J_(T-n+1), with W = d readout / d state at T. With C_n R_n = J_(T-n+1)^T C_(n-1), M_n^T = C_n (R_n ... R_0),
+    and the singular values are those of the accumulated triangle. Its diagonal alone would be right only after many steps. A
+    direction that the readout cannot see, such as a saturated cell of an LSTM, does not count, however long the state keeps it.
 
-    A direction that the readout cannot see (a saturated cell of an LSTM) has no part in it, however long the state keeps it.
-    system, inputs, state, carried, steps, lengths, settle, dtype, check, progress: as for `lyapunov.spectrum`; an LSTM with its
-        full state (h, c), a stack with all its layers.
-    readout: a module or function of the top layer's output (of a step: of its state), linearised where it is; a matrix
-        (outputs, units) on these; "hidden", that output itself; or "state", all coordinates.
-    lags: the lags n, ascending. k: how many singular values to keep (None: all there are); all are computed.
-    starts: how many starting times T, spread over the steps that have the longest lag before them.
+    Args:
+        system, inputs, state, carried, steps, lengths, settle, dtype, check, progress: as for `lyapunov.spectrum`. An LSTM is
+            taken with its full state (h, c), a stack with all its layers.
+        readout: a module or function of the top layer's output (of a step: of its state), which is linearized; a matrix
+            (outputs, units); "hidden": that output itself; or "state": all coordinates.
+        lags: the lags n, ascending, in steps.
+        k: how many singular values to keep; None: all. All are computed.
+        starts: how many starting times T, spread over the steps that have the longest lag before them.
 
-    Raises InvalidInput, Unsupported, BadSystem, Diverged.
-    Source: docs/gradients.md; Saxe, McClelland, Ganguli 2013 and Pennington, Schoenholz, Ganguli 2017 for isometry.
+    Returns:
+        `GradientExponents`.
+
+    Raises:
+        InvalidInput, Unsupported, BadSystem, Diverged: as `lyapunov.spectrum`.
+
+    Example:
+        >>> lstm, readout = torch.nn.LSTM(2, 6, batch_first=True), torch.nn.Linear(6, 1)
+        >>> found = lyapunov.gradient_exponents(lstm, torch.randn(3, 60, 2), readout=readout, lags=(5, 10), settle=10)
+        >>> bool(found.exponents[0, 0] < 0)
+        True
+
+    References:
+        docs/gradients.md. Saxe, McClelland, Ganguli 2013 and Pennington, Schoenholz, Ganguli 2017 for isometry.
     """
     asked = tuple(lags) if isinstance(lags, Sequence) else (lags,)
     _checks.require_nonempty(asked, "lags", "lags=(20, 80)")

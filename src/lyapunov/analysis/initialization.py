@@ -59,9 +59,15 @@ _KINDS = {
 
 @dataclass(frozen=True, eq=False, repr=False)
 class AdjustedSpectrum(Spectrum):
-    """The spectrum that a layer has now, and what was done to its weights.
+    """The spectrum that a layer has now, and what was done to its weights. It is a `Spectrum` with two attributes more.
 
-    factors: of each layer, what its recurrent weights were multiplied by; shifts: what was added to the biases of its gates.
+    Attributes:
+        factors: for each layer what its recurrent weights were multiplied by.
+        shifts: for each layer what was added to the biases of its gates.
+
+    Example:
+        >>> lyapunov.init.to_exponent_(torch.nn.RNN(2, 6), torch.randn(150, 6, 2), largest=-0.5).factor > 0
+        True
     """
 
     factors: tuple[float, ...] = ()
@@ -101,19 +107,34 @@ def to_exponent_(
     progress: bool | None = None,
     **along: Any,
 ) -> AdjustedSpectrum:
-    """Brings a layer's or cell's largest exponent to `largest` on these inputs, in place; the exponent it has then.
+    """Bring a layer's or cell's largest exponent to a target on these inputs, in place.
 
-    The result is that spectrum, with what was done: `factors` (`factor`, where there is one) or `shifts` (`shift`).
+    It starts near the factor at which the network would turn unstable without inputs (`critical_scale`), and measures until the
+    exponent is within one standard error of the target, or within 1e-4 nats per step where that is more.
 
-    by: "weights" multiplies all recurrent weights (weight_hh of every layer) by one factor; "gates" adds one number to the
-        biases of all forget gates (LSTM) or update gates (GRU), so that states last longer without more feedback.
-    each: True: of a stack, the largest exponent of every layer is brought there, by a factor or number of its own, from the
-        bottom up, as each layer is driven by the one below. The spectrum that comes back is that of the whole stack.
-    inputs, and `along` (k, state, settle, align, linearization, seed, ...): as for `lyapunov.spectrum`, which is asked again
-        and again until it answers with the target within one standard error, or within 1e-4 nats per step where that is more.
-        It begins near the factor at which the network would turn unstable without inputs (`critical_scale`).
+    Args:
+        module: the layer or cell.
+        inputs: as for `lyapunov.spectrum`.
+        largest: the target, nats per step.
+        by: "weights" multiplies all recurrent weights (weight_hh of every layer) by one factor; "gates" adds one number to the
+            biases of all forget gates (LSTM) or update gates (GRU), so that states last longer without more feedback.
+        each: whether the largest exponent of every layer of a stack is brought there, by a factor or number of its own, from
+            the bottom up. The spectrum that comes back is that of the whole stack.
+        progress: a bar (None: on a terminal, after two seconds).
+        along: further arguments of `lyapunov.spectrum`: k, state, settle, align, linearization, seed, ...
 
-    Raises InvalidInput where the target is not reached, with what is reachable, and Unsupported; weights are then as they were.
+    Returns:
+        The `AdjustedSpectrum` that the module has then, with what was done: `factors` (`factor`, where there is one) or
+        `shifts`.
+
+    Raises:
+        InvalidInput, Unsupported: where the target is not reached, with what is reachable; weights are then as they were.
+
+    Example:
+        >>> rnn = torch.nn.RNN(2, 6, batch_first=True)
+        >>> found = lyapunov.init.to_exponent_(rnn, torch.randn(6, 150, 2), largest=-0.5)
+        >>> abs(found.max + 0.5) < 0.1
+        True
     """
     _require_layer(module)
     _checks.one_of(by, ("weights", "gates"), "by")
@@ -199,7 +220,16 @@ def critical_scale(module: Any) -> float:
     There ln |keep + gain scale mu_j| = 0 for an eigenvalue mu_j of W (RNN: keep 0, gain 1), U_n (GRU: z, (1 - z) r) or U_g
     (LSTM: f, i o), with gates at the mean of their biases: exact where each gate has one bias and candidates have none, else
     where to start, as with relu, which has no derivative at zero. Layers with a projection count as critical as they are.
-    Source: docs/theory.md, fixed points of gated networks.
+
+    Args:
+        module: a layer or cell.
+
+    Example:
+        >>> lyapunov.init.critical_scale(torch.nn.RNN(2, 6)) > 0
+        True
+
+    References:
+        docs/theory.md, fixed points of gated networks.
     """
     _require_layer(module)
     kind, scales = _KINDS[_name(module)], []

@@ -41,10 +41,17 @@ _AT_ONCE = 2**22
 class InputReach(LagDecay):
     """ln of the Frobenius norm of d output_T / d input_(T-n) against the lag n, over starting times T and sequences.
 
-    lags (lags,): 0 to the longest; lag 0 is the input of the same step. log_norms (lags, starts, batch): -inf where the output
-        does not depend on that input, or by less than the dtype holds. starts (starts,): T, the number of steps made.
-    log_features (lags, starts, batch, features): the same of each input feature by itself, or None; see `feature`.
-    system: what was differentiated.
+    Attributes:
+        lags: (lags,), from 0 to the longest, in steps; lag 0 is the input of the same step.
+        log_norms: (lags, starts, batch), -inf where the output does not depend on that input, or by less than the dtype holds.
+        starts: (starts,), T, the number of steps made.
+        log_features: (lags, starts, batch, features), the same of each input feature by itself, or None; see `feature`.
+        system: what was differentiated.
+
+    Example:
+        >>> reach = lyapunov.input_reach(torch.nn.GRU(2, 6, batch_first=True), torch.randn(3, 40, 2), lags=10)
+        >>> reach.log_norms.shape[0]
+        11
     """
 
     log_features: Tensor | None
@@ -56,13 +63,27 @@ class InputReach(LagDecay):
         return float(self.mean[0].exp())
 
     def interval(self, level: float = 0.95) -> Tensor:
-        """(lags, 2): Student-t intervals of the mean at each lag."""
+        """Student-t intervals of the mean at each lag.
+
+        Args:
+            level: the probability that an interval holds the truth.
+
+        Returns:
+            (lags, 2), the lower and the upper end.
+        """
         found = mean(self._values, self._weights)
         half = half_widths(found.standard_error, found.degrees, checked_level(level))
         return torch.stack([found.value - half, found.value + half], dim=-1)
 
     def feature(self, index: int) -> "InputReach":
-        """The reach of one input feature alone; its square over all features is that of the whole input."""
+        """The reach of one input feature alone. Squared and summed over all features, it is that of the whole input.
+
+        Args:
+            index: which feature.
+
+        Returns:
+            An `InputReach`.
+        """
         if self.log_features is None:
             raise InvalidInput("Expected a reach by feature, got one of whole inputs. Pass by_feature=True to input_reach.")
         at = _checks.whole_number(index, "index", least=0, most=self.log_features.shape[-1] - 1)

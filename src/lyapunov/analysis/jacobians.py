@@ -23,8 +23,15 @@ from lyapunov.systems import jacobians as blocks_of_step
 class StepJacobian(Shown):
     """d state_(t+1) / d state_t of every sequence, at the state it really has.
 
-    step: t, the number of steps made before it; input t drives it. matrix (batch, n, n): row i is the derivative of entry i of
-    the next state; entries are in the order of `System.labels` (an LSTM: h, then c; a stack: layer by layer).
+    Attributes:
+        step: t, the number of steps made before it; input t drives it.
+        matrix: (batch, n, n); row i is the derivative of entry i of the next state. Entries are in the order of
+            `System.labels`: an LSTM has h, then c; a stack goes layer by layer.
+
+    Example:
+        >>> first = next(iter(lyapunov.jacobians(torch.nn.LSTM(2, 3, batch_first=True), torch.zeros(4, 5, 2))))
+        >>> first.step, tuple(first.matrix.shape)
+        (0, (4, 6, 6))
     """
 
     step: int

@@ -32,15 +32,22 @@ class SymbolGrowth(NamedTuple):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LocalExponents(Shown):
-    """growth (batch, steps, k): ln R_ii of each step, nats, the i-th exponent being its mean over time; NaN before `first`.
+    """Growth of each direction at every step: ln R_ii, whose mean over time is the i-th exponent.
 
-    -inf where a direction is lost in a step, or too small beside the others to be told from that.
+    Step t is the one that input t drives. The first column is the growth of the direction that has grown most so far; the sum
+    of the first j columns is the growth of their volume.
 
-    Step t is the one that input t drives. The first column grows with the direction that has grown most so far; the sum of the
-    first j is how their volume grows.
+    Attributes:
+        growth: (batch, steps, k), nats. NaN before `first`; -inf where a direction is lost in a step, or too small compared
+            with the others to be told from that.
+        first: the first step with a number.
+        system: what was analysed.
+        verdict: what speaks against taking the growth for that of the leading directions.
 
-    verdict: what speaks against taking the growth for that of the leading directions: a state that has not settled, a frame
-    that has not aligned, too few steps for their mean to have an error.
+    Example:
+        >>> local = lyapunov.local_exponents(torch.nn.GRU(2, 6, batch_first=True), torch.randn(3, 60, 2), settle=10, align=10)
+        >>> tuple(local.growth.shape), local.first
+        ((3, 60, 1), 20)
     """
 
     growth: Tensor
@@ -59,9 +66,17 @@ class LocalExponents(Shown):
         return self.growth.sum(-1)
 
     def by_symbol(self, symbols: Any, names: Sequence[str] | None = None, *, column: int = 0) -> tuple[SymbolGrowth, ...]:
-        """Growth of one column by what drove the step: `symbols` (batch, steps) of whole numbers; the most expanding first.
+        """Mean growth of one column by what drove the step, the most expanding symbol first.
 
-        Errors take each step as one observation of its symbol, whatever came before it.
+        The errors take each step as one observation of its symbol, whatever came before it.
+
+        Args:
+            symbols: (batch, steps), whole numbers.
+            names: a name for each number; None: the numbers.
+            column: which direction, 0 for the leading one.
+
+        Returns:
+            A list with an entry for each symbol.
         """
         symbols, found = torch.as_tensor(symbols), []
         _checks.shape(symbols, tuple(self.growth.shape[:2]), "symbols", "One whole number per step of every sequence.")
@@ -102,13 +117,25 @@ def local_exponents(
 ) -> LocalExponents:
     """Growth of the k leading directions at every single step: the terms whose time means are the exponents.
 
-    J_t Q_(t-1) = Q_t R_t: ln (R_t)_ii, for each t. A step that is positive lets small changes of the state grow, one far below
-    zero forgets; `by_symbol` averages over the inputs, `lyapunov.plots.under_text` shows them below the text.
+    J_t Q_(t-1) = Q_t R_t: ln (R_t)_ii for each t. In a step above zero small changes of the state grow; far below zero the step
+    forgets. `by_symbol` averages over inputs, and `lyapunov.plots.under_text` shows growth below a text.
 
-    system, inputs, state, carried, steps, linearization, settle, dtype, seed, check, progress: as for `lyapunov.spectrum`;
-        sequences of one length. align: steps in which the frame finds the leading directions (None: a quarter of the rest, at
-        most 100).
-    Raises InvalidInput, Unsupported, BadSystem, Diverged.
+    Args:
+        system, inputs, state, carried, steps, linearization, settle, dtype, seed, check, progress: as for `lyapunov.spectrum`,
+            with sequences of one length.
+        k: how many directions.
+        align: steps in which the frame finds the leading directions; None: a quarter of the rest, at most 100.
+
+    Returns:
+        `LocalExponents`.
+
+    Raises:
+        InvalidInput, Unsupported, BadSystem, Diverged: as `lyapunov.spectrum`.
+
+    Example:
+        >>> local = lyapunov.local_exponents(torch.nn.GRU(2, 6, batch_first=True), torch.randn(3, 60, 2), settle=10, align=10)
+        >>> local.growth[:, 20:].mean().item() < 0
+        True
     """
     system_inputs = SystemInputs(inputs, state, steps, None, linearization, True, dtype, carried)
     with prepared(system, system_inputs, settle=settle, check=check, equal=True) as ready:

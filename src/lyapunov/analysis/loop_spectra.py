@@ -20,7 +20,19 @@ ENOUGH = 4.0
 
 @dataclass(frozen=True)
 class EchoState(Shown):
-    """Whether a driven network forgets where it started. `holds`: None where the sign is not known; prints as a sentence."""
+    """Whether a driven network forgets where it started. It prints as a sentence.
+
+    Attributes:
+        holds: True where the largest exponent is surely negative, False where it is surely positive, None where its sign is
+            open.
+        exponent: the largest exponent, nats per step.
+        error: its standard error.
+
+    Example:
+        >>> rnn = torch.nn.RNN(2, 6, batch_first=True)
+        >>> lyapunov.echo_state(lyapunov.spectrum(rnn, torch.randn(4, 200, 2), k=1)).holds
+        True
+    """
 
     holds: bool | None
     exponent: float
@@ -37,10 +49,19 @@ class EchoState(Shown):
 
 @dataclass(frozen=True)
 class ConditionalGap(Shown):
-    """The largest conditional exponent against the most negative one of the true system; prints as a sentence.
+    """The largest conditional exponent against the most negative one of the true system. It prints as a sentence.
 
-    gap: largest conditional - most negative true, with its standard `error`; below zero, the driven network forgets faster
-    than the true system contracts. in_errors: gap / error. ratio: of the two exponents; above 1 where the gap is below zero.
+    `gap` is the difference, with its standard `error`; below zero, the driven network forgets faster than the true system
+    contracts. `in_errors` is gap / error. `ratio` is that of the two exponents, above 1 where the gap is below zero.
+
+    Attributes:
+        conditional, conditional_error: the largest exponent of the driven network, and its standard error.
+        true, true_error: the most negative one of the true system, and its standard error.
+
+    Example:
+        >>> gap = lyapunov.ConditionalGap(-2.0, 0.1, -1.5, 0.0)
+        >>> round(gap.gap, 6), gap.error
+        (-0.5, 0.1)
     """
 
     conditional: float
@@ -79,9 +100,17 @@ class ConditionalGap(Shown):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LoopSpectra(Shown):
-    """One network's conditional exponents (driven by data) and free ones (fed by its own output); prints both.
+    """One network's conditional exponents (driven by data) and free ones (fed by its own output). It prints both.
 
-    conditional: how it forgets where it started, given the data. free: of the loop, to be compared with the true system.
+    Attributes:
+        conditional: how the network forgets where it started, given the data.
+        free: the exponents of the loop, to be compared with those of the true system.
+
+    Example:
+        >>> loop = lyapunov.closed_loop(torch.nn.GRUCell(2, 6), torch.nn.Linear(6, 2))
+        >>> both = lyapunov.loop_spectra(loop, torch.randn(4, 80, 2), steps=100, k=2)
+        >>> len(both.conditional), len(both.free)
+        (2, 2)
     """
 
     conditional: Spectrum
@@ -98,14 +127,27 @@ class LoopSpectra(Shown):
         return predictability(self.free)
 
     def compare(self, true: Spectrum | Known) -> Comparison:
-        """The free exponents beside those of the true system; see `lyapunov.compare`."""
+        """The free exponents next to those of the true system; see `lyapunov.compare`.
+
+        Args:
+            true: a `Spectrum` or a system of `lyapunov.known`.
+
+        Returns:
+            A `Comparison`.
+        """
         return compare(self.free, true)
 
     def gap_to(self, true: Spectrum | Known) -> ConditionalGap:
-        """How far the largest conditional exponent lies from the most negative one of the true system, all of whose it needs.
+        """How far the largest conditional exponent lies from the most negative one of the true system.
 
         Hart 2024 finds that a reservoir reproduces an attractor with all its exponents where the former is well below the
         latter; where it is above, the slow directions of the network hide the fast ones of the system.
+
+        Args:
+            true: a `Spectrum` of all exponents, or a system of `lyapunov.known` of which all are known.
+
+        Returns:
+            A `ConditionalGap`.
         """
         reference = Reference.of(true)
         if len(reference.exponents) < reference.size:

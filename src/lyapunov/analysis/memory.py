@@ -25,15 +25,25 @@ APART = 1.5
 class Memory(Shown):
     """Steps after which runs from different starts, along the same inputs, have the same output within a tolerance.
 
-    steps (starts, batch): of each pair, the last step whose outputs differ by more than `tolerance` times the output's own
-        standard deviation, plus one; infinite where they still do at the end. Steps are counted from 1, whatever `dt` is.
-    sources (starts, batch): which sequence's run ended in the state that a run started from.
-    differences (starts, steps, batch): the distance of the two outputs as a fraction of that standard deviation.
-    lengths (batch,): the steps of each sequence. deviation: that standard deviation, root mean square over outputs.
-    independent: the fraction of the sequences that is independent of each other.
-    spectrum: with the largest exponent of the same run, which predicts the memory; None where it was not asked for, or where
-        there is none (`reason` says why).
-    system: what was run. dt: the time of one step: values and intervals below are in steps, or in its unit.
+    Attributes:
+        steps: (starts, batch), of each pair the last step whose outputs differ by more than `tolerance` standard deviations of
+            the output, plus one; infinite where they still do at the end. Steps are counted from 1, whatever `dt` is.
+        sources: (starts, batch), the sequence whose run ended in the state that a run started from.
+        differences: (starts, steps, batch), the distance of the two outputs in standard deviations of the output.
+        lengths: (batch,), the steps of each sequence.
+        deviation: that standard deviation, root mean square over outputs.
+        tolerance: the distance below which outputs count as the same.
+        independent: the fraction of the sequences that is independent of each other.
+        spectrum: the largest exponent of the same run, which predicts the memory, or None.
+        reason: why there is no spectrum.
+        system: what was run.
+        dt: the time of one step; `value` and `interval()` are in its unit.
+
+    Example:
+        >>> leaky, inputs = lambda state, x: 0.5 * state + x, torch.randn(8, 60, 1)
+        >>> found = lyapunov.memory(leaky, inputs, state=torch.zeros(8, 1))
+        >>> tuple(found.steps.shape)[1], found.longest < 60
+        (8, True)
     """
 
     steps: Tensor
@@ -69,7 +79,14 @@ class Memory(Shown):
         return self._error(self.steps)[0]
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
-        """The Student-t interval of `value`; of pairs that never agreed, only the low end is known: that with what was seen."""
+        """The Student-t interval of `value`. Of pairs that never agreed only the low end is known.
+
+        Args:
+            level: the probability that the interval holds the truth.
+
+        Returns:
+            The lower and the upper end, in steps or in the unit of `dt`.
+        """
         seen = torch.minimum(self.steps, self.lengths.double())
         error, degrees = self._error(seen)
         level = checked_level(level)

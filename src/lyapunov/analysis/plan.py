@@ -17,10 +17,21 @@ FEWEST = 10
 
 @dataclass(frozen=True)
 class Plan(Shown):
-    """`sequences` x (`settle` + `align` + `steps`) inputs, of which `steps` count, for a `standard_error` as asked for.
+    """Sequences and steps for a wanted standard error: `sequences` inputs of `settle + align + steps`, of which `steps` count.
 
-    `within`: variance that counted steps reduce (of the rate, times steps); `between`: variance of what truly differs between
-    sequences, which only more of them reduce; so the error is sqrt(within / (sequences x steps) + between / sequences).
+    The error is sqrt(within / (sequences x steps) + between / sequences).
+
+    Attributes:
+        sequences, steps: how many sequences, and how many counted steps of each.
+        settle, align: steps of burn-in of the state, then of the frame, that each sequence needs before.
+        standard_error: what this reaches.
+        within: the variance that counted steps reduce (of the rate, times steps).
+        between: the variance of what truly differs between sequences, which only more sequences reduce.
+
+    Example:
+        >>> pilot = lyapunov.spectrum(torch.nn.RNN(2, 6, batch_first=True), torch.randn(6, 200, 2), k=1)
+        >>> lyapunov.plan(pilot, standard_error=0.001).sequences > 1
+        True
     """
 
     sequences: int
@@ -53,18 +64,31 @@ def plan(
     exponent: int | Literal["mean"] = 1,
     longest: int | None = None,
 ) -> Plan:
-    """The cheapest sequences x steps that reach a standard error, in the unit of the pilot's exponents.
+    """The cheapest number of sequences and steps that reaches a standard error.
 
     With v the variance per step within sequences, w that between them, and o the steps a sequence spends on transients, the
     error e of B sequences of T counted steps obeys e^2 = v / (B T) + w / B, and B (o + T) steps are computed. The cheapest T is
-    sqrt(o v / w), here at least o; with w = 0 longer is always cheaper. B is never below FEWEST, and T not beyond `longest`
-    (all steps of a sequence, transients included).
+    sqrt(o v / w), here at least o; with w = 0 longer is always cheaper. B is never below FEWEST.
 
     The error is of sampling: what burn-in and alignment leave is for the pilot's `settle` and `align`, which the plan keeps.
 
-    exponent: 1 for the largest, and so on, or "mean" for the mean of all. The pilot's variance is known no better than its own
-    degrees of freedom allow: relative error of the planned standard error about 1 / sqrt(2 degrees).
-    Raises InvalidInput where the pilot has no standard error to start from.
+    Args:
+        pilot: a spectrum of few or short sequences, whose variance is extrapolated. It is known as well as its degrees of
+            freedom allow: the planned error has a relative error of about 1 / sqrt(2 degrees).
+        standard_error: what is wanted, in the unit of the pilot's exponents.
+        exponent: 1 for the largest, and so on; or "mean" for the mean of all.
+        longest: the most steps a sequence may have, transients included; None: any number.
+
+    Returns:
+        A `Plan`.
+
+    Raises:
+        InvalidInput: where the pilot has no standard error to start from.
+
+    Example:
+        >>> pilot = lyapunov.spectrum(torch.nn.RNN(2, 6, batch_first=True), torch.randn(6, 200, 2), k=1)
+        >>> lyapunov.plan(pilot, standard_error=0.001, longest=500).steps <= 500
+        True
     """
     wanted = _checks.positive(standard_error, "standard_error")
     within, between = _variances(pilot, exponent)

@@ -26,11 +26,21 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True)
 class Predictability(Shown):
-    """What follows from the largest exponent; prints as a line each.
+    """Times that follow from the largest exponent, one line each; NaN where it is not surely positive.
 
-    lyapunov_time: 1 / lambda_1, in which a small error grows e-fold. doubling_time: ln 2 / lambda_1. Both in steps, with `dt`
-    in units of time. forcing_interval: ln 2 / lambda_1 in steps, whatever `dt`: how often training by sparse forcing puts the
-    state back onto the data. All NaN where the 95 % interval of the exponent holds zero or lies below it.
+    Attributes:
+        lyapunov_time: 1 / lambda_1, the time in which a small error grows e-fold; in steps, with `dt` in units of time.
+        doubling_time: ln 2 / lambda_1, in the same unit.
+        forcing_interval: ln 2 / lambda_1 in steps, whatever `dt`: how often training by sparse forcing puts the state back onto
+            the data.
+        exponent: the largest exponent.
+        unit: the unit of the times.
+
+    Example:
+        >>> henon = lyapunov.known.henon()
+        >>> times = lyapunov.predictability(lyapunov.spectrum(henon.system, state=henon.start(8), steps=100))
+        >>> 1 < times.doubling_time.value < 3
+        True
     """
 
     lyapunov_time: Span

@@ -20,8 +20,16 @@ from lyapunov.intake import preserving_state
 class EffectiveRemembrance(Shown):
     """EffRem_T(t): the distance between predictions at the end of T tokens with and without the first t of them.
 
-    dropped (dropped,): t. distances (dropped, batch): total variation, from 0 (the first t tokens do not matter) to 1.
-    steps: T. model: what predicted.
+    Attributes:
+        dropped: (dropped,), t, in tokens.
+        distances: (dropped, batch), total variation, from 0 (the first t tokens do not matter) to 1.
+        steps: T.
+        model: what predicted.
+
+    Example:
+        >>> model = torch.nn.Sequential(torch.nn.Embedding(5, 4), torch.nn.Linear(4, 5))  # looks at the last token alone
+        >>> lyapunov.effective_remembrance(model, torch.zeros(2, 9, dtype=torch.long), dropped=(3, 8)).distances.shape[0]
+        2
     """
 
     dropped: Tensor

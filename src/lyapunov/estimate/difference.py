@@ -24,12 +24,22 @@ _PAIRED = ("size", *_ALIKE, "inputs", "seed", "batch", "chunks")
 class Difference(ExponentSequence, Shown):
     """`a - b`, exponent by exponent in the order of each spectrum, nats per step (with `dt`, per unit of time).
 
-    exponents (k,): differences, NaN where both are -inf. standard_errors and degrees (k,): of the paired differences, from
-    sequences and blocks, and what burn-in, alignment and rounding left in both. reliable (k,): both are.
-    mean, mean_standard_error: of the means over all exponents, or None; the error is of sampling only.
-    paired: whether what is common to both cancels. inputs_moved: whether the two are of a model that was called with the same,
-    while its core received something else, as what lies before it has moved.
-    verdict: what speaks against `a` ("first: ...") and against `b` ("second: ..."); converged where both are.
+    Attributes:
+        exponents: (k,), the differences, NaN where both are -inf.
+        standard_errors, degrees: (k,), of the paired differences from sequences and blocks, with what burn-in, alignment and
+            rounding left in both; and the degrees of freedom of their Student-t intervals.
+        reliable: (k,), True where both exponents are.
+        mean, mean_standard_error: of the means over all exponents, or None; the error is of sampling only.
+        verdict: what speaks against `a` ("first: ...") and against `b` ("second: ..."); converged where both are.
+        paired: whether what is common to both cancels.
+        inputs_moved: whether both are of a model that was called with the same, while its core received something else, because
+            what lies before the core has changed.
+
+    Example:
+        >>> rnn, inputs = torch.nn.RNN(2, 6, batch_first=True), torch.randn(4, 200, 2)
+        >>> difference = lyapunov.spectrum(rnn, inputs, k=2) - lyapunov.spectrum(rnn, inputs, k=2)
+        >>> difference.exponents.tolist(), difference.paired
+        ([0.0, 0.0], True)
     """
 
     exponents: Exponents
@@ -44,9 +54,16 @@ class Difference(ExponentSequence, Shown):
 
     @classmethod
     def of(cls, one: SpectrumQuantities, other: SpectrumQuantities) -> "Difference":
-        """The paired one, of the exponents that both have, over the steps that both counted.
+        """The paired difference of the exponents that both have, over the steps that both counted.
 
-        Raises InvalidInput where the two do not match, with all that differs and what to do.
+        Args:
+            one, other: two spectra along the same inputs, from the same frames.
+
+        Returns:
+            A `Difference`.
+
+        Raises:
+            InvalidInput: where the two do not match, with all that differs and what to do.
         """
         _require_same(one, other, _PAIRED)
         k = min(len(one.exponents), len(other.exponents))
@@ -73,9 +90,16 @@ class Difference(ExponentSequence, Shown):
 
     @classmethod
     def unpaired(cls, one: SpectrumQuantities, other: SpectrumQuantities) -> "Difference":
-        """Of two spectra that share nothing: nothing cancels, so that the error is that of both (Welch's).
+        """The difference of two spectra that share nothing. Nothing cancels, so the error is that of both (Welch's).
 
-        Raises InvalidInput where they are not of one kind: linearization, coupling, unit of time.
+        Args:
+            one, other: two spectra.
+
+        Returns:
+            A `Difference`.
+
+        Raises:
+            InvalidInput: where they are not of one kind: linearization, coupling, unit of time.
         """
         _require_same(one, other, _ALIKE)
         k = min(len(one.exponents), len(other.exponents))
@@ -100,7 +124,14 @@ class Difference(ExponentSequence, Shown):
         )
 
     def interval(self, level: float = 0.95) -> Tensor:
-        """(k, 2): Student-t intervals of the differences."""
+        """Student-t intervals of the differences.
+
+        Args:
+            level: the probability that an interval holds the truth.
+
+        Returns:
+            (k, 2), the lower and the upper end.
+        """
         half = half_widths(self.standard_errors, self.degrees, checked_level(level))
         return torch.stack([self.exponents - half, self.exponents + half], dim=-1)
 

@@ -27,10 +27,25 @@ Method = Literal["qr", "closed"]
 
 @dataclass(frozen=True)
 class Settings(Shown):
-    """What a run did. `chosen` names what the caller left open; `inputs` is a hash of inputs, state and lengths, `called` of
-    what a model was called with, whose core received them.
+    """What a run did, with all that was found in the data or left to the defaults.
 
-    `qr_every` is the interval by which most steps were made; 1 where `method` is "closed": every step is taken by itself.
+    Attributes:
+        system: what was analysed.
+        size, k, batch: the entries of the state, the number of exponents, the number of sequences.
+        settle, align, count: steps of burn-in of the state, of the frame, and steps counted.
+        qr_every: the interval between orthonormalizations by which most steps were made; 1 for `method="closed"`.
+        dt: the time of one step.
+        dtype, source_dtype, device: the precision of the run, that of the module, and where it ran.
+        seed: of the frames.
+        linearization, coupled, from_initial_state, chunks, method: as for `lyapunov.spectrum`.
+        inputs: a hash of inputs, state and lengths.
+        chosen: the names of what the caller left open.
+        called: a hash of what a model was called with, whose core received the inputs.
+
+    Example:
+        >>> spectrum = lyapunov.spectrum(torch.nn.RNN(2, 6, batch_first=True), torch.randn(4, 200, 2), k=1)
+        >>> spectrum.settings.size, "settle" in spectrum.settings.chosen
+        (6, True)
     """
 
     system: str
@@ -60,7 +75,14 @@ class Settings(Shown):
         return Parts(["Settings"], [("setting", "value"), *rows])
 
     def done(self, growth: Growth) -> "Settings":
-        """With what the run found in the data."""
+        """The settings with what the run found in the data.
+
+        Args:
+            growth: what the loop returned.
+
+        Returns:
+            `Settings`.
+        """
         return replace(
             self,
             batch=growth.steps.shape[1],

@@ -36,7 +36,16 @@ _GROUPED = 5.0
 
 @dataclass(frozen=True, repr=False)
 class Verdict(Shown):
-    """What was found; nothing: converged."""
+    """Whether a result has converged, and if not, why and what would help. It prints as a sentence.
+
+    Attributes:
+        findings: what speaks against the result; none: converged.
+
+    Example:
+        >>> spectrum = lyapunov.spectrum(torch.nn.RNN(2, 6, batch_first=True), torch.randn(4, 200, 2), k=1)
+        >>> bool(spectrum.verdict)
+        True
+    """
 
     findings: tuple[Finding, ...] = ()
 

@@ -22,9 +22,18 @@ Recognize = Callable[[Any, SystemInputs], Problem]
 
 @dataclass(frozen=True, eq=False)
 class ClosedLoop:
-    """A core, and the way from its output to its next input; what `lyapunov.spectrum` takes as a system.
+    """A core and the way from its output to its next input. `lyapunov.spectrum` takes it as a system.
 
-    inputs, state: what it is warmed up along, and from which state, unless others are given; None: nothing.
+    Attributes:
+        core: the layer, cell or step.
+        readout: from the core's output to what the loop puts out.
+        feedback: from that to the core's next input; None: as it is.
+        inputs, state: what the loop is warmed up along, and from which state, unless others are given.
+
+    Example:
+        >>> loop = lyapunov.closed_loop(torch.nn.GRUCell(2, 6), torch.nn.Linear(6, 2))
+        >>> len(lyapunov.spectrum(loop, torch.randn(3, 20, 2), steps=100, k=2))
+        2
     """
 
     core: Any

@@ -9,10 +9,20 @@ from lyapunov.training import Monitor
 
 
 def lightning_callback(monitor: Monitor) -> Any:
-    """A `Callback` that hands training and validation losses on, logs to the trainer's loggers, stops and is checkpointed.
+    """A `Callback` that passes training and validation losses on, logs to the trainer's loggers, stops and is checkpointed.
 
-    `lightning.pytorch` and `pytorch_lightning` have callbacks of their own, and each refuses the other's: this one is of those
-    that are already imported (`lightning.pytorch`, where neither is).
+    `lightning.pytorch` and `pytorch_lightning` have callbacks of their own, and each refuses the other's: this one belongs to
+    the package that is already imported (`lightning.pytorch`, where neither is).
+
+    Args:
+        monitor: the monitor to ask.
+
+    Returns:
+        A callback for `Trainer(callbacks=[...])`.
+
+    Example:
+        >>> monitor = lyapunov.Monitor(torch.nn.RNN(2, 6, batch_first=True), torch.randn(4, 60, 2))
+        >>> callback = lyapunov.integrations.lightning_callback(monitor)  # doctest: +SKIP
     """
     imported = [sys.modules[name].Callback for name in ("lightning.pytorch", "pytorch_lightning") if name in sys.modules]
     bases: Any = imported or [import_optional("lightning.pytorch", "interop").Callback]

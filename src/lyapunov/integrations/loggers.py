@@ -8,7 +8,21 @@ from lyapunov.training import Sink
 
 
 def tensorboard(writer: Any) -> Sink:
-    """For a `SummaryWriter` of torch.utils.tensorboard or of tensorboardX."""
+    """A sink for a `SummaryWriter` of torch.utils.tensorboard or of tensorboardX.
+
+    Args:
+        writer: the writer.
+
+    Returns:
+        A sink for `Monitor(sinks=...)`.
+
+    Example:
+        >>> class Writer:  # stands for a SummaryWriter
+        ...     def add_scalar(self, name, value, step):
+        ...         print(name, value, step)
+        >>> lyapunov.integrations.tensorboard(Writer())(3, {"largest": -0.5})
+        lyapunov/largest -0.5 3
+    """
 
     def sink(step: int, numbers: Mapping[str, float], texts: Mapping[str, str] | None = None) -> None:
         for name, value in numbers.items():
@@ -21,16 +35,35 @@ def tensorboard(writer: Any) -> Sink:
 
 
 def wandb(run: Any) -> Sink:
-    """For the run that `wandb.init` returned. The numbers have a step axis of their own, `lyapunov/step`: W&B's counts logs."""
+    """A sink for the run that `wandb.init` returned.
+
+    The numbers have a step axis of their own, `lyapunov/step`, because W&B's own axis counts logs.
+
+    Args:
+        run: the run.
+
+    Returns:
+        A sink for `Monitor(sinks=...)`.
+
+    Example:
+        >>> sink = lyapunov.integrations.wandb(wandb.init(project="memory"))  # doctest: +SKIP
+    """
     run.define_metric("lyapunov/step")
     run.define_metric("lyapunov/*", step_metric="lyapunov/step")
     return _taking_texts(lambda step, numbers, texts=None: run.log({**numbers, **(texts or {}), "lyapunov/step": step}))
 
 
 def mlflow(run_id: str | None = None) -> Sink:
-    """For an MLflow run by its id; None: the one that is active now. The store is wherever MLflow's tracking URI points.
+    """A sink for an MLflow run. The store is wherever MLflow's tracking URI points; the latest verdict is a tag of the run.
 
-    The latest verdict is a tag of the run.
+    Args:
+        run_id: the run; None: the one that is active now.
+
+    Returns:
+        A sink for `Monitor(sinks=...)`.
+
+    Example:
+        >>> sink = lyapunov.integrations.mlflow()  # doctest: +SKIP
     """
     import mlflow as package  # pyrefly: ignore
 
@@ -48,7 +81,17 @@ def mlflow(run_id: str | None = None) -> Sink:
 
 
 def trackio(run: Any) -> Sink:
-    """For the run that `trackio.init` returned."""
+    """A sink for the run that `trackio.init` returned.
+
+    Args:
+        run: the run.
+
+    Returns:
+        A sink for `Monitor(sinks=...)`.
+
+    Example:
+        >>> sink = lyapunov.integrations.trackio(trackio.init(project="memory"))  # doctest: +SKIP
+    """
     return _taking_texts(lambda step, numbers, texts=None: run.log({**numbers, **(texts or {})}, step=step))
 
 

@@ -12,9 +12,20 @@ PREFIX = "lyapunov/"
 
 
 def optuna_report(trial: Any, step: int, loss: float, reading: Reading | None = None) -> None:
-    """Reports the value that is to be optimised, and what a Monitor read, if it did: `monitor.observe(...)`.
+    """Report the value that is optimized, and what a Monitor read, if it did.
 
     Spectra are numbers in the trial's user attributes, written before the value so that a pruner sees both.
+
+    Args:
+        trial: Optuna's trial.
+        step: the step of the training.
+        loss: the value that is optimized.
+        reading: what `monitor.observe(...)` returned.
+
+    Example:
+        >>> optuna = __import__("optuna")
+        >>> trial = optuna.create_study().ask()
+        >>> lyapunov.integrations.optuna_report(trial, 0, 1.5)
     """
     numbers = numbers_of(reading)
     if numbers:
@@ -25,10 +36,20 @@ def optuna_report(trial: Any, step: int, loss: float, reading: Reading | None = 
 def spectrum_pruner(wrapped: Any = None, rule: SpectrumRule | None = None) -> Any:
     """A pruner for `optuna.create_study(pruner=...)`, around another one.
 
-    wrapped: None is optuna.pruners.MedianPruner(n_warmup_steps=1): a loss at step 0, before training, is no reason to prune.
+    It prunes what cannot train at once. It uses spectra once they have been seen to predict the ends of trials better than
+    losses alone; until then it does what the wrapped pruner does. See `lyapunov.tuning.SpectrumRule`.
 
-    It prunes at once what cannot train, and asks spectra once they have been seen to predict the ends of trials better than
-    losses alone; until then, and where they do not, it does what the wrapped one does. See `lyapunov.tuning.SpectrumRule`.
+    Args:
+        wrapped: the other pruner; None: optuna.pruners.MedianPruner(n_warmup_steps=1), as a loss at step 0, before training, is
+            no reason to prune.
+        rule: what it decides by; None: the defaults.
+
+    Returns:
+        A pruner.
+
+    Example:
+        >>> optuna = __import__("optuna")
+        >>> study = optuna.create_study(pruner=lyapunov.integrations.spectrum_pruner())
     """
     optuna = import_optional("optuna", "tune")
     inner, asked = wrapped or optuna.pruners.MedianPruner(n_warmup_steps=1), rule or SpectrumRule()

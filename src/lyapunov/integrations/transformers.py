@@ -10,11 +10,21 @@ from lyapunov.training import Monitor
 
 
 def transformers_callback(monitor: Monitor) -> Any:
-    """A `TrainerCallback` that hands losses on, adds the latest numbers to the logs, stops, and is kept beside checkpoints.
+    """A `TrainerCallback` that passes losses on, adds the latest numbers to the logs, stops, and is kept with checkpoints.
 
-    The verdict in words is in `trainer.state.log_history` only: trackers of the Trainer's own take numbers.
-    Trackers of the Trainer's own (`report_to`) are told before callbacks of the user; put this one first, where they shall see
-    the numbers too: `trainer.callback_handler.callbacks.insert(0, callback)`.
+    The verdict in words is in `trainer.state.log_history` only: the Trainer's own trackers take numbers. They (`report_to`) are
+    told before callbacks of the user. Put this one first where they should see the numbers too:
+    `trainer.callback_handler.callbacks.insert(0, callback)`.
+
+    Args:
+        monitor: the monitor to ask.
+
+    Returns:
+        A callback for `Trainer(callbacks=[...])`.
+
+    Example:
+        >>> monitor = lyapunov.Monitor(torch.nn.RNN(2, 6, batch_first=True), torch.randn(4, 60, 2))
+        >>> callback = lyapunov.integrations.transformers_callback(monitor)  # doctest: +SKIP
     """
     base: Any = import_optional("transformers", "transformers").TrainerCallback
 

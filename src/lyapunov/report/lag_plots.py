@@ -1,24 +1,38 @@
-"""Static figures of memory and reach: axes in, axes out; part of `lyapunov.plots`."""
+"""Static figures against lags (memory, reach, gradients): axes in, axes out; part of `lyapunov.plots`."""
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from lyapunov.analysis import InputReach, Memory
+from lyapunov import _checks
+from lyapunov.analysis import GradientDecay, GradientExponents, InputReach, Memory
 from lyapunov.estimate import DIMENSION, ENTROPY
-from lyapunov.report.drawing import axes_or_new, whole_ticks
+from lyapunov.report.drawing import DASHES, axes_or_new, whole_ticks
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
 def memory(result: Memory, ax: "Axes | None" = None, *, lines: int = 40) -> "Axes":
-    """How far outputs from different starts are apart, step by step, until all agree.
+    """How far apart outputs from different starts are, step by step, until all agree.
 
-    Each pair in grey (at most `lines`), the median of all in colour; dashed what the exponent predicts, from the median's
-    first step; the tolerance, and the measured memory with its interval.
+    Each pair is grey, the median of all in colour. The dashed line is what the exponent predicts, from the median's first step.
+    The tolerance and the measured memory with its interval are marked.
+
+    Args:
+        result: what `lyapunov.memory` returned.
+        ax: where to draw; None: axes of a new figure.
+        lines: how many pairs are drawn at the most.
+
+    Returns:
+        The axes.
+
+    Example:
+        >>> leaky, inputs = lambda state, x: 0.5 * state + x, torch.randn(8, 60, 1)
+        >>> axes = lyapunov.plots.memory(lyapunov.memory(leaky, inputs, state=torch.zeros(8, 1)))
     """
     ax = axes_or_new(ax)
     found = result.differences.transpose(0, 1).flatten(1)
@@ -46,7 +60,20 @@ def memory(result: Memory, ax: "Axes | None" = None, *, lines: int = 40) -> "Axe
 
 
 def input_reach(reach: InputReach, ax: "Axes | None" = None, *, exponent: float | None = None) -> "Axes":
-    """ln |d output / d input| against the lag with a band of 95 %; `exponent`: a line of that slope; the lag of 1 % marked."""
+    """ln |d output / d input| against the lag, with a band of 95 %; the lag at which 1 % is left is marked.
+
+    Args:
+        reach: what `lyapunov.input_reach` returned.
+        ax: where to draw; None: axes of a new figure.
+        exponent: draws a line of that slope.
+
+    Returns:
+        The axes.
+
+    Example:
+        >>> reach = lyapunov.input_reach(torch.nn.GRU(2, 6, batch_first=True), torch.randn(3, 40, 2), lags=10)
+        >>> axes = lyapunov.plots.input_reach(reach)
+    """
     ax = axes_or_new(ax)
     mean, interval = reach.mean, reach.interval()
     finite = mean.isfinite()
@@ -65,6 +92,53 @@ def input_reach(reach: InputReach, ax: "Axes | None" = None, *, exponent: float 
     ax.set_xlabel("lag (steps)")
     whole_ticks(ax.xaxis)
     ax.set_ylabel("ln |d output / d input|")
+    ax.legend(frameon=False, fontsize="small")
+    return ax
+
+
+def gradient_decay(
+    ax: "Axes | None" = None,
+    *,
+    measured: GradientDecay | None = None,
+    predicted: GradientExponents | None = None,
+    exponents: Mapping[str, float] | None = None,
+) -> "Axes":
+    """How gradients decay with the lag, relative to lag 0.
+
+    Args:
+        ax: where to draw; None: axes of a new figure.
+        measured: real gradients, from `lyapunov.gradient_decay`.
+        predicted: those seen from the readout, from `lyapunov.gradient_exponents`.
+        exponents: slopes of straight lines, nats per step, by their label.
+
+    Returns:
+        The axes.
+
+    Example:
+        >>> rnn, batch = torch.nn.RNN(2, 8, batch_first=True), torch.randn(4, 60, 2)
+        >>> decay = lyapunov.gradient_decay(rnn, lambda model, x: model(x)[0].square().sum(-1), batch, lags=20)
+        >>> axes = lyapunov.plots.gradient_decay(measured=decay, exponents={"exponent": -0.7})
+    """
+    ax = axes_or_new(ax)
+    _checks.require_nonempty(
+        tuple(one for one in (measured, predicted) if one is not None), "gradients to draw", "measured=..."
+    )
+    longest = 0
+    if measured is not None:
+        mean, error = measured.mean - measured.mean[0], 2 * measured.standard_errors
+        (line,) = ax.plot(measured.lags, mean, label="gradients of the loss, measured")
+        ax.fill_between(measured.lags, mean - error, mean + error, color=line.get_color(), alpha=0.25, linewidth=0)
+        longest = int(measured.lags[-1])
+    if predicted is not None:
+        lags = torch.tensor((0, *predicted.lags))
+        decays = predicted.exponents[:, 0] * lags[1:]
+        ax.plot(lags, torch.cat([torch.zeros(1), decays]), marker="o", markersize=3, label="seen from the readout")
+        longest = max(longest, int(lags[-1]))
+    for (name, exponent), dash in zip((exponents or {}).items(), DASHES[1:] * len(exponents or {}), strict=False):
+        ax.plot([0, longest], [0, exponent * longest], color="0.4", linestyle=dash, label=f"{name}: {exponent:.3g}")
+    ax.set_xlabel("lag (steps)")
+    whole_ticks(ax.xaxis)
+    ax.set_ylabel("ln of the gradient, relative to lag 0")
     ax.legend(frameon=False, fontsize="small")
     return ax
 

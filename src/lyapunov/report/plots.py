@@ -9,12 +9,12 @@ import torch
 
 from lyapunov import _checks
 from lyapunov._optional import import_optional
-from lyapunov.analysis import CovariantVectors, GradientDecay, GradientExponents, LocalExponents
+from lyapunov.analysis import CovariantVectors, LocalExponents
 from lyapunov.errors import InvalidInput
 from lyapunov.estimate import Difference, Spectrum, exponent_unit
 from lyapunov.report import series
-from lyapunov.report.drawing import DASHES, axes_or_new, unsure, whole_ticks
-from lyapunov.report.lag_plots import draw_theory, input_reach, memory
+from lyapunov.report.drawing import axes_or_new, unsure, whole_ticks
+from lyapunov.report.lag_plots import draw_theory, gradient_decay, input_reach, memory
 from lyapunov.report.run_plots import (
     association,
     distances,
@@ -62,7 +62,18 @@ def __dir__() -> list[str]:
 def spectrum(result: Spectrum, ax: "Axes | None" = None, *, theory: torch.Tensor | None = None, **style: Any) -> "Axes":
     """Exponents against their index, with a band of one standard error; those below the precision floor in grey.
 
-    theory (n,): known exponents, in descending order, drawn dashed: `known.mean_field_exponents(...)`, say.
+    Args:
+        result: a spectrum.
+        ax: where to draw; None: axes of a new figure.
+        theory: (n,), known exponents in descending order, drawn dashed, such as those of `known.mean_field_exponents`.
+        style: further arguments of Matplotlib's `plot`.
+
+    Returns:
+        The axes.
+
+    Example:
+        >>> found = lyapunov.spectrum(torch.nn.RNN(2, 6, batch_first=True), torch.randn(4, 150, 2))
+        >>> axes = lyapunov.plots.spectrum(found)
     """
     ax = axes_or_new(ax)
     index = torch.arange(1, len(result.exponents) + 1)
@@ -102,7 +113,9 @@ def compare(a: Spectrum, b: Spectrum, ax: "Axes | None" = None, *, labels: Seque
     Where they did not, it has the error of both.
 
     Example:
-        lyapunov.plots.compare(trained, untrained, labels=("trained", "untrained"))
+        >>> rnn, inputs = torch.nn.RNN(2, 6, batch_first=True), torch.randn(4, 150, 2)
+        >>> one, other = lyapunov.spectrum(rnn, inputs), lyapunov.spectrum(torch.nn.GRU(2, 6, batch_first=True), inputs)
+        >>> axes = lyapunov.plots.compare(one, other, labels=("RNN", "GRU"))
     """
     _checks.length(labels, 2, "labels", "Name both spectra")
     units = [exponent_unit(result.settings.dt) for result in (a, b)]
@@ -130,7 +143,16 @@ def _difference(a: Spectrum, b: Spectrum) -> str:
 
 
 def spectra_by_epoch(results: Mapping[int, Spectrum], ax: "Axes | None" = None) -> "Axes":
-    """One line per epoch, early to late from light to dark."""
+    """One line per epoch, from light (early) to dark (late).
+
+    Args:
+        results: a spectrum for each epoch.
+        ax: where to draw; None: axes of a new figure.
+
+    Example:
+        >>> found = lyapunov.spectrum(torch.nn.RNN(2, 6, batch_first=True), torch.randn(4, 150, 2))
+        >>> axes = lyapunov.plots.spectra_by_epoch({0: found, 10: found})
+    """
     from matplotlib import colormaps
 
     ax = axes_or_new(ax)
@@ -143,7 +165,17 @@ def spectra_by_epoch(results: Mapping[int, Spectrum], ax: "Axes | None" = None) 
 
 
 def running_estimates(result: Spectrum, ax: "Axes | None" = None, *, lines: int = 8) -> "Axes":
-    """How the estimates of some exponents (spread over the spectrum) settle with the steps counted."""
+    """How the estimates of some exponents, spread over the spectrum, settle with the steps counted.
+
+    Args:
+        result: a spectrum.
+        ax: where to draw; None: axes of a new figure.
+        lines: how many exponents.
+
+    Example:
+        >>> found = lyapunov.spectrum(torch.nn.RNN(2, 6, batch_first=True), torch.randn(4, 150, 2))
+        >>> axes = lyapunov.plots.running_estimates(found, lines=3)
+    """
     from matplotlib import colormaps
 
     ax = axes_or_new(ax)
@@ -163,7 +195,16 @@ def running_estimates(result: Spectrum, ax: "Axes | None" = None, *, lines: int 
 
 
 def by_layer(result: Spectrum, ax: "Axes | None" = None) -> "Axes":
-    """The exponents of each layer against their index within it; the legend says how far back each remembers."""
+    """The exponents of each layer against their index within it; the legend says how far back each layer remembers.
+
+    Args:
+        result: the spectrum of a stack.
+        ax: where to draw; None: axes of a new figure.
+
+    Example:
+        >>> stack = torch.nn.RNN(2, 6, num_layers=2, batch_first=True)
+        >>> axes = lyapunov.plots.by_layer(lyapunov.spectrum(stack, torch.randn(4, 150, 2)))
+    """
     from matplotlib import colormaps
 
     ax = axes_or_new(ax)
@@ -186,40 +227,21 @@ def by_layer(result: Spectrum, ax: "Axes | None" = None) -> "Axes":
     return ax
 
 
-def gradient_decay(
-    ax: "Axes | None" = None,
-    *,
-    measured: GradientDecay | None = None,
-    predicted: GradientExponents | None = None,
-    exponents: Mapping[str, float] | None = None,
-) -> "Axes":
-    """How gradients decay with the lag, relative to lag 0: measured, as seen from the readout, and as exponents alone say."""
-    ax = axes_or_new(ax)
-    _checks.require_nonempty(
-        tuple(one for one in (measured, predicted) if one is not None), "gradients to draw", "measured=..."
-    )
-    longest = 0
-    if measured is not None:
-        mean, error = measured.mean - measured.mean[0], 2 * measured.standard_errors
-        (line,) = ax.plot(measured.lags, mean, label="gradients of the loss, measured")
-        ax.fill_between(measured.lags, mean - error, mean + error, color=line.get_color(), alpha=0.25, linewidth=0)
-        longest = int(measured.lags[-1])
-    if predicted is not None:
-        lags = torch.tensor((0, *predicted.lags))
-        decays = predicted.exponents[:, 0] * lags[1:]
-        ax.plot(lags, torch.cat([torch.zeros(1), decays]), marker="o", markersize=3, label="seen from the readout")
-        longest = max(longest, int(lags[-1]))
-    for (name, exponent), dash in zip((exponents or {}).items(), DASHES[1:] * len(exponents or {}), strict=False):
-        ax.plot([0, longest], [0, exponent * longest], color="0.4", linestyle=dash, label=f"{name}: {exponent:.3g}")
-    ax.set_xlabel("lag (steps)")
-    whole_ticks(ax.xaxis)
-    ax.set_ylabel("ln of the gradient, relative to lag 0")
-    ax.legend(frameon=False, fontsize="small")
-    return ax
-
-
 def participation(vectors: CovariantVectors, ax: "Axes | None" = None) -> "Axes":
-    """What carries each covariant vector: mean squared components by row, layers and parts of the state told apart by lines."""
+    """What carries each covariant vector: mean squared components by row, with lines between layers and parts of the state.
+
+    Args:
+        vectors: covariant vectors.
+        ax: where to draw; None: axes of a new figure.
+
+    Returns:
+        The axes.
+
+    Example:
+        >>> gru = torch.nn.GRU(2, 6, batch_first=True)
+        >>> vectors = lyapunov.covariant_vectors(gru, torch.randn(3, 80, 2), k=2, settle=10)
+        >>> axes = lyapunov.plots.participation(vectors)
+    """
     ax = axes_or_new(ax)
     rows, count = vectors.participation.shape
     edges_of_vectors = [at + 0.5 for at in range(count + 1)]
@@ -249,8 +271,23 @@ def under_text(
 ) -> "Axes":
     """Growth step by step under the text that drives it: red where small changes grow, blue where they are forgotten.
 
-    text: a string, or the name of each step's input, one per step of the sequence. start: the first step shown (None: the first
-    with a number). Below each line its growth, the dashed line at zero.
+    Below each line stands its growth, with a dashed line at zero.
+
+    Args:
+        local: growth at every step.
+        text: a string, or the name of each step's input, one per step of the sequence.
+        ax: where to draw; None: axes of a new figure.
+        sequence, column: which sequence, and which direction (0: the leading one).
+        start: the first step shown; None: the first with a number.
+        lines, width: how many lines of text at the most, and characters in each.
+
+    Returns:
+        The axes.
+
+    Example:
+        >>> gru = torch.nn.GRU(2, 6, batch_first=True)
+        >>> local = lyapunov.local_exponents(gru, torch.randn(1, 60, 2), settle=10, align=10)
+        >>> axes = lyapunov.plots.under_text(local, "to be " * 10, lines=1)
     """
     from matplotlib import colormaps
     from matplotlib.patches import Rectangle

@@ -18,19 +18,62 @@ if TYPE_CHECKING:
 
 
 def largest_exponents(runs: Sequence[Run], ax: "Axes | None" = None) -> "Axes":
-    """The largest exponent of each run by training step, with a band of 95 %."""
+    """The largest exponent of each run by training step, with a band of 95 %.
+
+    Args:
+        runs: one or several runs.
+        ax: where to draw; None: axes of a new figure.
+
+    Returns:
+        The axes.
+
+    Example:
+        >>> monitor = lyapunov.Monitor(torch.nn.RNN(2, 6, batch_first=True), torch.randn(4, 80, 2), k=2, directory="run")
+        >>> readings = [monitor.read(step, whole=True, train=1.0 / (1 + step)) for step in (0, 10)]
+        >>> run = lyapunov.Run.load("run")
+        >>> axes = lyapunov.plots.largest_exponents([run])
+    """
     ax = axes_or_new(ax)
     return _bands([(run.name, series.largest(run)) for run in runs], ax, f"largest exponent ({runs[0].unit})", zero=True)
 
 
 def mean_exponents(runs: Sequence[Run], ax: "Axes | None" = None) -> "Axes":
-    """The mean of all exponents of each run by training step, with a band of two standard errors."""
+    """The mean of all exponents of each run by training step, with a band of two standard errors.
+
+    Args:
+        runs: one or several runs.
+        ax: where to draw; None: axes of a new figure.
+
+    Returns:
+        The axes.
+
+    Example:
+        >>> monitor = lyapunov.Monitor(torch.nn.RNN(2, 6, batch_first=True), torch.randn(4, 80, 2), k=2, directory="run")
+        >>> readings = [monitor.read(step, whole=True, train=1.0 / (1 + step)) for step in (0, 10)]
+        >>> run = lyapunov.Run.load("run")
+        >>> axes = lyapunov.plots.mean_exponents([run])
+    """
     ax = axes_or_new(ax)
     return _bands([(run.name, series.mean(run)) for run in runs], ax, f"mean exponent ({runs[0].unit})")
 
 
 def layers(run: Run, ax: "Axes | None" = None, spectra: Mapping[int, Spectrum] | None = None) -> "Axes":
-    """The largest exponent of each layer by training step, with a band of 95 %; nothing for a run of one layer."""
+    """The largest exponent of each layer by training step, with a band of 95 %; nothing for a run of one layer.
+
+    Args:
+        run: a run.
+        ax: where to draw; None: axes of a new figure.
+        spectra: its whole spectra by step; None: those that the run keeps.
+
+    Returns:
+        The axes.
+
+    Example:
+        >>> monitor = lyapunov.Monitor(torch.nn.RNN(2, 6, batch_first=True), torch.randn(4, 80, 2), k=2, directory="run")
+        >>> readings = [monitor.read(step, whole=True, train=1.0 / (1 + step)) for step in (0, 10)]
+        >>> run = lyapunov.Run.load("run")
+        >>> axes = lyapunov.plots.layers(run)
+    """
     ax = axes_or_new(ax)
     found = series.layers(run.spectra() if spectra is None else spectra)
     named = [(f"layer {layer}", band) for layer, band in found.items()]
@@ -38,7 +81,21 @@ def layers(run: Run, ax: "Axes | None" = None, spectra: Mapping[int, Spectrum] |
 
 
 def losses(runs: Sequence[Run], ax: "Axes | None" = None) -> "Axes":
-    """Every loss of each run by training step: a colour per run, a dash per loss."""
+    """Every loss of each run by training step: a colour per run, a dash per loss.
+
+    Args:
+        runs: one or several runs.
+        ax: where to draw; None: axes of a new figure.
+
+    Returns:
+        The axes.
+
+    Example:
+        >>> monitor = lyapunov.Monitor(torch.nn.RNN(2, 6, batch_first=True), torch.randn(4, 80, 2), k=2, directory="run")
+        >>> readings = [monitor.read(step, whole=True, train=1.0 / (1 + step)) for step in (0, 10)]
+        >>> run = lyapunov.Run.load("run")
+        >>> axes = lyapunov.plots.losses([run])
+    """
     ax = axes_or_new(ax)
     names = list(dict.fromkeys(name for run in runs for name in series.losses(run)))
     for at, run in enumerate(runs):
@@ -54,7 +111,19 @@ def losses(runs: Sequence[Run], ax: "Axes | None" = None) -> "Axes":
 
 
 def spectrum_map(by_step: Mapping[int, Sequence[float]], ax: "Axes | None" = None, *, unit: str = exponent_unit()) -> "Axes":
-    """Exponents (colour) by training step and index: `series.leading(run)`, or `series.whole(spectra)`."""
+    """Exponents (colour) by training step and index.
+
+    Args:
+        by_step: exponents for each step.
+        ax: where to draw; None: axes of a new figure.
+        unit: of the exponents.
+
+    Returns:
+        The axes.
+
+    Example:
+        >>> axes = lyapunov.plots.spectrum_map({0: (-0.2, -0.5), 10: (-0.1, -0.4)})
+    """
     ax = axes_or_new(ax)
     steps = sorted(by_step)
     values = torch.tensor([list(by_step[step]) for step in steps], dtype=torch.float64).mT
@@ -73,7 +142,20 @@ def spectrum_map(by_step: Mapping[int, Sequence[float]], ax: "Axes | None" = Non
 def spectra_by_step(
     by_step: Mapping[int, Sequence[float]], ax: "Axes | None" = None, *, unit: str = exponent_unit(), lines: int = 8
 ) -> "Axes":
-    """Exponents against their index at some training steps, spread over all, early to late from light to dark."""
+    """Exponents against their index at some training steps, from light (early) to dark (late).
+
+    Args:
+        by_step: exponents for each step.
+        ax: where to draw; None: axes of a new figure.
+        unit: of the exponents.
+        lines: how many steps, spread over all.
+
+    Returns:
+        The axes.
+
+    Example:
+        >>> axes = lyapunov.plots.spectra_by_step({0: (-0.2, -0.5), 10: (-0.1, -0.4)})
+    """
     from matplotlib import colormaps
 
     ax = axes_or_new(ax)
@@ -93,7 +175,22 @@ def spectra_by_step(
 
 
 def distances(runs: Sequence[Run], ax: "Axes | None" = None, *, measure: Literal["reduced", "mean"] = "reduced") -> "Axes":
-    """How far the leading exponents at each step are from the last ones, by either measure of `series.Distances`."""
+    """How far the leading exponents at each step are from the last ones.
+
+    Args:
+        runs: one or several runs.
+        ax: where to draw; None: axes of a new figure.
+        measure: "reduced": of the spectra without their means; "mean": of the means.
+
+    Returns:
+        The axes.
+
+    Example:
+        >>> monitor = lyapunov.Monitor(torch.nn.RNN(2, 6, batch_first=True), torch.randn(4, 80, 2), k=2, directory="run")
+        >>> readings = [monitor.read(step, whole=True, train=1.0 / (1 + step)) for step in (0, 10)]
+        >>> run = lyapunov.Run.load("run")
+        >>> axes = lyapunov.plots.distances([run])
+    """
     ax = axes_or_new(ax)
     for at, run in enumerate(runs):
         found = series.distances(series.leading(run))
@@ -116,7 +213,20 @@ def distances(runs: Sequence[Run], ax: "Axes | None" = None, *, measure: Literal
 
 
 def association(found: Association, ax: "Axes | None" = None, *, label: str) -> "Axes":
-    """A number of each run against its least loss; the title has Spearman's correlation and its interval."""
+    """A number of each run against its least loss; the title has Spearman's correlation and its interval.
+
+    Args:
+        found: the numbers and losses, as the report takes them from runs.
+        ax: where to draw; None: axes of a new figure.
+        label: what the number is.
+
+    Returns:
+        The axes.
+
+    Example:
+        >>> lyapunov.plots.association  # doctest: +ELLIPSIS
+        <function association at ...>
+    """
     ax = axes_or_new(ax)
     ax.scatter(found.values, found.losses, s=18)
     hollow(ax, found.values, found.losses, found.converged, color="C0", size=4.5)

@@ -16,6 +16,19 @@ def lorenz96(size: int = 40, forcing: float = 8.0, dt: float = 0.05) -> Known:
 
     Lorenz & Emanuel 1998 give the doubling time, 0.42 units (2.1 days), that is ln 2 / 0.42 = 1.65. The sum is -size exactly.
     For other sizes and forcings no exponents are stated.
+
+    Args:
+        size: how many variables.
+        forcing: F.
+        dt: the step of the integrator, in the system's unit of time.
+
+    Returns:
+        A `Known` system.
+
+    Example:
+        >>> case = lyapunov.known.lorenz96()
+        >>> case.start(2).shape[0]
+        2
     """
 
     def field(x: Tensor) -> Tensor:
@@ -39,6 +52,18 @@ def mackey_glass(delay: float = 31.8, points: int = 106) -> Known:
 
     The state is x at `points` + 2 times, delay / points apart: as many numbers as the integrator needs of the past. Between
     them the past is interpolated by a cubic, so that the step of Runge-Kutta keeps its fourth order.
+
+    Args:
+        delay: the delay, in units of time.
+        points: how many points of the past the state holds, less two.
+
+    Returns:
+        A `Known` system.
+
+    Example:
+        >>> case = lyapunov.known.mackey_glass()
+        >>> case.start(2).shape[0]
+        2
     """
     stated = [6.30e-3, 2.62e-3, 0.0, -1.39e-2] if delay == 31.8 else []
     source = (
@@ -107,6 +132,19 @@ def kuramoto_sivashinsky(length: float = 22.0, modes: int = 16, dt: float = 0.25
 
     The state is the real and imaginary parts of the Fourier modes 1 to `modes` (the mean of u is conserved and is 0); a step
     is one of exponential time differencing (ETDRK4: Cox & Matthews 2002, Kassam & Trefethen 2005).
+
+    Args:
+        length: the length of the domain.
+        modes: how many Fourier modes.
+        dt: the step of the integrator, in the system's unit of time.
+
+    Returns:
+        A `Known` system.
+
+    Example:
+        >>> case = lyapunov.known.kuramoto_sivashinsky()
+        >>> case.start(2).shape[0]
+        2
     """
     stated = [0.048, 0.0, 0.0, -0.003, -0.189, -0.256, -0.290, -0.310] if length == 22 else []
     source = "Cvitanovic, Davidchack & Siminos 2010; Ding et al. 2016"

@@ -57,7 +57,19 @@ class Flow(System):
 
 
 def lorenz(dt: float = 0.01) -> Known:
-    """Lorenz 1963 at (10, 28, 8/3) by fourth-order Runge-Kutta: 0.9056, 0, -14.572 per unit of time (sum -41/3)."""
+    """Lorenz 1963 at (10, 28, 8/3) by fourth-order Runge-Kutta: 0.9056, 0, -14.572 per unit of time (sum -41/3).
+
+    Args:
+        dt: the step of the integrator, in the system's unit of time.
+
+    Returns:
+        A `Known` system.
+
+    Example:
+        >>> case = lyapunov.known.lorenz()
+        >>> case.start(2).shape[0]
+        2
+    """
 
     def field(x: Tensor, y: Tensor, z: Tensor) -> list[Tensor]:
         return [10 * (y - x), x * (28 - z) - y, x * y - 8 / 3 * z]
@@ -70,7 +82,19 @@ def lorenz(dt: float = 0.01) -> Known:
 
 
 def rossler(dt: float = 0.04) -> Known:
-    """Rossler 1976 at a = b = 0.2, c = 5.7: 0.0714, 0, -5.3943 per unit of time."""
+    """Rossler 1976 at a = b = 0.2, c = 5.7: 0.0714, 0, -5.3943 per unit of time.
+
+    Args:
+        dt: the step of the integrator, in the system's unit of time.
+
+    Returns:
+        A `Known` system.
+
+    Example:
+        >>> case = lyapunov.known.rossler()
+        >>> case.start(2).shape[0]
+        2
+    """
 
     def field(x: Tensor, y: Tensor, z: Tensor) -> list[Tensor]:
         return [-y - z, x + 0.2 * y, 0.2 + z * (x - 5.7)]
@@ -88,7 +112,19 @@ def _all_phases(batch: int, generator: torch.Generator) -> Tensor:
 
 
 def chen(dt: float = 0.004) -> Known:
-    """Chen & Ueta 1999 at (35, 3, 28): 2.0272, 0, -12.0272 per unit of time (sum -10)."""
+    """Chen & Ueta 1999 at (35, 3, 28): 2.0272, 0, -12.0272 per unit of time (sum -10).
+
+    Args:
+        dt: the step of the integrator, in the system's unit of time.
+
+    Returns:
+        A `Known` system.
+
+    Example:
+        >>> case = lyapunov.known.chen()
+        >>> case.start(2).shape[0]
+        2
+    """
 
     def field(x: Tensor, y: Tensor, z: Tensor) -> list[Tensor]:
         return [35 * (y - x), -7 * x - x * z + 28 * y, x * y - 3 * z]
@@ -100,7 +136,19 @@ def chen(dt: float = 0.004) -> Known:
 
 
 def thomas(dt: float = 0.2) -> Known:
-    """Thomas 1999, x' = sin y - b x and so on round, at b = 0.18: 0.0349, 0, -0.5749 per unit of time (sum -3 b)."""
+    """Thomas 1999, x' = sin y - b x and so on round, at b = 0.18: 0.0349, 0, -0.5749 per unit of time (sum -3 b).
+
+    Args:
+        dt: the step of the integrator, in the system's unit of time.
+
+    Returns:
+        A `Known` system.
+
+    Example:
+        >>> case = lyapunov.known.thomas()
+        >>> case.start(2).shape[0]
+        2
+    """
 
     def field(x: Tensor, y: Tensor, z: Tensor) -> list[Tensor]:
         return [y.sin() - 0.18 * x, z.sin() - 0.18 * y, x.sin() - 0.18 * z]
@@ -112,7 +160,19 @@ def thomas(dt: float = 0.2) -> Known:
 
 
 def halvorsen(dt: float = 0.01) -> Known:
-    """x' = -a x - 4 y - 4 z - y^2 and so on round, at a = 1.27: 0.7899, 0, -4.5999 per unit of time (sum -3 a)."""
+    """x' = -a x - 4 y - 4 z - y^2 and so on round, at a = 1.27: 0.7899, 0, -4.5999 per unit of time (sum -3 a).
+
+    Args:
+        dt: the step of the integrator, in the system's unit of time.
+
+    Returns:
+        A `Known` system.
+
+    Example:
+        >>> case = lyapunov.known.halvorsen()
+        >>> case.start(2).shape[0]
+        2
+    """
 
     def field(x: Tensor, y: Tensor, z: Tensor) -> list[Tensor]:
         def one(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
@@ -127,7 +187,19 @@ def halvorsen(dt: float = 0.01) -> Known:
 
 
 def windmi(dt: float = 0.1) -> Known:
-    """x''' = -a x'' - x' + b - exp x at (0.7, 2.5): 0.0755, 0, -0.7755 per unit of time (sum -a)."""
+    """x''' = -a x'' - x' + b - exp x at (0.7, 2.5): 0.0755, 0, -0.7755 per unit of time (sum -a).
+
+    Args:
+        dt: the step of the integrator, in the system's unit of time.
+
+    Returns:
+        A `Known` system.
+
+    Example:
+        >>> case = lyapunov.known.windmi()
+        >>> case.start(2).shape[0]
+        2
+    """
 
     def field(x: Tensor, y: Tensor, z: Tensor) -> list[Tensor]:
         return [y, z, -0.7 * z - y + 2.5 - x.exp()]

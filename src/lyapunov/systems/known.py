@@ -45,7 +45,16 @@ __all__ = [
 
 
 def logistic() -> Known:
-    """x' = 4 x (1 - x): ln 2."""
+    """x' = 4 x (1 - x): ln 2.
+
+    Returns:
+        A `Known` system.
+
+    Example:
+        >>> case = lyapunov.known.logistic()
+        >>> case.start(2).shape[0]
+        2
+    """
     return case(
         "logistic map",
         lambda x, _: 4 * x - 4 * x**2,
@@ -56,7 +65,16 @@ def logistic() -> Known:
 
 
 def henon() -> Known:
-    """x' = 1 - 1.4 x^2 + y, y' = 0.3 x: 0.41922 and ln 0.3 - 0.41922."""
+    """x' = 1 - 1.4 x^2 + y, y' = 0.3 x: 0.41922 and ln 0.3 - 0.41922.
+
+    Returns:
+        A `Known` system.
+
+    Example:
+        >>> case = lyapunov.known.henon()
+        >>> case.start(2).shape[0]
+        2
+    """
 
     def step(state: State, _: Input) -> State:
         x, y = state.unbind(-1)
@@ -67,7 +85,16 @@ def henon() -> Known:
 
 
 def cat_map() -> Known:
-    """(x, y)' = (2x + y, x + y) mod 1: +-ln((3 + sqrt 5) / 2)."""
+    """(x, y)' = (2x + y, x + y) mod 1: +-ln((3 + sqrt 5) / 2).
+
+    Returns:
+        A `Known` system.
+
+    Example:
+        >>> case = lyapunov.known.cat_map()
+        >>> case.start(2).shape[0]
+        2
+    """
     matrix = torch.tensor([[2.0, 1.0], [1.0, 1.0]], dtype=DTYPE)
     top = math.log((3 + math.sqrt(5)) / 2)
     return case(
@@ -76,7 +103,20 @@ def cat_map() -> Known:
 
 
 def bernoulli_ring(size: int = 8, coupling: float = 0.3) -> Known:
-    """A ring of doubling maps with diffusive coupling e: ln 2 + ln |1 - e + e cos(2 pi k / size)|."""
+    """A ring of doubling maps with diffusive coupling e: ln 2 + ln |1 - e + e cos(2 pi k / size)|.
+
+    Args:
+        size: how many maps.
+        coupling: the diffusive coupling e.
+
+    Returns:
+        A `Known` system.
+
+    Example:
+        >>> case = lyapunov.known.bernoulli_ring()
+        >>> case.start(2).shape[0]
+        2
+    """
 
     def step(state: State, _: Input) -> State:
         doubled = torch.remainder(2 * state, 1.0)
@@ -89,7 +129,19 @@ def bernoulli_ring(size: int = 8, coupling: float = 0.3) -> Known:
 
 
 def ikeda(u: float = 0.9) -> Known:
-    """z' = 1 + u z exp(i tau), tau = 0.4 - 6 / (1 + |z|^2), at u = 0.9: 0.507, sum 2 ln u exactly."""
+    """z' = 1 + u z exp(i tau), tau = 0.4 - 6 / (1 + |z|^2), at u = 0.9: 0.507, sum 2 ln u exactly.
+
+    Args:
+        u: the dissipation; exponents are stated for 0.9.
+
+    Returns:
+        A `Known` system.
+
+    Example:
+        >>> case = lyapunov.known.ikeda()
+        >>> case.start(2).shape[0]
+        2
+    """
 
     def step(state: State, _: Input) -> State:
         x, y = state.unbind(-1)
@@ -102,7 +154,16 @@ def ikeda(u: float = 0.9) -> Known:
 
 
 def period_three_product() -> Known:
-    """A = [[1,1],[0,1]], B = [[1,0],[1,1]], C = diag(2, 1/2) applied in turn: +-ln((3 + sqrt 5) / 2) / 3."""
+    """A = [[1,1],[0,1]], B = [[1,0],[1,1]], C = diag(2, 1/2) applied in turn: +-ln((3 + sqrt 5) / 2) / 3.
+
+    Returns:
+        A `Known` system.
+
+    Example:
+        >>> case = lyapunov.known.period_three_product()
+        >>> case.start(2).shape[0]
+        2
+    """
     factors = torch.tensor([[[1, 1], [0, 1]], [[1, 0], [1, 1]], [[2, 0], [0, 0.5]]], dtype=DTYPE)
     top = math.log((3 + math.sqrt(5)) / 2) / 3
 
@@ -113,7 +174,20 @@ def period_three_product() -> Known:
 
 
 def gaussian_products(size: int = 4, scale: float = 1.0) -> Known:
-    """Products of independent N(0, scale^2) matrices: (ln 2 + psi((N - k + 1) / 2)) / 2 + ln scale, k = 1..N."""
+    """Products of independent N(0, scale^2) matrices: (ln 2 + psi((N - k + 1) / 2)) / 2 + ln scale, k = 1..N.
+
+    Args:
+        size: N, the size of the matrices.
+        scale: the standard deviation of their entries.
+
+    Returns:
+        A `Known` system.
+
+    Example:
+        >>> case = lyapunov.known.gaussian_products()
+        >>> case.start(2).shape[0]
+        2
+    """
     ranks = torch.arange(1, size + 1, dtype=DTYPE)
     exponents = 0.5 * (math.log(2) + torch.digamma((size - ranks + 1) / 2)) + math.log(scale)
 
@@ -124,7 +198,16 @@ def gaussian_products(size: int = 4, scale: float = 1.0) -> Known:
 
 
 def random_fibonacci() -> Known:
-    """x'' = +-x' +-x with fair signs: +-0.1239756."""
+    """x'' = +-x' +-x with fair signs: +-0.1239756.
+
+    Returns:
+        A `Known` system.
+
+    Example:
+        >>> case = lyapunov.known.random_fibonacci()
+        >>> case.start(2).shape[0]
+        2
+    """
 
     def inputs(batch: int, steps: int, generator: torch.Generator) -> Tensor:
         matrices = torch.zeros(batch, steps, 2, 2, dtype=DTYPE)
@@ -136,7 +219,19 @@ def random_fibonacci() -> Known:
 
 
 def triangular_products(size: int = 5) -> Known:
-    """Products of independent upper-triangular matrices: E ln |a_ii|, sorted; here ln a_ii ~ N(m_i, 1/4), m_i of no order."""
+    """Products of independent upper-triangular matrices: E ln |a_ii|, sorted; here ln a_ii ~ N(m_i, 1/4), m_i of no order.
+
+    Args:
+        size: the size of the matrices.
+
+    Returns:
+        A `Known` system.
+
+    Example:
+        >>> case = lyapunov.known.triangular_products()
+        >>> case.start(2).shape[0]
+        2
+    """
     means = torch.linspace(-1.0, 0.5, size, dtype=DTYPE)[torch.arange(size) * 2 % size if size % 2 else slice(None)]
 
     def inputs(batch: int, steps: int, generator: torch.Generator) -> Tensor:
@@ -152,6 +247,20 @@ def gaussian_tanh(size: int = 300, gain: float = 2.0, noise: float = 0.0, *, see
 
     Rank fraction u has exponent lambda with < g^2 phi'^2 / (e^(2 lambda) + u g^2 phi'^2) > = 1 over x ~ N(0, q),
     q = g^2 <tanh^2> + noise^2, and phi' = 1 - tanh^2 x. The weights are drawn with the seed.
+
+    Args:
+        size: N, how many units.
+        gain: g, the size of the weights.
+        noise: the standard deviation of the inputs.
+        seed: of the weights.
+
+    Returns:
+        A `Known` system.
+
+    Example:
+        >>> case = lyapunov.known.gaussian_tanh(size=20)
+        >>> case.start(2).shape[0]
+        2
     """
     weight = torch.randn(size, size, dtype=DTYPE, generator=torch.Generator().manual_seed(seed)) * gain / math.sqrt(size)
     system = RNN(torch.eye(size, dtype=DTYPE), weight)
@@ -165,7 +274,20 @@ def gaussian_tanh(size: int = 300, gain: float = 2.0, noise: float = 0.0, *, see
 
 
 def mean_field_exponents(size: int, gain: float, noise: float) -> Tensor:
-    """The theory behind `gaussian_tanh` at the rank fractions (i - 1/2) / size."""
+    """The theory behind `gaussian_tanh` at the rank fractions (i - 1/2) / size.
+
+    Args:
+        size: how many units.
+        gain: g, the size of the weights.
+        noise: the standard deviation of the inputs.
+
+    Returns:
+        (size,), exponents in descending order.
+
+    Example:
+        >>> lyapunov.known.mean_field_exponents(4, 2.0, 0.5).shape
+        torch.Size([4])
+    """
     fractions = (np.arange(size) + 0.5) / size
     nodes = np.linspace(-12.0, 12.0, 2001)
     weights = np.exp(-(nodes**2) / 2)

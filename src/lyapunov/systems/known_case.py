@@ -17,7 +17,21 @@ DTYPE = torch.float64
 
 @dataclass(frozen=True)
 class Known:
-    """A system, its exponents in descending order (the leading ones, where not all are known), and where they come from."""
+    """A system whose exponents are known, and where they come from.
+
+    Attributes:
+        system: the system, to be handed to `lyapunov.spectrum`.
+        exponents: in descending order; the leading ones, where not all are known.
+        source: who states them.
+        draw_start, draw_inputs: how initial states and inputs are drawn; see `start` and `inputs`.
+        precision: how far the stated exponents may be off.
+        dt: the time of one step.
+
+    Example:
+        >>> henon = lyapunov.known.henon()
+        >>> [round(value, 3) for value in henon.exponents.tolist()]
+        [0.419, -1.623]
+    """
 
     system: System
     exponents: Tensor
@@ -28,11 +42,28 @@ class Known:
     dt: float = 1.0
 
     def start(self, batch: int, *, seed: int = 0) -> Tensor:
-        """`batch` initial states, (batch, n), drawn with the seed."""
+        """Initial states.
+
+        Args:
+            batch: how many.
+            seed: of the draw.
+
+        Returns:
+            (batch, n).
+        """
         return self.draw_start(batch, torch.Generator().manual_seed(seed))
 
     def inputs(self, batch: int, steps: int, *, seed: int = 0) -> Tensor:
-        """`batch` input sequences, (batch, steps, ...), drawn with the seed."""
+        """Input sequences.
+
+        Args:
+            batch: how many.
+            steps: of each.
+            seed: of the draw.
+
+        Returns:
+            (batch, steps, ...).
+        """
         if self.draw_inputs is None:
             raise ValueError(f"Expected a driven system, got {self.system.name}, which is autonomous. Pass `steps` instead.")
         return self.draw_inputs(batch, steps, torch.Generator().manual_seed(seed))

@@ -12,11 +12,16 @@ from lyapunov.training.reading import Alarm, Reading, distance, root_mean_square
 class AlarmThresholds:
     """When an alarm is raised.
 
-    lag: how many steps back the task needs the network to remember; None: not known, no alarm.
-    contracting: the largest exponent below which nothing lasts (-ln 2: every small change is at least halved by each step).
-    saturated: the fraction of units that may sit where nothing moves them.
-    settled, still: the spectrum has settled when the last so many readings all lie within so small a fraction of the way that
-        it has come since the first one.
+    Attributes:
+        lag: how many steps back the task needs the network to remember; None: not known, no alarm.
+        contracting: the largest exponent below which nothing lasts (-ln 2: each step at least halves every small change).
+        saturated: the fraction of units that may sit where nothing moves them.
+        settled, still: the spectrum has settled when the last `settled` readings all lie within the fraction `still` of the way
+            that it has come since the first one.
+
+    Example:
+        >>> lyapunov.AlarmThresholds(lag=50).saturated
+        0.5
     """
 
     lag: float | None = None

@@ -117,7 +117,20 @@ def free_places(directory: Path) -> Iterator[Path]:
 
 @dataclass(frozen=True, repr=False)
 class Run(Shown):
-    """What a history says: `about` the run (name, system, k, lag, and what the user noted), and its readings by step."""
+    """What a history says about a run, and its readings by step.
+
+    Attributes:
+        directory: the run's folder.
+        about: name, system, k, lag, and what the user noted.
+        readings: in the order of steps.
+
+    Example:
+        >>> rnn, inputs = torch.nn.RNN(2, 6, batch_first=True), torch.randn(4, 60, 2)
+        >>> monitor = lyapunov.Monitor(rnn, inputs, k=2, directory="runs/example")
+        >>> reading = monitor.read(0)
+        >>> len(lyapunov.Run.load("runs/example").readings)
+        1
+    """
 
     directory: Path
     about: Mapping[str, Any]
@@ -125,7 +138,17 @@ class Run(Shown):
 
     @classmethod
     def load(cls, directory: str | Path) -> "Run":
-        """The run in a directory (or of its history.jsonl). Raises InvalidInput where there is none, naming the line."""
+        """The run in a directory.
+
+        Args:
+            directory: the run's folder, or its history.jsonl.
+
+        Returns:
+            A `Run`.
+
+        Raises:
+            InvalidInput: where there is none, or a line cannot be read.
+        """
         place = Path(directory)
         place = place.parent if place.name == NAME else place
         file = place / NAME

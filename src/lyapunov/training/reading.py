@@ -14,9 +14,17 @@ Kind = Literal["chaos", "short memory", "contracting", "saturating", "settled", 
 
 
 class Alarm(NamedTuple):
-    """Something worth stopping for: what kind, and a sentence with the number.
+    """Something worth stopping for.
 
-    tentative: the reading's verdict does not allow to claim it: the sentence says so, and no training is stopped for it.
+    Attributes:
+        kind: which alarm.
+        message: a sentence with the number.
+        tentative: True where the reading's verdict does not allow to claim it. The sentence says so, and no training stops for
+            it.
+
+    Example:
+        >>> lyapunov.Alarm("chaos", "the largest exponent is 0.2").tentative
+        False
     """
 
     kind: Kind
@@ -31,15 +39,29 @@ class Alarm(NamedTuple):
 class Reading(Shown):
     """One measurement by the monitor. Exponents in nats per step (with `dt`, per unit of time), times in seconds.
 
-    `losses`: means over the steps reported since the reading before. `exponents`, `standard_errors`: the leading ones.
-    `max_interval`: 95 % of the largest, as far as the verdict lets one trust it. `verdict`: "converged", or what speaks against
-    that, in words; `kinds`: in one kind of word each (None: a history that does not say). `counted`: steps (units of time) that
-    each sequence was averaged over. `mean`: over all exponents of the system, None where k of them do not tell it.
-    `drift`: how far the exponents moved since the reading before, root mean square.
-    `saturated`: the fraction of units that sit where nothing moves them. `warm_start_error`: how far a warm start from the
-    reading before was from this cold start, where both were made. `seconds`: what this reading took; `training_seconds`:
-    the rest of the time since the one before. `file`: where in the run's folder the spectrum is. `failure`: why there are no
-    numbers. `spectrum`: the whole result, right after the measurement only.
+    Attributes:
+        step, epoch: when it was taken; the epoch may be None.
+        losses: means over the steps reported since the reading before.
+        exponents, standard_errors: the leading ones, from the largest on.
+        max_interval: the 95 % interval of the largest, as far as the verdict lets one trust it.
+        mean, mean_error: over all exponents of the system, and its error; None where k of them do not determine it.
+        drift: how far the exponents moved since the reading before, root mean square.
+        saturated: the fraction of units that sit where nothing moves them.
+        warm_start_error: how far a warm start from the reading before was from this cold start, where both were made.
+        verdict: "converged", or what speaks against that.
+        kinds: one word for each finding of the verdict; None: a history that does not say.
+        counted: steps (units of time) that each sequence was averaged over.
+        alarms: the alarms raised.
+        seconds, training_seconds: what this reading took, and the rest of the time since the one before.
+        taken: the number of the reading.
+        file: where in the run's folder the spectrum is.
+        failure: why there are no numbers.
+        spectrum: the whole result, right after the measurement only.
+
+    Example:
+        >>> reading = lyapunov.Reading(10, None, {"train": 1.5}, exponents=(-0.2, -0.4))
+        >>> reading.max
+        -0.2
     """
 
     step: int
@@ -125,7 +147,14 @@ class Reading(Shown):
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "Reading":
-        """The reading behind a line; fields that this version does not know are passed over."""
+        """The reading behind a line of a history. Fields that this version does not know are passed over.
+
+        Args:
+            record: the line, as a mapping.
+
+        Returns:
+            A `Reading`.
+        """
         names = {each.name for each in dataclasses.fields(cls)} - {"alarms", "losses"}
         values = {name: _numbers(value) for name, value in record.items() if name in names}
         alarms = tuple(Alarm(**alarm) for alarm in record.get("alarms", ()))

@@ -9,7 +9,16 @@ from lyapunov.errors import InvalidInput
 
 
 class Moment(NamedTuple):
-    """A point of a training: the step, and the epoch where it is reported."""
+    """A point of a training.
+
+    Attributes:
+        step: the step.
+        epoch: the epoch, where it is reported.
+
+    Example:
+        >>> lyapunov.schedules.Steps(10).due(lyapunov.schedules.Moment(20), lyapunov.schedules.Moment(10))
+        True
+    """
 
     step: int
     epoch: int | None = None
@@ -20,13 +29,29 @@ class Schedule(Protocol):
     """A schedule: whether a reading is due `now`, the latest one having been at `last` (never: it is always due)."""
 
     def due(self, now: Moment, last: Moment) -> bool:
-        """Whether to measure at `now`; a monitor asks at every step that it observes."""
+        """Whether to measure now; a monitor asks at every step that it observes.
+
+        Args:
+            now: the present point of the training.
+            last: that of the latest reading.
+
+        Returns:
+            True or False.
+        """
         ...
 
 
 @dataclass(frozen=True)
 class Steps:
-    """At every multiple of `number` steps, or at the first step reported after one."""
+    """At every multiple of a number of steps, or at the first step reported after one.
+
+    Attributes:
+        number: how many steps.
+
+    Example:
+        >>> lyapunov.schedules.Steps(100).number
+        100
+    """
 
     number: int
 
@@ -34,13 +59,26 @@ class Steps:
         _checks.whole_number(self.number, "every", least=1)
 
     def due(self, now: Moment, last: Moment) -> bool:
-        """Whether a multiple lies between."""
+        """Whether a multiple lies between.
+
+        Args:
+            now, last: the present point of the training, and that of the latest reading.
+        """
         return now.step // self.number > last.step // self.number
 
 
 @dataclass(frozen=True)
 class Epochs:
-    """At the first step reported of every epoch that is a multiple of `number`, or comes after one."""
+    """At the first step reported of every epoch that is a multiple of a number, or comes after one.
+
+    Attributes:
+        number: how many epochs.
+
+    Example:
+        >>> Moment = lyapunov.schedules.Moment
+        >>> lyapunov.schedules.Epochs().due(Moment(500, epoch=1), Moment(400, epoch=0))
+        True
+    """
 
     number: int = 1
 
@@ -48,7 +86,11 @@ class Epochs:
         _checks.whole_number(self.number, "every", least=1)
 
     def due(self, now: Moment, last: Moment) -> bool:
-        """Whether a multiple lies between."""
+        """Whether a multiple lies between.
+
+        Args:
+            now, last: the present point of the training, and that of the latest reading.
+        """
         if now.epoch is None:
             raise InvalidInput("Expected `epoch` with a schedule of epochs, got none. Pass it: observe(step, epoch=epoch).")
         return last.epoch is None or now.epoch // self.number > last.epoch // self.number
@@ -56,7 +98,16 @@ class Epochs:
 
 @dataclass(frozen=True)
 class Logarithmic:
-    """At steps 0, 1, 2, ... at first, then `per_decade` times in each power of ten: much changes early, little late."""
+    """At steps 0, 1, 2, ... at first, then a number of times in each power of ten: much changes early, little late.
+
+    Attributes:
+        per_decade: how many times in each power of ten.
+
+    Example:
+        >>> Moment = lyapunov.schedules.Moment
+        >>> lyapunov.schedules.Logarithmic().due(Moment(1001), Moment(1000))
+        False
+    """
 
     per_decade: int = 10
 
@@ -64,7 +115,11 @@ class Logarithmic:
         _checks.whole_number(self.per_decade, "per_decade", least=1)
 
     def due(self, now: Moment, last: Moment) -> bool:
-        """Whether the step has grown by the factor that it is to grow by."""
+        """Whether the step has grown by the factor that the schedule asks for.
+
+        Args:
+            now, last: the present point of the training, and that of the latest reading.
+        """
         return now.step >= max(last.step + 1, math.ceil(last.step * 10 ** (1 / self.per_decade)))
 
 
