@@ -29,9 +29,9 @@ class Unsupported(LyapunovError, TypeError):
 
     Example:
         >>> try:
-        ...     lyapunov.spectrum(torch.nn.Linear(2, 2), torch.zeros(5, 4, 2))
-        ... except lyapunov.LyapunovError as error:
-        ...     print(isinstance(error, lyapunov.Unsupported))
+        ...     lyapunov.spectrum(torch.nn.LSTM(2, 3, bidirectional=True), torch.zeros(5, 4, 2))
+        ... except lyapunov.Unsupported as error:
+        ...     print("bidirectional" in str(error))
         True
     """
 
@@ -58,7 +58,7 @@ class Diverged(LyapunovError):
 
     Example:
         >>> try:
-        ...     lyapunov.spectrum(lambda state: state**2, state=torch.full((1, 1), 3.0), steps=50)
+        ...     lyapunov.spectrum(lambda state, x: state**2, state=torch.full((1, 1), 3.0), steps=50, settle=0)
         ... except lyapunov.Diverged as error:
         ...     print(error.step < 50)
         True

@@ -11,8 +11,10 @@ import lyapunov
 ROOT = Path(__file__).parents[2]
 ENTRY = re.compile(r"^\.\. auto(?P<kind>class|function|data):: (?P<name>\S+)", re.MULTILINE)
 SECTION = re.compile(
-    r"^(?P<title>Args|Attributes|Returns|Yields|Raises|Example|References):\n(?P<body>(?:[ ]{4,}.*\n|\n)*)", re.MULTILINE
+    r"^(?P<title>Args|Attributes|Methods take|Returns|Yields|Raises|Example|References):\n(?P<body>(?:[ ]{4,}.*\n|\n)*)",
+    re.MULTILINE,
 )
+HEAD = re.compile(r"^(\*{0,2}\w+(?:, \*{0,2}\w+)*)(?: \([^)]*\))?:", re.MULTILINE)
 PARTS = ("init", "integrations", "known", "plots", "schedules")
 """Public names that are modules: what they hold is public as well."""
 
@@ -56,24 +58,24 @@ def callables(dotted: str) -> Iterator[tuple[str, Callable[..., object], str]]:
     if not inspect.isclass(value):
         yield dotted, value, inspect.getdoc(value) or ""
         return
-    yield dotted, value, inspect.getdoc(value) or ""
+    own = "\n\n".join(inspect.cleandoc(kind.__doc__ or "") for kind in value.__mro__ if kind.__module__.startswith("lyapunov"))
+    if not getattr(value, "_is_protocol", False):
+        yield dotted, value, own
     for name, member in vars(value).items():
-        if inspect.isfunction(member) and not name.startswith("_"):
-            yield f"{dotted}.{name}", member, inspect.getdoc(member) or ""
-        if isinstance(member, classmethod | staticmethod) and not name.startswith("_"):
-            yield f"{dotted}.{name}", member.__func__, inspect.getdoc(member) or ""
-
-
-def sections(doc: str) -> dict[str, str]:
-    return {match["title"]: inspect.cleandoc(match["body"]) for match in SECTION.finditer(doc + "\n")}
+        function = member.__func__ if isinstance(member, classmethod | staticmethod) else member
+        if inspect.isfunction(function) and not name.startswith("_"):
+            doc = inspect.getdoc(member) or ""
+            yield f"{dotted}.{name}", function, f"{doc}\n\n{own}" if doc else ""
 
 
 def described(doc: str) -> set[str]:
-    """The names that the sections Args and Attributes explain: `a, b: text` explains both."""
-    body = "\n".join(text for title, text in sections(doc).items() if title in ("Args", "Attributes"))
-    heads = re.findall(r"^(\*{0,2}\w+(?:, \*{0,2}\w+)*)(?: \([^)]*\))?:", body, re.MULTILINE)
+    """The names that sections of arguments and attributes explain: `a, b: text` explains both."""
+    found = [match for match in SECTION.finditer(doc + "\n") if match["title"] in ("Args", "Attributes", "Methods take")]
+    heads = [head for match in found for head in HEAD.findall(inspect.cleandoc(match["body"]))]
     return {name.strip(" *") for head in heads for name in head.split(",")}
 
 
 def parameters(function: Callable[..., object]) -> list[str]:
+    if inspect.isclass(function) and issubclass(function, Exception) and "__init__" not in vars(function):
+        return []
     return [name for name in inspect.signature(function).parameters if name not in ("self", "cls", "_")]

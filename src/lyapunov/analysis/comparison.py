@@ -48,9 +48,9 @@ class Comparison(Shown):
         dimension_error: the standard error of the first dimension, or None.
 
     Example:
-        >>> henon = lyapunov.known.henon()
-        >>> both = lyapunov.compare(lyapunov.spectrum(henon.system, state=henon.start(8), steps=100), henon)
-        >>> tuple(both.difference.shape)
+        >>> cat = lyapunov.known.cat_map()
+        >>> found = lyapunov.spectrum(cat.system, state=cat.start(8), steps=100, settle=10, align=50)
+        >>> tuple(lyapunov.compare(found, cat).difference.shape)
         (2,)
     """
 
@@ -109,7 +109,7 @@ def compare(free: Spectrum, true: "Spectrum | Known") -> Comparison:
 
     Example:
         >>> case = lyapunov.known.henon()
-        >>> found = lyapunov.spectrum(case.system, state=case.start(8), steps=100)
+        >>> found = lyapunov.spectrum(case.system, state=case.start(8), steps=200, settle=50, align=50)
         >>> comparison = lyapunov.compare(found, case)
     """
     if not isinstance(free, Spectrum):

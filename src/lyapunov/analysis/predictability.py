@@ -38,8 +38,8 @@ class Predictability(Shown):
 
     Example:
         >>> henon = lyapunov.known.henon()
-        >>> times = lyapunov.predictability(lyapunov.spectrum(henon.system, state=henon.start(8), steps=100))
-        >>> 1 < times.doubling_time.value < 3
+        >>> found = lyapunov.spectrum(henon.system, state=henon.start(4), steps=100, settle=20, align=20)
+        >>> 1 < lyapunov.predictability(found).doubling_time.value < 3
         True
     """
 
@@ -75,7 +75,7 @@ def predictability(spectrum: Spectrum) -> Predictability:
 
     Example:
         >>> case = lyapunov.known.henon()
-        >>> times = lyapunov.predictability(lyapunov.spectrum(case.system, state=case.start(8), steps=100))
+        >>> times = lyapunov.predictability(lyapunov.spectrum(case.system, state=case.start(4), steps=100, settle=20, align=20))
 
     References:
         Mikhaeil, Monfared & Durstewitz 2022 (the forcing interval ln 2 / lambda_1).

@@ -68,34 +68,52 @@ def spectrum(
 ) -> Spectrum:
     """Lyapunov exponents of a driven recurrent system, in nats per step, by the QR method.
 
-    With J_t the Jacobian of step t at the state it really has:  J_t Q_(t-1) = Q_t R_t,  lambda_i = mean_t ln (R_t)_ii.
+    With J_t the Jacobian of step t at the state it really has, J_t Q_(t-1) = Q_t R_t, and lambda_i = mean_t ln (R_t)_ii.
 
-    system: `nn.RNN`, `nn.GRU`, `nn.LSTM` or a cell of theirs; a function (or module) `step(state, x) -> state` with a tensor or
-        pytree state, batch first; a `Loop`, which brings its state; a `System`; or what `lyapunov.capture(model, ...)`
-        returned, which brings its inputs, state and lengths. Modules are taken in evaluation mode and left as they were.
-    inputs: for a layer as the layer itself takes them; else (batch, time, ...) or a pytree of those; None: autonomous.
-    k: how many leading exponents (None: all). state: where to start, as the module takes it (a step needs one).
-    carried: of a `step(state, x, carried) -> (state, carried)`: what goes along undifferentiated (counters, masks, caches).
-    steps: how many steps to count, without inputs.
-    linearization: of an LSTM; "full" differentiates (h, c), "hidden" h alone with the recorded c held fixed.
-    coupled: one frame over all layers of a stack instead of one each (the same exponents, at a higher cost).
-    settle, align: steps of burn-in for the state, then for the frame; not counted. None: found in the data, when copies of the
-        state from different starts have come together and when two random frames grow alike. What they leave is looked for
-        also where they are given: it is in the error budget and in the verdict.
-    from_initial_state: the network as trained, from its initial state, nothing discarded: finite-time exponents.
-    qr_every: steps between orthonormalisations. None: as many as the arithmetic bears, tried and taken back where too many.
-    chunks: pieces of each sequence that run side by side, each aligned anew over steps that the one before still counts: for
-        few long sequences. The exponents agree within their errors; the error budget has no part of alignment then.
-    method: "closed": time means of ln |diag J|, for systems whose Jacobians are triangular; "qr": frames, for any. None: the
-        closed form where there is one, except in chunks, which are of frames.
-    lengths: (batch,) valid steps of padded sequences. dt: time of one step; exponents are divided by it.
-    dtype: of the computation. seed: of the frames, one per sequence. check: test the system's promises on two steps first.
-    progress: a bar (None: on a terminal, after two seconds).
+    Args:
+        system: `nn.RNN`, `nn.GRU`, `nn.LSTM` or a cell of theirs; a function (or module) `step(state, x) -> state` with a
+            tensor or pytree state, batch first; a `Loop`, which brings its state; a `System`; or what `lyapunov.capture(model,
+            ...)` returned, which brings its inputs, state and lengths. Modules are taken in evaluation mode and left as they
+            were.
+        inputs: for a layer as the layer itself takes them; else (batch, time, ...) or a pytree of those; None: autonomous.
+        k: how many leading exponents; None: all.
+        state: where to start, as the module takes it (a step needs one).
+        carried: of a `step(state, x, carried) -> (state, carried)`: what goes along undifferentiated (counters, masks, caches).
+        steps: how many steps to count, without inputs.
+        linearization: of an LSTM; "full" differentiates (h, c), "hidden" h alone with the recorded c held fixed.
+        coupled: one frame over all layers of a stack instead of one each (the same exponents, at a higher cost).
+        settle, align: steps of burn-in for the state, then for the frame; not counted. None: found in the data, when copies of
+            the state from different starts have come together, and when two random frames give the same exponents. The error
+            that remains is in the error budget and in the verdict, also where they are given.
+        from_initial_state: the network as trained, from its initial state, nothing discarded: finite-time exponents.
+        qr_every: steps between orthonormalizations. None: as many as the arithmetic allows, rolled back where they were too
+            many.
+        chunks: pieces of each sequence that run side by side, each aligned over steps that the one before still counts: for
+            few long sequences. The exponents agree within their errors; the error budget has no part of alignment then.
+        method: "closed": time means of ln |diag J|, for systems whose Jacobians are triangular; "qr": frames, for any. None:
+            the closed form where there is one, except in chunks, which are of frames.
+        lengths: (batch,), valid steps of padded sequences.
+        dt: time of one step; exponents are divided by it.
+        dtype: of the computation.
+        seed: of the frames, one per sequence.
+        check: test the system's promises on two steps first.
+        progress: a bar (None: on a terminal, after two seconds).
 
-    Warns of exponents below the precision floor, and of sequences left out. What was chosen is in the result's `.settings`,
-    what speaks against it in its `.verdict`.
-    Raises InvalidInput, Unsupported, BadSystem, or Diverged (with `.step` and `.partial`).
-    Source: Benettin et al. 1980; Vogt, Puelma Touzel, Shlizerman, Lajoie 2020 for recurrent networks.
+    Returns:
+        A `Spectrum`. What was chosen is in its `.settings`, what speaks against it in its `.verdict`. A warning names exponents
+        below the precision floor, and sequences left out.
+
+    Raises:
+        InvalidInput, Unsupported, BadSystem: with the remedy.
+        Diverged: with `.step` and `.partial`.
+
+    Example:
+        >>> spectrum = lyapunov.spectrum(torch.nn.GRU(2, 6, batch_first=True), torch.randn(4, 200, 2), k=2)
+        >>> spectrum.max < 0, spectrum.verdict.converged
+        (True, True)
+
+    References:
+        Benettin et al. 1980; Vogt, Puelma Touzel, Shlizerman, Lajoie 2020 for recurrent networks.
     """
     system_inputs = SystemInputs(inputs, state, steps, lengths, linearization, coupled, dtype, carried)
     run_options = RunOptions(k, settle, align, from_initial_state, qr_every, dt, seed, chunks, method)

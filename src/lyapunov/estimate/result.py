@@ -39,21 +39,32 @@ class Spectrum(ExponentSequence, Shown, SpectrumQuantities):
 
     `spectrum[0]`, `len(spectrum)` and `numpy.asarray(spectrum)` are of the exponents.
 
-    exponents (k,): pooled over sequences in QR order, then sorted once, descending; -inf for a direction that is lost.
-    standard_errors (k,): all parts of `error_budget` together: what sampling, the state's burn-in, the frame's alignment and
-        rounding leave. NaN where there is one sequence too short for blocks. degrees (k,): degrees of freedom of their
-        Student-t intervals.
-    independent: the fraction of the sequences that is independent of each other; below 1 where inputs are copies or overlap.
-    correlation_times (k,): steps over which growth stays correlated.
-    per_sequence (batch, k): each sequence's own, in the order of `exponents`.
-    reliable (k,): False where too much of the column was rounding, or where a full run misses the volume residual.
-    lost_at (k,): the step by which a direction had collapsed in some sequence, -1 where it did not; rank: how many never
-        did (None where k exponents do not tell); rank_window: the steps whose product showed the last loss.
-    layer (k,): the layer each exponent belongs to (0 throughout for a coupled or single system); see `by_layer`.
-    history (bins, batch, k) and history_steps (bins, batch): growth in nats, and the steps behind it, in at most 1000 bins.
-    volume_history and volume_steps (bins, batch): ln |det J| of all blocks, and the steps at which it was taken, or None.
-    volume_residual: |sum of exponents - mean ln |det J|| of a full run, nats per step: what the arithmetic lost, or None.
-    verdict: whether it has converged, and if not, why and what would help.
+    Attributes:
+        exponents: (k,), pooled over sequences in QR order, then sorted once, descending; -inf for a direction that is lost.
+        standard_errors: (k,), all parts of `error_budget` together. NaN where there is one sequence too short for blocks.
+        sampling_errors, burn_in_errors, alignment_errors, rounding_errors: (k,), those parts: what sampling, the burn-in of the
+            state, the alignment of the frame and rounding leave.
+        degrees: (k,), degrees of freedom of the Student-t intervals.
+        correlation_times: (k,), steps over which growth stays correlated.
+        per_sequence: (batch, k), each sequence's own exponents, in the order of `exponents`.
+        reliable: (k,), False where too much of the column was rounding, or where a full run misses the volume residual.
+        lost_at: (k,), the step by which a direction had collapsed in some sequence, -1 where it did not.
+        layer: (k,), the layer each exponent belongs to (0 throughout for a coupled or single system); see `by_layer`.
+        history, history_steps: (bins, batch, k) and (bins, batch), growth in nats, and the steps behind it, in at most 1000
+            bins.
+        volume_history, volume_steps: (bins, batch), ln |det J| of all blocks, and the steps at which it was taken, or None.
+        volume_residual: |sum of exponents - mean ln |det J|| of a full run, nats per step, or None: what the arithmetic lost.
+        rank: how many directions never collapsed; None where k exponents do not tell.
+        rank_window: the steps whose product showed the last loss.
+        independent: the fraction of the sequences that is independent of each other; below 1 where inputs are copies or
+            overlap.
+        settings: what was run, and what was chosen for the caller.
+        verdict: whether it has converged, and if not, why and what would help.
+
+    Example:
+        >>> spectrum = lyapunov.spectrum(torch.nn.RNN(2, 6, batch_first=True), torch.randn(4, 200, 2), k=2)
+        >>> len(spectrum), spectrum.max == spectrum.exponents[0].item()
+        (2, True)
     """
 
     def running_estimates(self) -> Tensor:
@@ -96,7 +107,15 @@ class Spectrum(ExponentSequence, Shown, SpectrumQuantities):
         return Difference.of(self, other)
 
     def difference(self, other: "Spectrum", *, paired: bool = True) -> Difference:
-        """`a - b`; with `paired=False` also of two that share neither inputs nor frames, whose larger error it then has."""
+        """`a - b`, also of two spectra that share neither inputs nor frames.
+
+        Args:
+            other: the spectrum to subtract.
+            paired: False: nothing is taken for common to both, and the error is larger.
+
+        Returns:
+            A `Difference`.
+        """
         _checks.flag(paired, "paired")
         return Difference.of(self, other) if paired else Difference.unpaired(self, other)
 
@@ -157,7 +176,11 @@ class Spectrum(ExponentSequence, Shown, SpectrumQuantities):
         return table
 
     def save(self, path: str | Path) -> None:
-        """One safetensors file with a JSON header; written whole or not at all."""
+        """Write one safetensors file with a JSON header, whole or not at all.
+
+        Args:
+            path: the file.
+        """
         tensors, header = {}, {}
         for field in dataclasses.fields(Estimates):
             name, value = field.name, getattr(self, field.name)
@@ -175,7 +198,17 @@ class Spectrum(ExponentSequence, Shown, SpectrumQuantities):
 
     @classmethod
     def load(cls, path: str | Path) -> "Spectrum":
-        """A saved spectrum. Raises InvalidInput for a file that is missing or is not one."""
+        """A saved spectrum.
+
+        Args:
+            path: the file.
+
+        Returns:
+            A `Spectrum`.
+
+        Raises:
+            InvalidInput: for a file that is missing or is not one.
+        """
         try:
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}

@@ -43,7 +43,7 @@ class Verdict(Shown):
 
     Example:
         >>> spectrum = lyapunov.spectrum(torch.nn.RNN(2, 6, batch_first=True), torch.randn(4, 200, 2), k=1)
-        >>> bool(spectrum.verdict)
+        >>> spectrum.verdict.converged
         True
     """
 

@@ -32,7 +32,7 @@ class ClosedLoop:
 
     Example:
         >>> loop = lyapunov.closed_loop(torch.nn.GRUCell(2, 6), torch.nn.Linear(6, 2))
-        >>> len(lyapunov.spectrum(loop, torch.randn(3, 20, 2), steps=100, k=2))
+        >>> len(lyapunov.spectrum(loop, torch.randn(3, 20, 2), steps=100, k=2, settle=20, align=20))
         2
     """
 

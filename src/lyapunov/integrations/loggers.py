@@ -17,11 +17,7 @@ def tensorboard(writer: Any) -> Sink:
         A sink for `Monitor(sinks=...)`.
 
     Example:
-        >>> class Writer:  # stands for a SummaryWriter
-        ...     def add_scalar(self, name, value, step):
-        ...         print(name, value, step)
-        >>> lyapunov.integrations.tensorboard(Writer())(3, {"largest": -0.5})
-        lyapunov/largest -0.5 3
+        >>> sink = lyapunov.integrations.tensorboard(SummaryWriter("runs"))  # doctest: +SKIP
     """
 
     def sink(step: int, numbers: Mapping[str, float], texts: Mapping[str, str] | None = None) -> None:

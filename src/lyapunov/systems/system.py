@@ -32,6 +32,26 @@ class System(ABC):
     that is one tensor (batch, n). Coordinates and frames are tuples with one entry per independent block, also where there is
     one: a block's frame moves by its own diagonal block of the Jacobian. `push` and `pull` default to forward mode and to
     vector-Jacobian products, with `vmap` over the columns of the frames only.
+
+    Methods take:
+        state: what the system steps, a tensor or pytree, batch first.
+        x: the input of one step, (batch, ...); None without inputs.
+        inputs: those of several steps.
+        vectors: the differentiated coordinates of a state, a tuple with one tensor (batch, n) per independent block.
+        carried: what goes along undifferentiated, as a tuple of real tensors.
+        frames: columns to push or pull, a tuple with one tensor (batch, n, k) per block.
+        batch, like: how many sequences, and a tensor with the dtype and device of the run.
+        keep: decides, sequence by sequence, between the new state and the old one where a sequence has ended.
+
+    Example:
+        >>> class Leaky(lyapunov.System):
+        ...     block_sizes = (2,)
+        ...     def initial_state(self, batch, like):
+        ...         return torch.zeros(batch, 2, dtype=like.dtype)
+        ...     def step(self, state, x):
+        ...         return 0.5 * state + x
+        >>> round(lyapunov.spectrum(Leaky(), torch.randn(3, 60, 2)).max, 4)  # ln 0.5
+        -0.6931
     """
 
     name: str = "system"
@@ -40,7 +60,7 @@ class System(ABC):
     volume_cost: Literal["none", "linear", "cubic"] = "none"
     """What one call of `log_volume` costs in the size of the state; "none" where there is no such number."""
     triangular: bool = False
-    """Whether the Jacobian is triangular in the coordinates of `vector`, in an order that never changes: see `log_diagonal`."""
+    """Whether the Jacobian is triangular in the coordinates of `vectors`, in an order that never changes: see `log_diagonal`."""
     differentiable: bool = True
     """Whether reverse mode can follow its step."""
     grows: bool = False

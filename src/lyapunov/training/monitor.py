@@ -34,33 +34,46 @@ _log = logging.getLogger("lyapunov")
 class Monitor:
     """Measures a recurrent network while it trains: its leading exponents, the mean of all, their errors, memory and drift.
 
-    monitor = lyapunov.Monitor(model.lstm, inputs, every=100)
-    for step, batch in enumerate(batches):
-        ...
-        monitor.observe(step, loss=loss)
-
-    system: what `lyapunov.spectrum` takes, or a model with such a core inside. probe: the inputs to measure along, for a core
-        as it takes them; for a model the arguments it is called with (a tuple, a dictionary of keywords, or one value). None:
-        what the core receives in the next training batch, its first `sequences` of them. Inputs that stay the same show changes
-        of the network alone.
-    every: a number of steps, or `lyapunov.schedules.Steps`, `.Epochs`, `.Logarithmic` (the default). at_most: the fraction of
-        all time that measuring may take; what is due is then put off.
-    k: how many leading exponents (of a smaller system, all).
-    core: which core, where a model has several. lag: how many steps back the task needs the network to remember.
-    directory: where the history is kept; None: a new folder in `runs`. Where it holds a run already, the new one goes into a
-        new folder beside it (`name-2`), with a warning that names it. resume: go on with the run in `directory`, if it holds
-        one; steps made again take the place of the earlier ones when it is read. A state that was loaded goes on, too.
-    sinks: one or several, called as sink(step, numbers) at every reading (as sink(step, numbers, texts), with the verdict,
-        where `sink.takes_texts` is true); one that fails warns once, and training goes on.
-    thresholds: when alarms are raised. stop_on: the kind or kinds of alarms at which `should_stop` becomes true; an alarm that
-        the reading's verdict does not allow to claim does not stop.
-    name, about: what reports call the run, and what they say of it (hyperparameters, say).
-    dtype: of the leading exponents, whose errors are far above what float32 rounds off; all of them are taken in float64.
-    The rest is as in `lyapunov.spectrum`; settle and align left open are found at the first reading and now and then again.
-
     Parameters, buffers, gradients, training flags, random states and autocast are as they were after every call. In distributed
-    training rank zero measures, and writes; with `stop_on` every rank must call `observe`.
-    Raises what `lyapunov.spectrum` raises at the first reading; later failures are readings that say so, and training goes on.
+    training rank zero measures and writes; with `stop_on` every rank must call `observe`.
+
+    Args:
+        system: what `lyapunov.spectrum` takes, or a model with such a core inside.
+        probe: the inputs to measure along, for a core as it takes them; for a model the arguments it is called with (a tuple, a
+            dictionary of keywords, or one value). None: what the core receives in the next training batch, its first
+            `sequences` of them. Inputs that stay the same show changes of the network alone.
+        every: a number of steps, or `lyapunov.schedules.Steps`, `.Epochs`, `.Logarithmic` (the default).
+        at_most: the fraction of all time that measuring may take; what is due is then put off.
+        k: how many leading exponents (of a smaller system, all).
+        core: which core, where a model has several.
+        lag: how many steps back the task needs the network to remember.
+        directory: where the history is kept; None: a new folder in `runs`. Where it holds a run already, the new one goes into
+            a new folder next to it (`name-2`), with a warning that names it.
+        resume: go on with the run in `directory`, if it holds one; steps made again replace the earlier ones when it is read.
+        sinks: one or several, called as sink(step, numbers) at every reading (as sink(step, numbers, texts), with the verdict,
+            where `sink.takes_texts` is true); one that fails warns once, and training goes on.
+        thresholds: when alarms are raised.
+        stop_on: the kinds of alarms at which `should_stop` becomes true, where the reading's verdict allows to claim them.
+        name, about: what reports call the run, and what they say of it (hyperparameters, say).
+        sequences: how many sequences of a training batch are measured along, without a probe.
+        dtype: of the leading exponents, whose errors are far above what float32 rounds off; all of them are taken in float64.
+        settle, align: steps of burn-in; None: found at the first reading, and now and then again.
+        linearization, coupled, state, carried, steps, lengths, from_initial_state, qr_every, dt, seed: as for
+            `lyapunov.spectrum`.
+        more: refused, with the remedy.
+
+    Methods take:
+        step, epoch: when it is; the epoch may be left out.
+        losses: numbers by name, or tensors with one (which are not waited for).
+        whole: whether all exponents of the system are measured.
+
+    Raises:
+        InvalidInput, Unsupported, BadSystem, Diverged: at the first reading; later failures are readings that say so.
+
+    Example:
+        >>> monitor = lyapunov.Monitor(torch.nn.LSTM(2, 6, batch_first=True), torch.randn(4, 80, 2), every=100, k=2)
+        >>> for step in range(3):  # the training
+        ...     reading = monitor.observe(step, loss=1.0)
     """
 
     def __init__(

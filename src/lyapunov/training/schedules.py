@@ -7,6 +7,8 @@ from typing import NamedTuple, Protocol, runtime_checkable
 from lyapunov import _checks
 from lyapunov.errors import InvalidInput
 
+__all__ = ["Epochs", "Logarithmic", "Moment", "Schedule", "Steps"]
+
 
 class Moment(NamedTuple):
     """A point of a training.
@@ -26,7 +28,12 @@ class Moment(NamedTuple):
 
 @runtime_checkable
 class Schedule(Protocol):
-    """A schedule: whether a reading is due `now`, the latest one having been at `last` (never: it is always due)."""
+    """When a monitor measures: whether a reading is due now. The first one always is.
+
+    Example:
+        >>> isinstance(lyapunov.schedules.Steps(100), lyapunov.schedules.Schedule)
+        True
+    """
 
     def due(self, now: Moment, last: Moment) -> bool:
         """Whether to measure now; a monitor asks at every step that it observes.

@@ -50,11 +50,29 @@ def capture(model: Any, /, *args: Any, core: str | None = None, **kwargs: Any) -
     is returned is that loop, where what is fed back depends continuously on the core's last output.
 
     A cell of the user's own is captured as a step where its calls show which arguments are its state: those that are what the
-    call before returned. `core` is its name in `model.named_modules()`; it can be left out where there is no other core.
+    call before returned.
 
-    model: a module (compiled or not), or a method of one. Whatever a pass can change in it (training flags, parameters,
-    buffers, gradients, hooks, attributes) and every random state are as before, also where it raises, which it may.
-    Raises Unsupported where there is nothing recurrent, where none of it is called, or where two passes differ.
+    Args:
+        model: a module (compiled or not), or a method of one. Whatever a pass can change in it (training flags, parameters,
+            buffers, gradients, hooks, attributes) and every random state are as before, also where it raises.
+        args, kwargs: what the model is called with.
+        core: the name in `model.named_modules()` of a cell of your own; it can be left out where there is no other core.
+
+    Returns:
+        What `lyapunov.spectrum`, `lyapunov.gradient_exponents` and the others take in the place of a system and inputs.
+
+    Raises:
+        Unsupported: where there is nothing recurrent, where none of it is called, or where two passes differ.
+
+    Example:
+        >>> class Model(torch.nn.Module):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.lstm, self.readout = torch.nn.LSTM(2, 6, batch_first=True), torch.nn.Linear(6, 1)
+        ...     def forward(self, x):
+        ...         return self.readout(self.lstm(x)[0])
+        >>> len(lyapunov.spectrum(lyapunov.capture(Model(), torch.randn(3, 60, 2)), k=2))
+        2
     """
     owner = _owner(model)
     cores, called_with = _cores(owner, core), digest(tree_map(_plain_value, (args, kwargs)))

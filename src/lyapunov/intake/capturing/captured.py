@@ -89,19 +89,25 @@ class Captured(Shown):
     """The recurrent cores of a model, with the inputs, states and lengths they really received: for `lyapunov.spectrum`.
 
     Several cores that feed each other in a chain are analysed together, layer by layer; else `core(name)` picks one.
+
+    Attributes:
+        cores: in the order of `model.named_modules()`, those that were never called included.
+        direction, called: the direction that was picked, if any; a hash of what the model was called with.
+
+    Methods take:
+        name, direction: a core's name in `model.named_modules()` (None: the only one); "forward", "backward" or None.
+
+    Example:
+        >>> len(lyapunov.capture(torch.nn.LSTM(2, 6), torch.randn(40, 3, 2)).cores)
+        1
     """
 
     cores: tuple[Core, ...]
-    """In the order of `model.named_modules()`, those that were never called included."""
     direction: Direction | None = None
     called: str = ""
-    """A hash of what the model was called with."""
 
     def core(self, name: str | None = None, *, direction: Direction | None = None) -> "Captured":
-        """One core alone, by its name in `model.named_modules()` (None: the only one), and one direction of it.
-
-        Raises InvalidInput where there is no such core, and Unsupported where it was not called.
-        """
+        """One core alone, and one direction of it."""
         found = self._only() if name is None else self._named(name)
         if not found.calls:
             raise Unsupported(
@@ -118,12 +124,12 @@ class Captured(Shown):
     def closed_loop(self, name: str | None = None) -> ClosedLoop:
         """The loop of a core that the model feeds with its own output, as `lyapunov.closed_loop` makes it.
 
-        `lyapunov.spectrum(captured.closed_loop(), steps=1000)` warms it up along what the core received in the pass, and leaves
-        it to itself. Between two calls the model's own code runs, from the core's output to its next input. Looking for that
-        runs the model some sixty times, as it is now.
+        `lyapunov.spectrum(captured.closed_loop(), steps=1000)` warms it up along what the core received, then leaves it
+        to itself. To find the way from the core's output to its next input, the model runs some sixty times.
 
-        Raises Unsupported where there is no such loop of one core, where its input depends on more than its last output, where
-        what is fed back is sampled or jumps (argmax), or cannot be differentiated, and where the model has changed since.
+        Raises:
+            Unsupported: where there is no such loop of one core, where its input depends on more than its last output, where
+                that is sampled, jumps (argmax) or cannot be differentiated, and where the model has changed since.
         """
         core = (self.core(name) if name is not None else self)._only()
         if core.turn is None or core.received is None:
