@@ -166,6 +166,7 @@ ORDER = {
     "report": ("series", "summary", "figures", "drawing", "lag_plots", "run_plots", "plots", "page", "terminal"),
     "tasks": (
         "data_files",
+        "descent",
         "task",
         "text",
         "prediction",

@@ -1,7 +1,7 @@
-"""A character model and its training loop."""
+"""A character model and how it is trained."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lyapunov._atomic import write_atomically
+from lyapunov.tasks.descent import descent
 from lyapunov.tasks.text import Corpus
 
 State = tuple[Tensor, Tensor]
+CLIP = 5.0
+"""The norm at which gradients are clipped."""
 
 
 class CharacterLSTM(nn.Module):
@@ -83,18 +86,18 @@ class Trainer:
     def steps(self) -> Iterator[tuple[int, int, float]]:
         """One epoch: after each step, how many are done, of how many, and the step's loss (nats per character)."""
         pairs = list(windows(self.data.train, batch=self.training.batch, length=self.training.window))
-        state: State | None = None
         self.model.train()
-        for done, (inputs, targets) in enumerate(pairs, start=1):
+        found = descent(self.model, self.optimizer, self._losses(pairs), CLIP)
+        yield from ((done, len(pairs), loss) for done, loss in enumerate(found, start=1))
+        self.schedule.step()
+
+    def _losses(self, pairs: Iterable[tuple[Tensor, Tensor]]) -> Iterator[Tensor]:
+        """Of each window, with the state that the one before left."""
+        state: State | None = None
+        for inputs, targets in pairs:
             logits, new = self.model(inputs, state)
             state = (new[0].detach(), new[1].detach())
-            loss = functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
-            self.optimizer.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(self.model.parameters(), 5.0)
-            self.optimizer.step()
-            yield done, len(pairs), float(loss.detach())
-        self.schedule.step()
+            yield functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
 
     @torch.no_grad()
     def held_out_loss(self) -> float:

@@ -1,4 +1,4 @@
-"""A recurrent layer with a readout, and one training loop for all tasks: seeded, and resumable at every epoch."""
+"""A recurrent layer with a readout, trained on a task: seeded, and resumable at every epoch."""
 
 import json
 from collections.abc import Callable
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from lyapunov._atomic import write_atomically
 from lyapunov.errors import InvalidInput
 from lyapunov.systems import eval_mode
+from lyapunov.tasks.descent import descent
 from lyapunov.tasks.task import Task
 
 KINDS = {"RNN": nn.RNN, "GRU": nn.GRU, "LSTM": nn.LSTM}
@@ -86,13 +87,10 @@ class Learner:
         found = []
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(2**33 + 1_000_003 * self.recipe.seed + self.epoch)
-            for batch in self.task.batches(self.recipe.seed, self.epoch):
-                loss = self.losses(self.network, batch).mean()
-                self.optimizer.zero_grad()
-                loss.backward()
-                nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
-                self.optimizer.step()
-                found.append(float(loss.detach()))
+            batches = self.task.batches(self.recipe.seed, self.epoch)
+            losses = (self.losses(self.network, batch).mean() for batch in batches)
+            for loss in descent(self.network, self.optimizer, losses, self.recipe.clip):
+                found.append(loss)
                 say(f"step {len(found)}, loss {found[-1]:.3f}")
         self.epoch += 1
         return sum(found) / len(found)
