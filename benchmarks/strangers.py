@@ -152,9 +152,10 @@ def page(found: dict[str, Entry]) -> str:
     )
     return f"""# Does it work with the package I use?
 
-{len(entries)} packages were installed as published, and their recurrent models were passed to this library. {good} of
-{len(entries)} agree with a dense reference to 10⁻⁸ nats per step. {direct} are accepted as they are, by `lyapunov.capture` or as
-a step. {len(refused)} are refused at first, and accepted in another form ([below](#what-was-refused-at-first)).
+{len(entries)} packages were installed as published, and their recurrent models were passed to this library.
+{good} of {len(entries)} agree with a dense reference to 10⁻⁸ nats per step. {direct} are accepted as they are, by
+`lyapunov.capture` or as a step. {len(refused)} are refused at first, and accepted in another form
+([below](#what-was-refused-at-first)).
 
 `make strangers` repeats this in an environment of its own, in about {minutes(found)} minutes on one core.
 

@@ -48,8 +48,8 @@ def continuous(value: Tensor, name: str) -> None:
     """Real or complex floating numbers: something with a derivative."""
     if not (value.is_floating_point() or value.is_complex()):
         raise InvalidInput(
-            f"Expected floating-point `{name}` (real or complex), got {value.dtype}. Convert with .float(), or hand what has "
-            "no derivative (counters, masks) over as `carried`."
+            f"Expected floating-point `{name}` (real or complex), got {value.dtype}. Convert with .float(), or pass what has "
+            "no derivative (counters, masks) as `carried`."
         )
 
 

@@ -59,13 +59,13 @@ def test_the_paired_error_is_what_the_difference_varies_by() -> None:
         (
             {"seed": 1},
             INPUTS,
-            r"others: seed \(0 and 1\)\. Compute both with the same seed; or take a\.difference\(b, paired=False",
+            r"got two that differ: seed \(0 and 1\)\. Compute both with the same seed; or take a\.difference\(b, paired=False",
         ),
         ({}, INPUTS + 1e-9, "same inputs"),
         (
             {"seed": 1, "dt": 0.1},
             INPUTS[:2],
-            r"others: dt \(.*\), inputs \(.*\), seed \(.*\), batch \(6 and 2\)\. Compute",
+            r"got two that differ: dt \(.*\), inputs \(.*\), seed \(.*\), batch \(6 and 2\)\. Compute",
         ),
     ],
 )

@@ -93,7 +93,7 @@ LAYER = seeded(nn.GRU, UNITS, UNITS, batch_first=True, scale=1.0)
 
 @pytest.mark.parametrize("name", UNNAMED)
 def test_a_cell_that_is_called_the_wrong_way_round_is_seen(name: str) -> None:
-    with pytest.raises(lyapunov.BadSystem, match=r"to (GRU|GRUCell|OwnCell)\(input, hx\) as the input.*Turn them round"):
+    with pytest.raises(lyapunov.BadSystem, match=r"to (GRU|GRUCell|OwnCell)\(input, hx\) as the input.*Swap them"):
         lyapunov.spectrum(UNNAMED[name], INPUTS, state=STATE, k=2)
 
 

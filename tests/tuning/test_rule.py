@@ -68,7 +68,7 @@ def test_what_cannot_train_is_pruned_at_once() -> None:
     assert forgetful.prune
     assert "no memory" in forgetful.why
     saturated = SpectrumRule().decide(now(-0.5, saturated=0.99), 1, [], wrapped=False)
-    assert saturated.why == "saturated: 99% of the units sit where nothing moves them."
+    assert saturated.why == "saturated: 99% of the units sit where their nonlinearity is flat."
 
 
 @pytest.mark.parametrize("spectrum", [{"max": 1.0, "max_error": 0.1}, {"max": 1.0}, {"max": -1.1, "max_error": 0.1}, {}])

@@ -137,7 +137,7 @@ def test_ctrl_c_ends_the_workers_and_the_same_command_goes_on(end: Callable[[int
             break
     end(started.pid)
     said = started.communicate(timeout=30)[1]
-    assert "The same command goes on." in said
+    assert "Run the same command to continue." in said
     assert "Traceback" not in said
     assert started.returncode == 130
     before = optuna.load_study(study_name="one", storage=_storage(storage))

@@ -92,8 +92,8 @@ def exponent_sum(
             value = run.value()
     if weights and not bool(torch.isfinite(value).all()):
         raise InvalidInput(
-            f"Expected sums of exponents that have a derivative, got {value.tolist()} for k = {list(run.sums)}: a direction is "
-            "lost, or too small beside the others to be computed. Pass a smaller k."
+            f"Expected sums of exponents that have a derivative, got {value.tolist()} for k = {list(run.sums)}: a direction "
+            "collapses, or is too small to compute next to the others. Pass a smaller k."
         )
     if weights:
         value = _Grown.apply(run, value, *weights)

@@ -333,7 +333,7 @@ class _Search:
             return f"states that run away, or no finite exponent, {count}"
         (low, left), (high, right) = min(finite), max(finite)
         beyond = {gap for _, gap in self._seen if not math.isfinite(gap)}
-        away = "; beyond, states run away" * (math.inf in beyond) + "; -inf, too, where nothing is handed on" * (
+        away = "; beyond, states run away" * (math.inf in beyond) + "; also -inf if no state is passed on" * (
             -math.inf in beyond
         )
         reached = f"which is what is reachable here: with {self._done(left)} and with {self._done(right)}{away}"

@@ -16,7 +16,7 @@ COMMANDS = {
     "report": "Write one page about one or several runs: figures, tables and words, in a file that needs no network.",
     "tune": "Search the hyperparameters of your own training function, on one machine or many.",
     "data": "Fetch the data of the experiments, or say where it is.",
-    "watch": "Show the readings of a run while it goes on; Ctrl-C ends the watching, not the training.",
+    "watch": "Show the readings of a running training; Ctrl-C stops watching, not training.",
 }
 """Each in a file of its own, which is imported when it is called; what is said here is the first sentence there."""
 

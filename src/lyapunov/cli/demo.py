@@ -61,7 +61,7 @@ def demo(
             pass
     _leave(directory)
     if not finished:
-        print("Stopped by Ctrl-C; what was finished is kept.", file=sys.stderr)
+        print("Stopped by Ctrl-C; finished work is kept.", file=sys.stderr)
         sys.exit(INTERRUPTED)
 
 

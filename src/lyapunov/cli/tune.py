@@ -94,7 +94,7 @@ def tune(
         with _Bar(spec) as bar:
             found = rows(search(spec, workers=_cores() if workers is None else workers, engine=engine, say=bar.show))
     except KeyboardInterrupt:
-        print("Stopped; what was running will be tried again. The same command goes on.", file=sys.stderr)
+        print("Stopped; unfinished trials will be tried again. Run the same command to continue.", file=sys.stderr)
         raise
     write_rows(found, output / "trials.csv")
     _show(found, maximize=maximize)

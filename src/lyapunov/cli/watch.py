@@ -21,7 +21,7 @@ def watch(
     once: Annotated[bool, Parameter(negative=())] = False,
     every: Annotated[float, Parameter(validator=Number(gt=0))] = 1.0,
 ) -> None:
-    """Show the readings of a run while it goes on; Ctrl-C ends the watching, not the training.
+    """Show the readings of a running training; Ctrl-C stops watching, not training.
 
     Parameters
     ----------

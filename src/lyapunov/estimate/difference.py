@@ -141,7 +141,8 @@ class Difference(ExponentSequence, Shown):
         lines = [mean, f"verdict: {self.verdict}"]
         if self.inputs_moved:
             lines.insert(
-                0, "The model was called with the same; its core received something else, as what lies before it moved."
+                0,
+                "The model was called with the same inputs, but its core received others, because what lies before it changed.",
             )
         title = f"{'Paired' if self.paired else 'Unpaired'} difference of two Lyapunov spectra"
         return Parts([title], rows, lines)
@@ -182,7 +183,7 @@ def _require_same(one: SpectrumQuantities, other: SpectrumQuantities, names: Seq
         remedy += " (of the inputs, these are hashes, with those of the states)"
     if not set(differing) & set(_ALIKE):
         remedy += "; or take a.difference(b, paired=False), whose error is larger"
-    raise InvalidInput(f"Expected two spectra that can be compared, got others: {', '.join(listed)}. {remedy}.")
+    raise InvalidInput(f"Expected two spectra that can be compared, got two that differ: {', '.join(listed)}. {remedy}.")
 
 
 def _window(one: SpectrumQuantities, other: SpectrumQuantities) -> tuple[int, int]:

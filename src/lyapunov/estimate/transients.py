@@ -58,8 +58,7 @@ def unsettled(estimates: Estimates, settings: Settings, growth: Growth) -> Findi
     if wanted is None:
         return Finding(
             "too short",
-            f"{message} pass a larger settle, with longer inputs, also where that is their nature (cycles, "
-            "several attractors).",
+            f"{message} pass a larger settle and longer inputs, unless the system has cycles or several attractors.",
         )
     return Finding("too short", f"{message} {_steps_to_settle(wanted, settings)}")
 

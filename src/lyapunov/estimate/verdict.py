@@ -134,8 +134,8 @@ def _unequal(estimates: Estimates) -> Finding | None:
     tells = effective >= _TOO_FEW and float(estimates.degrees[0]) >= 1
     if len(steps) == 1 or held <= _DOMINANT or tells:
         return None
-    message = f"the longest sequence holds {held:.0%} of all steps: the others do not tell what sequences differ by."
-    return Finding("too short", f"{message} Pass sequences of like length, or cut the longest one into several.")
+    message = f"the longest sequence holds {held:.0%} of all steps: the others cannot show how much sequences differ."
+    return Finding("too short", f"{message} Pass sequences of similar length, or cut the longest one into several.")
 
 
 def _groups(estimates: Estimates) -> Finding | None:
@@ -156,7 +156,7 @@ def _groups(estimates: Estimates) -> Finding | None:
     message = (
         f"{message} {float(rates[high].mean()):.3g} (largest exponent of each): several attractors, or inputs of two kinds."
     )
-    return Finding("groups", f"{message} Look at them apart: the average holds for this mixture only.")
+    return Finding("groups", f"{message} Analyse them separately: the average holds for this mixture only.")
 
 
 def _own_errors(estimates: Estimates) -> Tensor:

@@ -238,7 +238,7 @@ def _module(weights: Mapping[str, Tensor], name: str, nonlinearity: Nonlinearity
             "direction by itself: load the weights into the model, then lyapunov.capture(model, ...).core(direction='forward')."
         )
     if "weight_hh_l0" not in weights:
-        raise InvalidInput(f"Expected weight_hh beside weight_ih in {name}, got {', '.join(weights)}. Save the whole layer.")
+        raise InvalidInput(f"Expected weight_hh next to weight_ih in {name}, got {', '.join(weights)}. Save the whole layer.")
     first, hidden = weights["weight_ih_l0"], weights["weight_hh_l0"]
     projected = weights.get("weight_hr_l0")
     cells = hidden.shape[1] if projected is None else projected.shape[1]

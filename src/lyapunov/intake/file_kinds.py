@@ -65,7 +65,7 @@ _BY_SUFFIX = {
     ".pickle": _PICKLE,
     ".joblib": _PICKLE,
     ".msgpack": Kind("a file of Flax", "Save its arrays with numpy.savez, under PyTorch's parameter names."),
-    ".json": Kind("a JSON file", "Pass the file of weights beside it."),
+    ".json": Kind("a JSON file", "Pass the weights file that goes with it."),
 }
 
 

@@ -58,7 +58,7 @@ def _problem(system: Any, system_inputs: SystemInputs) -> Problem:
     if system_inputs.linearization == "hidden":
         raise InvalidInput(
             f"Expected linearization='full' with {type(system).__name__}, got 'hidden'. Leave it out: only PyTorch's LSTMs "
-            "have a cell state to hold; in a step of your own, hand c over as `carried`."
+            "have a cell state to hold; in a step of your own, pass c as `carried`."
         )
     if isinstance(system, Loop):
         return loop_problem(system, system_inputs)

@@ -35,7 +35,7 @@ def page(runs: Sequence[Run]) -> str:
     empty = [run.name for run in runs if not series.valid_readings(run)]
     runs = distinct([run for run in runs if series.valid_readings(run)])
     if not runs:
-        raise InvalidInput("Expected at least one run with a reading, got none. Let the training go on, and try again.")
+        raise InvalidInput("Expected at least one run with a reading, got none. Let the training continue, and try again.")
     jinja2 = import_optional("jinja2", "plot")
     environment = jinja2.Environment(loader=jinja2.FunctionLoader(_asset), autoescape=True)
     shown = [_Shown(run) for run in runs]

@@ -51,7 +51,7 @@ def refusing_swapped(modules: Iterable[nn.Module], state: State, x: Input) -> Ge
     if found:
         raise BadSystem(
             f"Expected step(state, x), the state first, got one that hands its state to {found[0]} as the input, and its input "
-            "as the state. Turn them round: lambda state, x: cell(x, state)."
+            "as the state. Swap them: lambda state, x: cell(x, state)."
         )
 
 

@@ -59,7 +59,7 @@ def _deterministic(once: State, again: State) -> None:
             gap = (one.cdouble() - other.cdouble()).abs().max().item()
             raise BadSystem(
                 f"Expected a deterministic step, but two calls with the same state and input differ by {gap:.2g}. Switch off "
-                "dropout and noise (module.eval()), or hand the noise over as inputs."
+                "dropout and noise (module.eval()), or pass the noise as inputs."
             )
 
 

@@ -42,7 +42,7 @@ _KINDS: tuple[tuple[tuple[str, ...], str, str], ...] = (
     (
         ("random",),
         "a deterministic step",
-        "Switch off dropout and noise (module.eval()), or hand the noise over as inputs.",
+        "Switch off dropout and noise (module.eval()), or pass the noise as inputs.",
     ),
     (
         ("inplace", "in-place", "in place"),
@@ -98,7 +98,7 @@ def changed_in_place(args: tuple[Any, ...], versions: list[int]) -> BadSystem:
     what = "them" if path is None else f"{('state', 'x', 'carried')[path[0].idx]}{keystr(path[1:])}"
     return BadSystem(
         f"Expected a step that leaves its state and input as they are, got one that changes {what} in place. Use new tensors: "
-        "s * 0.5 instead of s.mul_(0.5); or hand code that is not yours a clone of it."
+        "s * 0.5 instead of s.mul_(0.5); or pass a clone to code that is not yours."
     )
 
 

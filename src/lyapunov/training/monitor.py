@@ -194,8 +194,8 @@ class Monitor:
         if _checks.whole_number(step, "step", least=0) < self._latest:
             self._complain(
                 "step",
-                f"Expected a step after {self._latest}, got {step}: the run is taken to have gone back, and its readings from "
-                "there on to be made again. Where steps are counted anew in each epoch, pass how many were made in all.",
+                f"Expected a step after {self._latest}, got {step}: the run seems to have gone back, so its later readings "
+                "will be made again. If steps restart in each epoch, pass the total number of steps.",
             )
             self._readings = [earlier for earlier in self._readings if earlier.step < step]
         self._latest = step
@@ -263,7 +263,7 @@ class Monitor:
         except (OSError, SafetensorError) as error:
             if not self._measured:
                 raise
-            self._complain("history", f"Expected to write the history in {self.directory}, got: {error}. Training goes on.")
+            self._complain("history", f"Expected to write the history in {self.directory}, got: {error}. Training continues.")
         return reading
 
     def _opened(self, reading: Reading) -> History:
@@ -280,7 +280,7 @@ class Monitor:
                 self._complain(
                     "directory",
                     f"Expected a directory without a run, got {self.directory}, which holds one: this run is kept in "
-                    f"{history.directory}. To go on with that one, pass resume=True, or load its state_dict.",
+                    f"{history.directory}. To resume that one, pass resume=True, or load its state_dict.",
                 )
         self._history, self.directory = history, history.directory
         history.append(about)
@@ -305,7 +305,7 @@ class Monitor:
                 reported = (reading.texts(),) if getattr(sink, "takes_texts", False) else ()
                 sink(reading.step, reading.numbers(), *reported)
             except Exception as error:  # whatever a tracker raises, training goes on
-                self._complain(f"sink {at}", f"Expected sink {at} to take a reading, got: {error!r}. Training goes on.")
+                self._complain(f"sink {at}", f"Expected sink {at} to take a reading, got: {error!r}. Training continues.")
 
     def _complain(self, what: str, message: str) -> None:
         if what not in self._complained:
@@ -349,7 +349,7 @@ class Monitor:
 
 def _resumed(resume: bool, directory: Path | None) -> bool:
     if _checks.flag(resume, "resume") and directory is None:
-        raise InvalidInput("Expected a `directory` with resume=True, got none. Pass the folder of the run that is to go on.")
+        raise InvalidInput("Expected a `directory` with resume=True, got none. Pass the folder of the run to resume.")
     return resume
 
 

@@ -92,7 +92,7 @@ class SpectrumRule:
         if self.lag is not None and (largest + two_errors) * self.lag < UNDERFLOW:
             return f"no memory: gradients over {self.lag:g} steps fall by e^{largest * self.lag:.0f}, below what float32 holds."
         if spectrum.get("saturated", 0.0) > self.saturated:
-            return f"saturated: {spectrum['saturated']:.0%} of the units sit where nothing moves them."
+            return f"saturated: {spectrum['saturated']:.0%} of the units sit where their nonlinearity is flat."
         return None
 
     def _predicted(self, now: Record, step: int, finished: Sequence[Record]) -> Decision | None:

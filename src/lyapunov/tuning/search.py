@@ -109,8 +109,8 @@ class _WorkerPool:
         if self._lost > RESTARTS:
             self._workers.pop(slot)
             raise InvalidInput(
-                f"Expected workers that go on, got {self._lost} that were killed or could not start. Look at memory, and "
-                f"try {self._spec.function} by itself; the trials that have ended are kept."
+                f"Expected workers that go on, got {self._lost} that were killed or could not start. Check the memory, and "
+                f"try {self._spec.function} by itself; completed trials are kept."
             )
         self._workers[slot] = self._started(slot)
 
@@ -159,5 +159,5 @@ def _require_success(study: Any, spec: SearchSpec, after: int) -> None:
     how = "in a row" if max(good, default=-1) > after else "and nothing else"
     raise InvalidInput(
         f"Expected trials that end with a value, got {len(failures)} failures {how}, the last one: {said} "
-        f"Mend the function; the same command goes on, and failures do not count as trials.{shown}"
+        f"Correct the function and run the same command again; failures do not count as trials.{shown}"
     )

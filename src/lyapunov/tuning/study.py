@@ -31,7 +31,7 @@ def opened(spec: SearchSpec) -> Any:
     if (study.direction.name == "MAXIMIZE") != spec.maximize:
         raise InvalidInput(
             f"Expected a study that is to {'maximize' if spec.maximize else 'minimize'}, got {spec.study!r}, which was begun "
-            "the other way. Name another study, or go on with that."
+            "the other way. Name another study, or continue that one."
         )
     return study
 

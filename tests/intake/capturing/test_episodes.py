@@ -139,8 +139,8 @@ def test_a_state_that_is_thrown_away_is_no_memory(kind: type[nn.Module], given: 
 
     captured = lyapunov.capture(Forgetful(), INPUTS)
     start = "a state of its own" if given else "zeros"
-    assert f"90 calls, each from {start}: nothing is handed on, this network has no memory" in repr(captured)
-    with pytest.raises(lyapunov.Unsupported, match=f"called 90 times, each time from {start}: nothing .* no memory at all"):
+    assert f"90 calls, each from {start}: no state is passed on, so this network has no memory" in repr(captured)
+    with pytest.raises(lyapunov.Unsupported, match=f"called 90 times, each time from {start}: no state .* no memory"):
         lyapunov.spectrum(captured)
 
 

@@ -147,7 +147,7 @@ def _cell(owner: nn.Module, name: str | None, preserved: Callable[..., Any]) -> 
     found = cells_in(owner, preserved, name)
     if len(found) > 1:
         raise InvalidInput(
-            f"Expected one cell, got {', '.join(found)}, each of which hands a state on from call to call. Name one: "
+            f"Expected one cell, got {', '.join(found)}, each of which passes a state from call to call. Name one: "
             f"lyapunov.capture(model, ..., core={next(iter(found))!r})."
         )
     if not found:
@@ -323,7 +323,7 @@ def _tolerance(first: Pass, again: Pass) -> float:
     if gap > _ROUNDING:
         raise Unsupported(
             f"Expected a model that does the same from the same random state, got inputs of its cores that differ by {gap:.2g} "
-            "between two passes. Make its noise come from PyTorch's, NumPy's or Python's generators, or hand it over."
+            "between two passes. Make its noise come from PyTorch's, NumPy's or Python's generators, or pass it in."
         )
     return 10 * gap
 

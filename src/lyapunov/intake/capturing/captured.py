@@ -213,8 +213,8 @@ def pieces(core: Core, direction: Direction | None) -> list[Piece]:
         raise Unsupported(core.refusal)
     if core.forgets:
         raise Unsupported(
-            f"Expected a state that is handed on from call to call, got {core.shown}, called {core.calls} times, each time "
-            f"from {core.start}: nothing is handed on from step to step, so this network has no memory at all. Pass the state "
+            f"Expected a state that is passed from call to call, got {core.shown}, called {core.calls} times, each time "
+            f"from {core.start}: no state is passed from step to step, so this network has no memory. Pass the state "
             "that a call returned to the next one, or whole sequences in one call."
         )
     if core.piece is not None:
@@ -230,7 +230,7 @@ def pieces(core: Core, direction: Direction | None) -> list[Piece]:
         return [as_taken(core.module, received)]
     if received.in_turn > 1:
         raise Unsupported(
-            f"Expected a bidirectional layer that is called once for each sequence, got {core.shown} with states handed from "
+            f"Expected a bidirectional layer that is called once for each sequence, got {core.shown} with states passed from "
             "call to call: its two directions then meet the same inputs in different orders. Capture a single call."
         )
     return layers_of(core.module, received, direction == "backward")
@@ -388,7 +388,7 @@ def _line(core: Core) -> str:
 
 def _handed_on(core: Core) -> str:
     return (
-        f", each from {core.start}: nothing is handed on, this network has no memory"
+        f", each from {core.start}: no state is passed on, so this network has no memory"
         if core.forgets and not core.state_changed
         else ""
     )
