@@ -39,6 +39,7 @@ autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 napoleon_use_param = True
+napoleon_custom_sections = [("Attributes", "params_style"), ("Methods take", "params_style")]
 python_maximum_signature_line_length = 100
 
 html_theme = "furo"
@@ -54,6 +55,7 @@ copybutton_prompt_is_regexp = True
 
 ENTRY = re.compile(r"^\.\. auto(?:class|function|data):: (\S+)", re.MULTILINE)
 LINKED = [name for page in (HERE / "reference").glob("*.md") for name in ENTRY.findall(page.read_text())]
+SHAPE = re.compile(r"^(\([\w, ]+\)): ")
 OUTSIDE = re.compile(r"\]\((?=\.\./)")
 LINK = re.compile(r"\]\(([\w./-]+\.(?:md|ipynb))(?:#[\w-]+)?\)")
 FENCE = re.compile(r"^(```|~~~|:::).*?^\1\s*$", re.MULTILINE | re.DOTALL)
@@ -86,11 +88,24 @@ def prepare_page(app: Sphinx, docname: str, source: list[str]) -> None:
 
 def prepare_docstring(*event: object) -> None:
     """Before napoleon reads the sections of a docstring, whose lines come last."""
-    lines = cast("list[str]", event[-1])
+    kind, lines = event[1], cast("list[str]", event[-1])
+    if kind in ("attribute", "property") and lines:
+        lines[0] = SHAPE.sub(r"`\1`, ", lines[0])  # napoleon would take the shape for a type, and look it up
     lines[:] = as_rst(lines, LINKED)
+
+
+def add_live_report(app: Sphinx, failure: Exception | None) -> None:
+    """Write the report of the bundled runs, which docs/live.md links, next to the pages."""
+    if failure is None and app.builder.name == "html":
+        from lyapunov import Run
+        from lyapunov.report import write_report
+
+        runs = [Run.load(HERE / "live" / "bundle" / name) for name in ("healthy", "vanishing", "chaotic")]
+        write_report(runs, Path(app.outdir) / "three-runs.html")
 
 
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
+    app.connect("build-finished", add_live_report)
     app.connect("source-read", prepare_page)
     app.connect("autodoc-process-docstring", prepare_docstring, priority=400)

@@ -60,7 +60,7 @@ class System(ABC):
     volume_cost: Literal["none", "linear", "cubic"] = "none"
     """What one call of `log_volume` costs in the size of the state; "none" where there is no such number."""
     triangular: bool = False
-    """Whether the Jacobian is triangular in the coordinates of `vectors`, in an order that never changes: see `log_diagonal`."""
+    """Whether the Jacobian is triangular in the coordinates of `vectors`, in one fixed order: see `log_diagonal`."""
     differentiable: bool = True
     """Whether reverse mode can follow its step."""
     grows: bool = False
