@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from lyapunov import _frames
 from lyapunov.systems import closed
-from lyapunov.tangent import orthonormal, propagation
+from lyapunov.tangent import orthonormal
 
 PATHS = ("usual", "eliminated", "eliminated, dealt out", "Cholesky", "dealt out, with Jacobians")
 
@@ -16,9 +17,9 @@ def force(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if path == "Cholesky":
         monkeypatch.setattr(orthonormal, "suited_to", lambda *_, **__: orthonormal.CHOLESKY)
     if "dealt out" in path:
-        monkeypatch.setattr(orthonormal, "WIDE", 1)
-        monkeypatch.setattr(orthonormal, "LARGE", 1)
-        monkeypatch.setattr(propagation, "WORTH_THREADS", 0)
+        monkeypatch.setattr(_frames, "WIDE", 1)
+        monkeypatch.setattr(_frames, "LARGE", 1)
+        monkeypatch.setattr(closed, "WORTH_THREADS", 0)
         monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     if "Jacobians" in path:
         monkeypatch.setattr(closed, "DENSE", 1)

@@ -30,6 +30,7 @@ ORDER = {
         "arguments",
         "attention",
         "casting",
+        "trace",
         "system",
         "closed",
         "contract",

@@ -1,4 +1,4 @@
-"""How frames lie in memory: column by column, as LAPACK has it. What is joined here stays so; nothing else needs to know.
+"""How frames lie in memory, column by column as LAPACK has it, and which are large. Nothing else needs to know the layout.
 
 A frame (batch, n, k) whose columns are contiguous goes into a QR or a product without being copied first. So two frames are
 joined through their transposes, and the result is a transpose again.
@@ -9,6 +9,14 @@ from collections.abc import Iterable
 import torch
 
 from lyapunov._shapes import Frame
+
+WIDE, LARGE = 64, 2**14
+"""Columns and entries of a frame from which on its sequences are worked on one by one, each by a thread of its own."""
+
+
+def is_large(frame: Frame) -> bool:
+    """Whether a sequence's frame is enough work for a thread of its own."""
+    return frame.shape[-1] >= WIDE and frame.shape[-1] * frame.shape[-2] >= LARGE
 
 
 def join_rows(parts: Iterable[Frame]) -> Frame:

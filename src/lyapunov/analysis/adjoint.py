@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,14 +10,12 @@ from torch import Tensor
 
 from lyapunov._shapes import Frame, State
 from lyapunov._trees import tree_flatten, tree_map, tree_unflatten
-from lyapunov.systems import ClosedForm, System, explained, joined
+from lyapunov.systems import System, explained
 from lyapunov.tangent import InputSequences, Segment, still_running, triangularise
 
 AT_ONCE = 2**18
 """Entries of the frames, over steps and columns, whose graph is there at once where a user's step is large: it keeps
 hundreds of times as many numbers."""
-LARGE = 2**20
-"""Entries of a segment's frames beyond which that is done: a pass backwards for every few columns costs small systems more."""
 
 
 class Sensitivity:
@@ -61,7 +60,7 @@ class Adjoint:
 
     def pull_back(self, segment: Segment, sensitivity: Tensor | None, volumes: Tensor | None) -> None:
         """`sensitivity` (steps x batch, n, k) to J Q at every step; `volumes` (steps x batch,) to ln |det J|."""
-        if isinstance(self._system, ClosedForm) or sensitivity is None or sensitivity.numel() <= LARGE:
+        if sensitivity is None or sensitivity.numel() <= self._system.graph_entries:
             self._after = self._through(segment, sensitivity, volumes, self._after)
             return
         for at, by in reversed(list(enumerate(sensitivity.split(self._inputs.batch)))):
@@ -105,33 +104,24 @@ class Adjoint:
         real = leaf.is_floating_point() or leaf.is_complex()
         return leaf.detach().requires_grad_(real and not self._fixed)
 
-    def _value(self, segment: Segment, start: State, sensitivity: Tensor | None, volumes: Tensor | None) -> tuple[State, Any]:
+    def _value(
+        self, segment: Segment, start: State, sensitivity: Tensor | None, volumes: Tensor | None
+    ) -> tuple[State, Tensor | float]:
         """The state after the segment, and the growth to first order in everything that it depends on."""
-        system, inputs = self._system, segment.inputs
-        if not isinstance(system, ClosedForm):
-            return self._step_by_step(segment, start, sensitivity)
-        states = segment.states
+        keep = partial(self._alive_after, first=segment.first)
         if self._fixed:
-            tangent = system.linearize(joined(states[:-1]), joined(inputs))[1]
+            trace = self._system.trace_along(segment.states, segment.inputs, keep)
         else:
-            states, tangent = system.trace(start, inputs, lambda new, old, at: self._alive(new, old, segment.first + at))
-        value: Any = 0.0
+            trace = self._system.trace(start, segment.inputs, keep)
+        value: Tensor | float = 0.0
         if sensitivity is not None:
-            value = (tangent.push((joined(segment.frames[:-1]),))[0] * sensitivity).sum()
-        elif volumes is not None:
-            volume: Any = tangent.log_volume()
+            value = trace.contracted([(frame,) for frame in segment.frames[: segment.steps]], (sensitivity,))
+        elif volumes is not None and (volume := trace.log_volume()) is not None:
             value = (torch.where(volumes != 0, volume, 0.0) * volumes).sum()
-        return states[-1], value
+        return trace.states[-1], value
 
-    def _step_by_step(self, segment: Segment, state: State, sensitivity: Tensor | None) -> tuple[State, Any]:
-        total: Any = 0.0
-        by_step = () if sensitivity is None else sensitivity.split(self._inputs.batch)
-        for at, (x, by) in enumerate(zip(segment.inputs, by_step, strict=True)):
-            at_state = segment.states[at] if self._fixed else state
-            new, (moved,) = self._system.push(at_state, x, (segment.frames[at],))
-            total = total + (moved * by).sum()
-            state = self._alive(new, at_state, segment.first + at)
-        return state, total
+    def _alive_after(self, new: State, old: State, at: int, *, first: int) -> State:
+        return self._alive(new, old, first + at)
 
     def _alive(self, new: State, old: State, t: int) -> State:
         return still_running(new, old, self._lengths, t)

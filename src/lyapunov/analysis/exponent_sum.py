@@ -14,7 +14,7 @@ from lyapunov.analysis.adjoint import Adjoint, Sensitivity, leaves_of
 from lyapunov.analysis.prepared import Prepared, prepared
 from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.intake import SystemInputs
-from lyapunov.systems import ClosedForm, System
+from lyapunov.systems import System
 from lyapunov.tangent import CheckpointedTrajectory, Segment, Workers
 
 
@@ -145,8 +145,7 @@ class _Run:
     @classmethod
     def of(cls, ready: Prepared, sums: tuple[int, ...], align: int, seed: int, *, fixed: bool) -> "_Run":
         inputs, start = ready.problem.sequences, ready.settle + align
-        cheap = isinstance(ready.system, ClosedForm) and ready.system.volume_cost != "none"
-        by_volume = cheap and sums == (ready.size,)
+        by_volume = ready.system.volume_cost != "none" and sums == (ready.size,)
         stops = torch.full((inputs.batch,), ready.stop) if inputs.lengths is None else inputs.lengths
         trajectory = ready.trajectory(None if by_volume else sums[-1], seed)
         return cls(ready, trajectory, sums, start, fixed, float((stops - start).clamp(min=0).sum()), by_volume)

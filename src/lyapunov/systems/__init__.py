@@ -2,7 +2,7 @@
 
 from lyapunov.systems.arguments import require_order
 from lyapunov.systems.casting import CastCall, attribute_restorer, cast_tensor, content_restorer, eval_mode
-from lyapunov.systems.closed import ClosedForm, Layer, Tangent, joined
+from lyapunov.systems.closed import Layer, joined
 from lyapunov.systems.closed_loop import FedBack, fed_back
 from lyapunov.systems.contract import check_contract
 from lyapunov.systems.diagonal import Diagonal
@@ -15,14 +15,14 @@ from lyapunov.systems.lstm import LSTM, Linearization
 from lyapunov.systems.rnn import RNN
 from lyapunov.systems.stack import CoupledStack, IndependentLayers, Stack
 from lyapunov.systems.step import Step
-from lyapunov.systems.system import Label, System, forward_mode_push, jacobians, total_size
+from lyapunov.systems.system import Label, StepByStep, System, forward_mode_push, jacobians, total_size
+from lyapunov.systems.trace import Trace
 
 __all__ = [
     "GRU",
     "LSTM",
     "RNN",
     "CastCall",
-    "ClosedForm",
     "CoupledStack",
     "Diagonal",
     "FedBack",
@@ -35,9 +35,10 @@ __all__ = [
     "Loop",
     "Stack",
     "Step",
+    "StepByStep",
     "System",
-    "Tangent",
     "TokenStep",
+    "Trace",
     "attribute_restorer",
     "cast_tensor",
     "check_contract",

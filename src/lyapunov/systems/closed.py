@@ -1,5 +1,6 @@
 """Systems whose Jacobians are known in closed form: of many steps at once, and as cheaply as the number of columns allows."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -8,10 +9,16 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from lyapunov._frames import is_large
 from lyapunov._shapes import Frame, Frames, Input, InputFrame, PerSequence, State, Units
-from lyapunov._trees import tree_map
-from lyapunov.systems.system import Keep, Label, System, size_labels
+from lyapunov._trees import tree_flatten, tree_map
+from lyapunov.systems.system import Label, System, size_labels, total_size
+from lyapunov.systems.trace import Deal, Keep, Trace
 
+WORTH_THREADS = 2.5e7
+"""Multiplications in a step, over all sequences, from which on dealing them out to threads costs less than it gains."""
+SMALL = 512
+"""Rows of a frame up to which a second thread gains one sequence nothing."""
 DENSE = 64
 """Columns from which on a Jacobian is formed: the product with it is a fraction of the one with all gates' weights."""
 
@@ -53,19 +60,41 @@ class ClosedForm(System):
     The batch of `linearize` may hold several steps of the same sequences, one after the other.
     """
 
+    graph_entries = math.inf
+
     @abstractmethod
     def linearize(self, state: State, x: Input) -> tuple[State, Tangent]:
         """The next state, and d vectors(s')[b] / d vectors(s)[b] of every block b at `state`."""
 
-    def trace(self, state: State, inputs: Sequence[Input], keep: Keep) -> tuple[list[State], Tangent]:
-        """The state before each of several steps and after the last, and the Jacobians along them.
-
-        `keep(new, old, at)` is what becomes of a state that step number `at` would move: sequences that have ended stay.
-        """
+    def linearize_steps(self, state: State, inputs: Sequence[Input], keep: Keep) -> tuple[list[State], Tangent]:
+        """The state before each of several steps and after the last, and the Jacobians along them; `keep` as for `trace`."""
         states = [state]
         for at, x in enumerate(inputs):
             states.append(keep(self.step(states[-1], x), states[-1], at))
         return states, self.linearize(joined(states[:-1]), joined(inputs))[1]
+
+    def trace(self, state: State, inputs: Sequence[Input], keep: Keep) -> Trace:
+        """The state goes ahead alone; the Jacobians of all steps come from one pass over the weights."""
+        return TraceAtOnce(self, *self.linearize_steps(state, inputs, keep), keep)
+
+    def trace_along(self, states: list[State], inputs: Sequence[Input], keep: Keep) -> Trace:
+        """The same at states that are given."""
+        return TraceAtOnce(self, states, self.linearize(joined(states[:-1]), joined(inputs))[1], keep)
+
+    def groups(self, frames: Frames, threads: int) -> list[slice]:
+        """Sequences with large frames go one by one, others in as many groups as there are threads; all together on a GPU."""
+        batch = len(frames[0])
+        if frames[0].device.type != "cpu":
+            return [slice(0, batch)]
+        if any(is_large(frame) for frame in frames):
+            return [slice(one, one + 1) for one in range(batch)]
+        worth = batch * sum(frame.shape[1] ** 2 * frame.shape[2] for frame in frames) >= WORTH_THREADS
+        size = -(-batch // threads) if worth else batch
+        return [slice(first, min(first + size, batch)) for first in range(0, batch, size)]
+
+    def deals_out(self, batch: int) -> bool:
+        """Sequences are dealt out; a large one by itself is computed as PyTorch is set."""
+        return batch > 1 or total_size(self) <= SMALL
 
     def push(self, state: State, x: Input, frames: Frames) -> tuple[State, Frames]:
         """The next state and J @ frame, from the weights."""
@@ -83,6 +112,64 @@ class ClosedForm(System):
     def log_volume(self, state: State, x: Input) -> Tensor | None:
         """ln |det J| at `state`."""
         return self.linearize(state, x)[1].log_volume()
+
+
+class TraceAtOnce(Trace):
+    """Steps whose Jacobians are known together."""
+
+    def __init__(self, system: System, states: list[State], tangent: Tangent, keep: Keep) -> None:
+        self._system, self._states, self._tangent, self._keep = system, states, tangent, keep
+        self._batch = len(tree_flatten(states[0])[0][0])
+        self._volumes: Tensor | None = None
+
+    @property
+    def states(self) -> list[State]:
+        """The state before each step and after the last."""
+        return self._states
+
+    @property
+    def _steps(self) -> int:
+        return len(self._states) - 1
+
+    def _of_step(self, at: int) -> Tangent:
+        return self._tangent.part(slice(at * self._batch, (at + 1) * self._batch))
+
+    def push(self, at: int, frames: Frames) -> Frames:
+        """J @ frame of one step."""
+        return self._keep(self._of_step(at).push(frames), frames, at)
+
+    def pull(self, at: int, frames: Frames) -> Frames:
+        """J^T @ frame of one step."""
+        return self._keep(self._of_step(at).pull(frames), frames, at)
+
+    def propagate(self, frames: Frames, *, volumes: bool) -> Frames:
+        """Each step a product and a few rows; ln |det J| at the same time, where it costs little."""
+        moved = self._keep(self._tangent.propagate(frames, self._steps), frames, 0)
+        if volumes and self._system.volume_cost == "linear":
+            self._volumes = self.log_volume()
+        return moved
+
+    def log_volumes(self, wanted: Sequence[int], deal: Deal) -> Tensor | None:
+        """Entry by entry on a CPU, dealt out; on a GPU all sequences of a step at once, in the caller's stream."""
+        if self._volumes is not None:
+            return self._volumes.unflatten(0, (self._steps, -1))[list(wanted)]
+        parts = [self._of_step(at) for at in wanted]
+        if self._system.device.type == "cpu":
+            parts = [step.part(slice(entry, entry + 1)) for step in parts for entry in range(self._batch)]
+            volumes = deal(lambda tangent: tangent.log_volume(), parts)
+        else:
+            volumes = [step.log_volume() for step in parts]
+        found = [volume for volume in volumes if volume is not None]
+        return torch.cat(found).unflatten(0, (len(wanted), -1)) if found else None
+
+    def log_volume(self) -> Tensor | None:
+        """Of all steps, one after the other, as one batch."""
+        return self._tangent.log_volume()
+
+    def contracted(self, frames: Sequence[Frames], cotangents: Frames) -> Tensor:
+        """All steps as one batch."""
+        moved = self._tangent.push(tuple(joined(of_block) for of_block in zip(*frames, strict=True)))
+        return torch.stack([(one * weight).sum() for one, weight in zip(moved, cotangents, strict=True)]).sum()
 
 
 class LayerTangent(Tangent):

@@ -12,7 +12,8 @@ from lyapunov.errors import BadSystem
 from lyapunov.systems.casting import CastCall, as_complex, cast_tensor, modules_reached, preserving_modules
 from lyapunov.systems.closed import ClosedForm, Tangent, joined
 from lyapunov.systems.faults import explained
-from lyapunov.systems.system import Keep, Label
+from lyapunov.systems.system import Label
+from lyapunov.systems.trace import Keep
 
 Gates = Callable[[Input], tuple[Tensor, Tensor]]
 """(decay, drive) of one step's inputs (batch, ...); any number of steps of them as one batch."""
@@ -79,7 +80,7 @@ class Diagonal(ClosedForm):
         decay, drive = self._at(state, x)
         return decay * state + drive, DiagonalTangent(decay.flatten(1))
 
-    def trace(self, state: State, inputs: Sequence[Input], keep: Keep) -> tuple[list[State], "DiagonalTangent"]:
+    def linearize_steps(self, state: State, inputs: Sequence[Input], keep: Keep) -> tuple[list[State], "DiagonalTangent"]:
         """The gates of all steps at once, then the states one after the other."""
         copies = (len(inputs), *[1] * len(self._shape))
         if inputs[0] is None:
@@ -93,7 +94,7 @@ class Diagonal(ClosedForm):
 
     def log_diagonal(self, state: State, inputs: Sequence[Input], keep: Keep) -> tuple[list[State], Tensor]:
         """The states after each input, and ln |a| at each step: growth rates, for the Jacobian is diag(a)."""
-        states, tangent = self.trace(state, inputs, keep)
+        states, tangent = self.linearize_steps(state, inputs, keep)
         return states, tangent.log_diagonal().unflatten(0, (len(inputs), -1))
 
     @contextmanager

@@ -12,7 +12,6 @@ from lyapunov._frames import join_rows
 from lyapunov._shapes import Frame, Frames, InputFrame, PerSequence, Rows, Units, Vectors
 from lyapunov.systems._gates import SATURATED, combine_biases, log_sigmoid_slope, sigmoid_slope, tanh_slope
 from lyapunov.systems.closed import (
-    Keep,
     Layer,
     LayerTangent,
     add_scaled,
@@ -23,6 +22,7 @@ from lyapunov.systems.closed import (
     scale_rows,
 )
 from lyapunov.systems.system import Label, size_labels
+from lyapunov.systems.trace import Keep
 
 Linearization = Literal["full", "hidden"]
 
@@ -65,11 +65,16 @@ class LSTM(Layer):
         self.weight_ih, self.weight_hh, self.weight_hr = weight_ih, weight_hh, weight_hr
         self.bias_ih, self.bias_hh = bias_ih, bias_hh
         self.linearization: Linearization = linearization
-        self.cell_size, self.output_size = weight_hh.shape[0] // 4, weight_hh.shape[1]
-        self.input_size, self.device, self.index = weight_ih.shape[1], weight_hh.device, layer
+        self.input_size, self.output_size = weight_ih.shape[1], weight_hh.shape[1]
+        self.device, self.index = weight_hh.device, layer
         self.name = f"LSTM ({linearization} state)"
         cheap = linearization == "full" and weight_hr is None
         self.volume_cost = "linear" if cheap else "cubic"
+
+    @property
+    def cell_size(self) -> int:
+        """N, the units of c; the output has as many, unless it is projected."""
+        return self.weight_hh.shape[0] // 4
 
     @property
     def block_sizes(self) -> tuple[int]:
@@ -115,7 +120,7 @@ class LSTM(Layer):
         new = self._next(gates, c)
         return new, self._tangent(gates, c, new[1])
 
-    def trace(
+    def linearize_steps(
         self, state: tuple[Units, Units], inputs: Sequence[Tensor], keep: Keep
     ) -> tuple[list[tuple[Units, Units]], "LSTMTangent"]:
         """The states, and the Jacobians from the preactivations that led to them: the weights are read once."""

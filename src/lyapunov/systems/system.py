@@ -1,7 +1,7 @@
 """The interface everything rests on: a driven map s' = F(s, x) and how it moves a frame of small changes."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, NamedTuple
 
@@ -11,9 +11,7 @@ from torch.func import jvp, vjp, vmap
 
 from lyapunov._shapes import Frames, Input, Rows, State, Vectors
 from lyapunov.systems.faults import explained
-
-Keep = Callable[[State, State, int], State]
-"""What becomes of (the new state, the old one, at this step)."""
+from lyapunov.systems.trace import Deal, Keep, Trace, in_turn
 
 
 class Label(NamedTuple):
@@ -61,6 +59,8 @@ class System(ABC):
     """What one call of `log_volume` costs in the size of the state; "none" where there is no such number."""
     triangular: bool = False
     """Whether the Jacobian is triangular in the coordinates of `vectors`, in one fixed order: see `log_diagonal`."""
+    graph_entries: float = 2**20
+    """Entries of frames, over several steps, whose graph may be there at once: a user's step keeps hundreds of times that."""
     differentiable: bool = True
     """Whether reverse mode can follow its step."""
     grows: bool = False
@@ -131,6 +131,26 @@ class System(ABC):
         with explained(state):
             return vmap(along, in_dims=-1, out_dims=-1)(frame)
 
+    def trace(self, state: State, inputs: Sequence[Input], keep: Keep) -> Trace:
+        """Several steps from `state` on; by default one after the other, state and frames together.
+
+        `keep(new, old, at)` is what becomes of a state, or of frames, that step number `at` would move: sequences that have
+        ended stay.
+        """
+        return StepByStep(self, [state], inputs, keep)
+
+    def trace_along(self, states: list[State], inputs: Sequence[Input], keep: Keep) -> Trace:
+        """The same at states that are given: before each step and after the last."""
+        return StepByStep(self, states, inputs, keep)
+
+    def groups(self, frames: Frames, threads: int) -> list[slice]:  # noqa: ARG002
+        """Which sequences are to be traced together. By default all are: a user's step may not bear more than one thread."""
+        return [slice(0, len(frames[0]))]
+
+    def deals_out(self, batch: int) -> bool:  # noqa: ARG002
+        """Whether so many sequences are better computed by a thread each than as PyTorch is set."""
+        return False
+
     def paths(self, state: State, x: Input, frames: Frames) -> dict[str, Frames]:
         """J @ frame as a sum of what each gate, or whatever else a change goes through, contributes; one term by default."""
         return {"recurrence": self.push(state, x, frames)[1]}
@@ -145,7 +165,10 @@ class System(ABC):
         return None
 
     def log_volume(self, state: State, x: Input) -> Tensor | None:  # noqa: ARG002
-        """ln |det J| at `state`: (batch,), or (batch, blocks); None where the system has no such number."""
+        """ln |det J| at `state`: (batch,), or (batch, blocks); None where the system has no such number.
+
+        Where reverse mode can follow the step, it must be able to follow this as well.
+        """
         return None
 
     def log_diagonal(self, state: State, inputs: Sequence[Input], keep: Keep) -> tuple[list[State], Tensor]:
@@ -153,7 +176,7 @@ class System(ABC):
 
         Returns the state before each step and after the last, and (steps, batch, rows) with the rows of all blocks; -inf for
         a direction that the step loses. Blocks of J that turn and scale a plane count with their scale, twice. `keep` is as
-        for `ClosedForm.trace`. The default reads the diagonal of the whole Jacobian.
+        for `trace`. The default reads the diagonal of the whole Jacobian.
         """
         states, found = [state], []
         for at, x in enumerate(inputs):
@@ -166,6 +189,63 @@ class System(ABC):
     def running(self) -> AbstractContextManager[Any]:
         """Entered around a run: whatever the system must set for it, and put back afterwards."""
         return nullcontext()
+
+
+class StepByStep(Trace):
+    """Each step by itself, by `System.push` and `System.pull`; states that are not known come along with the frames."""
+
+    def __init__(self, system: System, states: list[State], inputs: Sequence[Input], keep: Keep) -> None:
+        self._system, self._states, self._inputs, self._keep = system, states, inputs, keep
+
+    @property
+    def states(self) -> list[State]:
+        """The state before each step and after the last."""
+        for at in range(len(self._states) - 1, len(self._inputs)):
+            self._reach(at + 1, self._system.step(self._states[at], self._inputs[at]))
+        return self._states
+
+    def _reach(self, at: int, new: State) -> None:
+        if len(self._states) == at:
+            self._states.append(self._keep(new, self._states[-1], at - 1))
+
+    def _pushed(self, at: int, frames: Frames) -> Frames:
+        new, moved = self._system.push(self._states[at], self._inputs[at], frames)
+        self._reach(at + 1, new)
+        return moved
+
+    def push(self, at: int, frames: Frames) -> Frames:
+        """J @ frame of one step, and the state with it."""
+        return self._keep(self._pushed(at, frames), frames, at)
+
+    def pull(self, at: int, frames: Frames) -> Frames:
+        """J^T @ frame of one step."""
+        return self._keep(self._system.pull(self.states[at], self._inputs[at], frames), frames, at)
+
+    def propagate(self, frames: Frames, *, volumes: bool = False) -> Frames:  # noqa: ARG002
+        """State and frames through all steps; sequences may end on the way."""
+        for at in range(len(self._inputs)):
+            frames = self.push(at, frames)
+        return frames
+
+    def log_volumes(self, wanted: Sequence[int], deal: Deal) -> Tensor | None:  # noqa: ARG002
+        """Step by step, in the calling thread."""
+        volumes = [self._system.log_volume(self.states[at], self._inputs[at]) for at in wanted]
+        known = [volume for volume in volumes if volume is not None]
+        return torch.stack(known) if known else None
+
+    def log_volume(self) -> Tensor | None:
+        """Of all steps, as one batch."""
+        volumes = self.log_volumes(range(len(self._inputs)), in_turn)
+        return None if volumes is None else volumes.flatten(0, 1)
+
+    def contracted(self, frames: Sequence[Frames], cotangents: Frames) -> Tensor:
+        """Step by step, each with the state that it really has."""
+        total = cotangents[0].new_zeros(())
+        by_step = zip(*(part.split(len(frames[0][0])) for part in cotangents), strict=True)
+        for at, (own, weights) in enumerate(zip(frames, by_step, strict=True)):
+            for moved, weight in zip(self._pushed(at, own), weights, strict=True):
+                total = total + (moved * weight).sum()
+        return total
 
 
 def forward_mode_push(system: System, state: State, x: Input, frames: Frames) -> tuple[State, Frames]:

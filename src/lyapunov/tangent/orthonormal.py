@@ -7,11 +7,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lyapunov._frames import is_large, join_columns
 from lyapunov._shapes import Frame, PerColumn
 from lyapunov.tangent.workers import Workers
 
-WIDE, LARGE = 64, 2**14
-"""Columns and entries of a frame from which on its sequences are worked on one by one, each by a thread of its own."""
 _ORTHOGONAL = 1e3
 """How far from orthonormal two rounds of Cholesky may leave a frame, in units of rounding."""
 _SAFE = 2.0
@@ -95,6 +94,8 @@ class LU(Orthonormalisation):
 
 
 HOUSEHOLDER, CHOLESKY, ELIMINATION = Householder(), Cholesky(), LU()
+ROBUST: Orthonormalisation = HOUSEHOLDER
+"""The way that leaves orthonormal columns whatever the condition of a frame, on any device."""
 
 
 def suited_to(frame: Frame, *, orthonormal: bool = False) -> Orthonormalisation:
@@ -105,11 +106,6 @@ def suited_to(frame: Frame, *, orthonormal: bool = False) -> Orthonormalisation:
     if frame.device.type != "cpu":
         return CHOLESKY
     return ELIMINATION if is_large(frame) and not orthonormal else HOUSEHOLDER
-
-
-def is_large(frame: Frame) -> bool:
-    """Whether a sequence's frame is enough work for a thread of its own."""
-    return frame.shape[-1] >= WIDE and frame.shape[-1] * frame.shape[-2] >= LARGE
 
 
 def orthonormalise(frame: Frame) -> tuple[Frame, PerColumn]:
@@ -184,4 +180,4 @@ def random_frame(size: int, columns: int, *, batch: int, seed: int, block: int, 
         for column in range(columns):
             torch.randn(size, generator=generator, out=drawn[sequence, column])
     frame, _ = orthonormalise(drawn.mT)
-    return frame.to(like).mT.contiguous().mT
+    return join_columns((frame.to(like),))

@@ -1,50 +1,40 @@
 """State and frames through several steps: all sequences together, or groups of them by a thread each."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from lyapunov._shapes import Frames, State
-from lyapunov._trees import tree_flatten, tree_map
-from lyapunov.systems import ClosedForm, System, Tangent, joined
+from lyapunov._trees import tree_map
+from lyapunov.systems import StepByStep, System, Trace, joined
 from lyapunov.tangent.divergence import is_finite_state
 from lyapunov.tangent.input_sequences import InputSequences, still_running
-from lyapunov.tangent.orthonormal import is_large
 from lyapunov.tangent.workers import Workers
 
 AT_ONCE = 16
 """Steps whose Jacobians are worked out at once."""
-WORTH_THREADS = 2.5e7
-"""Multiplications in a step, over all sequences, from which on dealing them out to threads costs less than it gains."""
 
 
 class Propagated:
-    """What came of several steps: the state before each and after the last, the frames, and ln |det J| where it is wanted."""
+    """What came of several steps: the state before each and after the last, and the frames."""
 
-    def __init__(self, states: list[State], frames: Frames, log_volumes: Callable[[Sequence[int]], list[Tensor]]) -> None:
-        self.states, self.frames, self.log_volumes = states, frames, log_volumes
+    def __init__(self, states: list[State], frames: Frames, traces: Sequence[Trace], workers: Workers) -> None:
+        self.states, self.frames, self._traces, self._workers = states, frames, traces, workers
 
-
-@dataclass(frozen=True)
-class _Part:
-    """The same of a group of sequences; `volumes` (steps, group, ...) where they were asked for."""
-
-    states: list[State]
-    frames: Any
-    tangent: Tangent
-    volumes: Tensor | None
+    def log_volumes(self, wanted: Sequence[int]) -> Tensor | None:
+        """ln |det J| (wanted, batch, ...) of some of the steps; None where there is no such number."""
+        found = [trace.log_volumes(wanted, self._workers.map) for trace in self._traces]
+        known = [volumes for volumes in found if volumes is not None]
+        return torch.cat(known, dim=1) if known else None
 
 
 class TangentPropagator:
     """Moves state and frames along the inputs; sequences that have ended stay as they are.
 
-    With a closed form the state goes ahead alone, the Jacobians of all steps come from one pass over the weights, and the
-    frames follow, each step a product and a few rows. Sequences with large frames go one by one, others in as many groups as
-    there are threads. Anything else is pushed step by step, in the calling thread: a user's step may not bear more.
+    The system says how it is traced, and which sequences together: groups of them by a thread each, or all in the calling
+    thread. Where a sequence ends on the way, it goes step by step.
     """
 
     def __init__(self, system: System, inputs: InputSequences, workers: Workers) -> None:
@@ -81,78 +71,31 @@ class TangentPropagator:
 
     def propagate(self, state: State, frames: Frames, t: int, steps: int, *, volumes: bool = False) -> Propagated:
         """State and frames through `steps` steps from step t on, at most AT_ONCE. `volumes`: ln |det J| will be asked for."""
-        system = self.system
-        if not isinstance(system, ClosedForm) or self._ends_within(t, steps):
-            return self._step_by_step(state, frames, t, steps)
-        at_once = volumes and system.volume_cost == "linear"
-        groups = self._groups(frames)
-        if len(groups) == 1:
-            part = self._part(system, state, frames, (t, steps), groups[0], volumes=at_once)
-            return Propagated(part.states, part.frames, lambda wanted: self._log_volumes([part], wanted))
-        columns: Any = tree_map(lambda leaf: torch.empty_like(leaf.mT, memory_format=torch.contiguous_format), frames)
-
-        def one(group: slice) -> _Part:
-            part = self._part(system, state, frames, (t, steps), group, volumes=at_once)
-            tree_map(lambda whole, own: whole[group].copy_(own.mT), columns, part.frames)
-            return replace(part, frames=None)
-
-        parts = self.workers.map(one, groups)
-        states = [joined(at) for at in zip(*(part.states for part in parts), strict=True)]
-        moved: Any = tree_map(lambda leaf: leaf.mT, columns)
-        return Propagated(states, moved, lambda wanted: self._log_volumes(parts, wanted))
-
-    def _step_by_step(self, state: State, frames: Frames, t: int, steps: int) -> Propagated:
-        states = [state]
-        for at in range(t, t + steps):
-            state, frames = self.push(state, frames, at)
-            states.append(state)
-        return Propagated(states, frames, lambda wanted: self._asked(states, t, wanted))
-
-    def _asked(self, states: list[State], t: int, wanted: Sequence[int]) -> list[Tensor]:
-        volumes = (self.system.log_volume(states[at], self.inputs.at(t + at)) for at in wanted)
-        return [volume for volume in volumes if volume is not None]
-
-    def _groups(self, frames: Frames) -> list[slice]:
-        batch = self.inputs.batch
-        if frames[0].device.type != "cpu":
-            return [self._everyone]
-        if any(is_large(part) for part in frames):
-            return [slice(one, one + 1) for one in range(batch)]
-        worth = batch * sum(part.shape[1] ** 2 * part.shape[2] for part in frames) >= WORTH_THREADS
-        size = -(-batch // self.workers.count) if worth else batch
-        return [slice(first, min(first + size, batch)) for first in range(0, batch, size)]
-
-    def _part(
-        self, system: ClosedForm, state: State, frames: Frames, when: tuple[int, int], group: slice, *, volumes: bool
-    ) -> _Part:
-        t, steps = when
-        own: Any = frames
         inputs = [self.inputs.at(at) for at in range(t, t + steps)]
-        if group != self._everyone:
-            own, inputs, state = tree_map(lambda leaf: leaf if leaf is None else leaf[group], (frames, inputs, state))
-        keep = partial(self._alive_after, first=t, group=group)
-        states, tangent = system.trace(state, inputs, keep)
-        moved = self._alive(tangent.propagate(own, steps), own, t, group)
-        found = tangent.log_volume() if volumes else None
-        return _Part(states, moved, tangent, None if found is None else found.unflatten(0, (steps, -1)))
+        groups = [self._everyone] if self._ends_within(t, steps) else self.system.groups(frames, self.workers.count)
+        if len(groups) == 1:
+            keep = partial(self._alive_after, first=t, group=self._everyone)
+            trace = (
+                StepByStep(self.system, [state], inputs, keep)
+                if self._ends_within(t, steps)
+                else self.system.trace(state, inputs, keep)
+            )
+            moved = trace.propagate(frames, volumes=volumes)
+            return Propagated(trace.states, moved, [trace], self.workers)
+        columns: tuple[Tensor, ...] = tuple(
+            torch.empty_like(frame.mT, memory_format=torch.contiguous_format) for frame in frames
+        )
 
-    def _log_volumes(self, parts: list[_Part], wanted: Sequence[int]) -> list[Tensor]:
-        known = [part.volumes for part in parts if part.volumes is not None]
-        if known:
-            return list(torch.cat(known, dim=1)[list(wanted)])
-        if self.system.device.type != "cpu":  # all of a step at once, in the caller's stream
-            steps = [parts[0].tangent.part(slice(at * self.inputs.batch, (at + 1) * self.inputs.batch)) for at in wanted]
-            return [volume for volume in (tangent.log_volume() for tangent in steps) if volume is not None]
-        sizes = [len(tree_flatten(part.states[0])[0][0]) for part in parts]
-        single = [
-            part.tangent.part(slice(entry, entry + 1))
-            for at in wanted
-            for part, size in zip(parts, sizes, strict=True)
-            for entry in range(at * size, (at + 1) * size)
-        ]
-        volumes = self.workers.map(lambda tangent: tangent.log_volume(), single)
-        found = [volume for volume in volumes if volume is not None]
-        return list(torch.cat(found).unflatten(0, (len(wanted), -1))) if found else []
+        def one(group: slice) -> Trace:
+            own, driven, start = tree_map(lambda leaf: leaf if leaf is None else leaf[group], (frames, inputs, state))
+            trace = self.system.trace(start, driven, partial(self._alive_after, first=t, group=group))
+            for whole, moved in zip(columns, trace.propagate(own, volumes=volumes), strict=True):
+                whole[group].copy_(moved.mT)
+            return trace
+
+        traces = self.workers.map(one, groups)
+        states = [joined(at) for at in zip(*(trace.states for trace in traces), strict=True)]
+        return Propagated(states, tuple(whole.mT for whole in columns), traces, self.workers)
 
     def _ends_within(self, t: int, steps: int) -> bool:
         lengths = self.inputs.lengths

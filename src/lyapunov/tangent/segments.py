@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lyapunov._shapes import Frame, Input, State
 from lyapunov.errors import Diverged
-from lyapunov.systems import ClosedForm, System
+from lyapunov.systems import System
 from lyapunov.tangent.burn_in import settled_after
 from lyapunov.tangent.divergence import diverged, is_finite_state
 from lyapunov.tangent.input_sequences import InputSequences, running_at, still_running
@@ -118,36 +118,12 @@ class CheckpointedTrajectory:
 
     def _segment(self, first: int, state: State, frame: Frame | None) -> Segment:
         inputs = [self._inputs.at(t) for t in range(first, min(first + self._size, self._steps.stop))]
-        if isinstance(self._system, ClosedForm):
-            return self._traced(self._system, first, inputs, state, frame)
-        return self._stepped(first, inputs, state, frame)
-
-    def _traced(self, system: ClosedForm, first: int, inputs: list[Input], state: State, frame: Frame | None) -> Segment:
-        """The Jacobians of all steps at once."""
-        states, tangent = system.trace(state, inputs, lambda new, old, at: self._alive(new, old, first + at))
-        jacobians = [tangent.part(slice(at * self._inputs.batch, (at + 1) * self._inputs.batch)) for at in range(len(inputs))]
+        trace = self._system.trace(state, inputs, lambda new, old, at: self._alive(new, old, first + at))
         frames, factors = ([], []) if frame is None else ([frame], [])
-        for at, jacobian in enumerate(jacobians if frames else ()):
-            moved = self._alive(jacobian.push((frames[-1],))[0], frames[-1], first + at)
+        for at in range(len(inputs) if frames else 0):
+            (moved,) = trace.push(at, (frames[-1],))
             self._close(moved, frames, factors)
-        return Segment(first, inputs, states, frames, factors, self._pulled(first, lambda at, c: jacobians[at].pull((c,))[0]))
-
-    def _stepped(self, first: int, inputs: list[Input], state: State, frame: Frame | None) -> Segment:
-        """One step after the other."""
-        states = [state]
-        frames, factors = ([], []) if frame is None else ([frame], [])
-        for t, x in enumerate(inputs, first):
-            if frames:
-                new, (moved,) = self._system.push(states[-1], x, (frames[-1],))
-                self._close(self._alive(moved, frames[-1], t), frames, factors)
-            else:
-                new = self._system.step(states[-1], x)
-            states.append(self._alive(new, states[-1], t))
-        pull = self._pulled(first, lambda at, c: self._system.pull(states[at], inputs[at], (c,))[0])
-        return Segment(first, inputs, states, frames, factors, pull)
-
-    def _pulled(self, first: int, pull: Callable[[int, Frame], Frame]) -> Callable[[int, Frame], Frame]:
-        return lambda at, frame: self._alive(pull(at, frame), frame, first + at)
+        return Segment(first, inputs, trace.states, frames, factors, lambda at, frame: trace.pull(at, (frame,))[0])
 
     @staticmethod
     def _close(moved: Frame, frames: list[Frame], factors: list[Tensor]) -> None:

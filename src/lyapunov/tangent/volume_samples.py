@@ -51,9 +51,9 @@ class VolumeSamples:
             return self._nothing
         volumes = propagated.log_volumes(steps)
         alive = torch.stack([running_at(self._inputs, t + at) for at in steps])
-        if not volumes:
+        if volumes is None:
             return Samples((), alive.sum(0), 0)
-        found = torch.stack(volumes).double().cpu().view(*alive.shape, -1)
+        found = volumes.double().cpu().reshape(*alive.shape, -1)
         return Samples((torch.where(alive.unsqueeze(-1), found, 0.0).sum(0),), alive.sum(0), len(steps))
 
     def accept(self, samples: Samples, growth: Tensor, columns: Columns, first: int, last: int) -> None:

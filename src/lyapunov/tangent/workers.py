@@ -10,12 +10,10 @@ from typing import Any, TypeVar
 
 import torch
 
-from lyapunov.systems import ClosedForm, System, total_size
+from lyapunov.systems import System
 
 T = TypeVar("T")
 R = TypeVar("R")
-SMALL = 512
-"""Rows of a frame up to which a second thread gains one sequence nothing."""
 
 
 class Workers:
@@ -34,8 +32,8 @@ class Workers:
 
     @classmethod
     def suited_to(cls, system: System, batch: int) -> "Workers":
-        """Sequences in closed form are dealt out; a large one by itself, or a user's step, is computed as PyTorch is set."""
-        return cls(single_threaded=isinstance(system, ClosedForm) and (batch > 1 or total_size(system) <= SMALL))
+        """What the system says of so many sequences: dealt out, or computed as PyTorch is set."""
+        return cls(single_threaded=system.deals_out(batch))
 
     @property
     def count(self) -> int:
