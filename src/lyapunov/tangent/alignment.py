@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lyapunov._shapes import Frames
 from lyapunov._trees import tree_map
-from lyapunov.tangent.orthonormal import HOUSEHOLDER, orthonormalise
+from lyapunov.tangent.orthonormal import ROBUST, orthonormalise
 from lyapunov.tangent.volume_accumulator import VolumeAccumulator
 from lyapunov.tangent.workers import Workers
 
@@ -31,7 +31,7 @@ class SecondFrame:
         few = [part.shape[-1] for part in frames]
         self._batch = len(frames[0])
         self._seen = torch.cat([torch.arange(own) < least for own, least in zip(columns, few, strict=True)])
-        self._accumulator = VolumeAccumulator([HOUSEHOLDER] * len(few), (self._batch, sum(few)))
+        self._accumulator = VolumeAccumulator([ROBUST] * len(few), (self._batch, sum(few)))
         self._at = self._taken = 0
         self._grown: Tensor = torch.zeros(self._batch, sum(few), dtype=torch.float64)
         self._stops: list[int] = []

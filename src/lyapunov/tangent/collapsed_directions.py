@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lyapunov._shapes import Input, State
-from lyapunov.systems import System, jacobians
+from lyapunov.systems import System, jacobians, total_size
 from lyapunov.tangent.point import Columns
 from lyapunov.tangent.rank import LARGEST, ProductRank
 
@@ -35,13 +35,16 @@ class RankMonitor:
 
     def __init__(self, system: System, input_at: Callable[[int], Input], lengths: Tensor | None, batch: int) -> None:
         self._system, self._at, self._lengths = system, input_at, lengths
-        self._sizes = system.block_sizes
         self._recent: deque[tuple[int, State]] = deque()
         self._products: list[ProductRank] = []
         self._start, self._last_fall, self._next, self._wait = 0, 0, 0, WINDOW
-        self.ranks = [torch.full((batch,), size, dtype=torch.long) for size in self._sizes]
+        self.ranks = [torch.full((batch,), size, dtype=torch.long) for size in system.block_sizes]
         self.window: Window | None = None
-        self._possible = max(self._sizes) <= LARGEST
+
+    @property
+    def _possible(self) -> bool:
+        """Whether arithmetic modulo a prime is exact for every block."""
+        return max(self._system.block_sizes) <= LARGEST
 
     def remember(self, t: int, states: Iterable[State]) -> None:
         """The states before the steps that were made from step t on."""
@@ -57,7 +60,7 @@ class RankMonitor:
             if not suspicious or not self._possible or t < self._next or not self._recent:
                 return
             batch = len(self.ranks[0])
-            self._products = [ProductRank(batch, size) for size in self._sizes]
+            self._products = [ProductRank(batch, size) for size in self._system.block_sizes]
             self._start = self._recent[0][0]
             self._last_fall = t
         self._multiply()
@@ -65,7 +68,7 @@ class RankMonitor:
         found = [torch.minimum(old, new) for old, new in zip(self.ranks, own, strict=True)]
         fallen = any(bool((new < old).any()) for new, old in zip(found, self.ranks, strict=True))
         self.ranks = found
-        if self._least(own) == self._least(found) < sum(self._sizes):
+        if self._least(own) == self._least(found) < total_size(self._system):
             self.window = Window(self._start, t)
         if fallen:
             self._last_fall = t

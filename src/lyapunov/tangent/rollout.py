@@ -22,7 +22,7 @@ from lyapunov.tangent.divergence import diverged, is_finite_state
 from lyapunov.tangent.growth import Growth, RolloutOptions
 from lyapunov.tangent.input_sequences import InputSequences, running_at
 from lyapunov.tangent.interval import Interval, log_unit
-from lyapunov.tangent.orthonormal import HOUSEHOLDER, Orthonormalisation
+from lyapunov.tangent.orthonormal import ROBUST, Orthonormalisation
 from lyapunov.tangent.point import Columns, Point
 from lyapunov.tangent.propagation import AT_ONCE, Propagated, TangentPropagator
 from lyapunov.tangent.rounding import Rounding
@@ -35,6 +35,7 @@ NOISE_LIMIT_ADAPTIVE, NOISE_LIMIT_FIXED = 2e-5, 2e-2
 """The root mean square of rounding, relative to what remains of a column, up to which its exponent is reliable: with the
 interval left open, to 1e-3; at an interval that was asked for, to 1e-2."""
 _SETTLE_AT_ONCE = 100
+_NOTHING_COUNTED = "; nothing was counted before"
 
 
 def rollout(
@@ -58,9 +59,30 @@ def rollout(
     receives the step, and once the counted part begins, all steps of the run are known to be `options.most` or fewer.
     """
     with nullcontext(workers) if workers else Workers.suited_to(system, inputs.batch) as workers:
-        run = _Run(TangentPropagator(system, inputs, workers), Point(0, state, frames), options, on_step)
-        settled = run.settle()
-        return run.count(run.align(settled, other_frames), columns, shadow)
+        propagator = TangentPropagator(system, inputs, workers)
+        point, distance = _settled(propagator, Point(0, state, frames), options, on_step)
+        run = _Run(propagator, point, options, on_step)
+        return run.count(run.align(distance, other_frames), columns, shadow)
+
+
+def _settled(
+    propagator: TangentPropagator, point: Point, options: RolloutOptions, on_step: Callable[[int], None]
+) -> tuple[Point, float | None]:
+    """The state alone to where it has settled, and how far apart copies of it still are there."""
+    found = burn_in(propagator.system, propagator.inputs, propagator.step, point.state, options)
+    if found.state is not None:
+        point = point._replace(t=found.steps, state=found.state)
+    while point.t < found.steps:
+        t, state = point.t, point.state
+        for _ in range(min(_SETTLE_AT_ONCE, found.steps - t)):
+            state = propagator.step(state, t)
+            t += 1
+            on_step(t)
+        if not is_finite_state(state):
+            at, broken = propagator.broken(point.t, point.state, point.frames, until=t, pushing=False)
+            raise diverged(broken, at, _NOTHING_COUNTED)
+        point = point._replace(t=t, state=state)
+    return point, found.distance
 
 
 class _Moved(NamedTuple):
@@ -114,25 +136,7 @@ class _Run:
         """An interval that was asked for ends in orthonormal columns."""
         return self.options.orthonormalisation or orthonormal.suited_to(part, orthonormal=bool(self.options.qr_every))
 
-    def settle(self) -> tuple[int, float | None]:
-        """The state alone: for how many steps, and how far apart copies of it still are."""
-        inputs, step, point = self.propagator.inputs, self.propagator.step, self.point
-        found = burn_in(self.propagator.system, inputs, step, point.state, self.options)
-        if found.state is not None:
-            self.point = point._replace(t=found.steps, state=found.state)
-        while self.point.t < found.steps:
-            start = self.point
-            t, state = start.t, start.state
-            for _ in range(min(_SETTLE_AT_ONCE, found.steps - t)):
-                state = step(state, t)
-                t += 1
-                self.on_step(t)
-            if not is_finite_state(state):
-                raise self._broken(start, t, None, pushing=False)
-            self.point = start._replace(t=t, state=state)
-        return found.steps, found.distance
-
-    def align(self, settled: tuple[int, float | None], other: Frames | None) -> Aligned:
+    def align(self, distance: float | None, other: Frames | None) -> Aligned:
         """State and frame, not counted; left open, a second frame goes along until both grow alike."""
         start, options = self.point.t, self.options
         last = start + (options.longest_align if options.align is None else options.align)
@@ -146,7 +150,7 @@ class _Run:
         if self.point.t - start >= SHORTEST:
             self._start_from(self.point._replace(frames=aligning.leading.turned(self._orthonormal(self.point.frames))))
         disagreement = aligning.agreement.distance if options.align is None else None
-        return Aligned(settled[0], self.point.t - start, settled[1], disagreement, aligning.agreement.tolerated)
+        return Aligned(start, self.point.t - start, distance, disagreement, aligning.agreement.tolerated)
 
     def count(self, aligned: Aligned, columns: Sequence[int] | None, shadow: Frames | None) -> Growth:
         """State and frame, counted; beside them a frame that starts at random."""
@@ -172,7 +176,7 @@ class _Run:
         return counting.growth(self.rounding, self.collapsed, self.interval.usual, self.point)
 
     def _orthonormal(self, frames: Frames) -> Frames:
-        return tree_map(lambda part: HOUSEHOLDER.factor(part, self.propagator.workers).frame, frames)
+        return tree_map(lambda part: ROBUST.factor(part, self.propagator.workers).frame, frames)
 
     def _advance(self, last: int, aligning: Aligning | None, counting: Counting | None) -> None:
         """One interval, accepted or dropped."""
@@ -180,7 +184,7 @@ class _Run:
         moved = self._moved(taken, None if counting is None else counting.volumes)
         if not moved.end.is_finite:
             if taken == 1 or self.interval.fixed:
-                raise self._broken(moved.start, moved.end.t, counting, pushing=True)
+                raise self._broken(moved.start, moved.end.t, counting)
             self.interval.shorten(taken)  # a frame may recover; a state comes to the step at which it broke
             return
         reads = moved.end.t >= last or moved.end.t - self.measured_at >= self.interval.longest
@@ -258,10 +262,10 @@ class _Run:
         floor = longest.nan_to_num(neginf=0.0) + self._log_unit
         return torch.where(diagonal.isneginf(), floor, diagonal).masked_fill(self.collapsed.lost, -math.inf)
 
-    def _broken(self, start: Point, until: int, counting: Counting | None, *, pushing: bool) -> Diverged:
+    def _broken(self, start: Point, until: int, counting: Counting | None) -> Diverged:
         """Replays the last interval to name the step at which the first NaN or infinity appeared."""
-        t, broken = self.propagator.broken(start.t, start.state, start.frames, until=until, pushing=pushing)
+        t, broken = self.propagator.broken(start.t, start.state, start.frames, until=until, pushing=True)
         if counting is None or not counting.counted:
-            return diverged(broken, t, "; nothing was counted before")
+            return diverged(broken, t, _NOTHING_COUNTED)
         kept = f"; the {counting.counted} steps counted before are in .partial"
         return diverged(broken, t, kept, partial=self._growth(counting))
