@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import lyapunov
-from lyapunov.intake import SystemInputs, recognize
+from lyapunov.intake import problem, recognize
 from lyapunov.tangent import random_frame
 
 UNITS, INPUTS, BATCH, STEPS, K = 128, 32, 10, 300, 8
@@ -19,11 +19,11 @@ UNITS, INPUTS, BATCH, STEPS, K = 128, 32, 10, 300, 8
 
 def through_qr(module: nn.LSTM, inputs: Tensor) -> Tensor:
     """The sum of K exponents with every frame in the graph."""
-    problem = recognize(module, SystemInputs(inputs, None, None, None, "full", True, torch.float64))
-    state, total = problem.state, inputs.new_zeros(())
+    cast = recognize(problem(module, inputs, coupled=True), torch.float64)
+    state, total = cast.state, inputs.new_zeros(())
     frame = random_frame(2 * UNITS, K, batch=BATCH, seed=0, block=0, like=inputs.new_empty(0))
     for t in range(STEPS):
-        state, (moved,) = problem.system.push(state, problem.sequences.at(t), (frame,))
+        state, (moved,) = cast.system.push(state, cast.sequences.at(t), (frame,))
         frame, upper = torch.linalg.qr(moved)
         total = total + upper.diagonal(dim1=-2, dim2=-1).abs().log().sum()
     return total / (BATCH * STEPS)

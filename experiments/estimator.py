@@ -15,20 +15,20 @@ from torch import Tensor
 import lyapunov
 from experiments.outputs import Outcome, command, panels
 from experiments.presets import Preset, sweep
-from lyapunov.intake import Problem, SystemInputs, recognize
+from lyapunov.intake import CastProblem, problem, recognize
 from lyapunov.systems import known
 from lyapunov.tasks import Learner
 
 
-def published(problem: Problem, skip: int) -> Tensor:
+def published(cast: CastProblem, skip: int) -> Tensor:
     """(n,) in bits per step, averaged over sequences, in the order of the columns; the first `skip` steps are not counted."""
-    system, state = problem.system, problem.state
-    frame = torch.eye(*system.block_sizes, dtype=torch.float64).expand(problem.sequences.batch, -1, -1)
+    system, state = cast.system, cast.state
+    frame = torch.eye(*system.block_sizes, dtype=torch.float64).expand(cast.sequences.batch, -1, -1)
     total = torch.zeros(frame.shape[-1], dtype=torch.float64)
-    steps = problem.sequences.steps
+    steps = cast.sequences.steps
     with torch.no_grad(), system.running():
         for t in range(steps):
-            x = problem.sequences.at(t)
+            x = cast.sequences.at(t)
             frame, triangle = torch.linalg.qr(*system.pull(state, x, (frame,)))
             state = system.step(state, x)
             if t >= skip:
@@ -67,10 +67,9 @@ KNOWN = {
 
 def _known(name: str, case: known.Known, steps: int) -> dict[str, Any]:
     inputs = case.inputs(4, steps, seed=1) if case.draw_inputs else None
-    system_inputs = SystemInputs(
-        inputs, case.start(4, seed=1), None if case.draw_inputs else steps, None, "full", True, torch.float64
-    )
-    return _row(name, float(case.exponents[0]) * case.dt, published(recognize(case.system, system_inputs), steps // 4))
+    start, free = case.start(4, seed=1), None if case.draw_inputs else steps
+    asked = problem(case.system, inputs, state=start, steps=free, coupled=True)
+    return _row(name, float(case.exponents[0]) * case.dt, published(recognize(asked, torch.float64), steps // 4))
 
 
 def _trained(preset: Preset) -> list[dict[str, Any]]:
@@ -87,9 +86,9 @@ def _trained(preset: Preset) -> list[dict[str, Any]]:
             along = {"settle": chosen.settle, "align": chosen.align, "progress": False}
             right = lyapunov.spectrum(core, inputs, k=1, linearization="hidden", **along).max
             full = lyapunov.spectrum(core, inputs, k=1, **along).max
-        system_inputs = SystemInputs(inputs, None, None, None, "hidden", True, torch.float64)
+        asked = problem(core, inputs, linearization="hidden", coupled=True)
         row = _row(
-            f"LSTM, epoch {epochs}, hidden", right, published(recognize(core, system_inputs), chosen.settle + chosen.align)
+            f"LSTM, epoch {epochs}, hidden", right, published(recognize(asked, torch.float64), chosen.settle + chosen.align)
         )
         found += [row, {**row, "system": f"LSTM, epoch {epochs}, full", "right": full}]
     return found

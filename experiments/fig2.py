@@ -10,7 +10,7 @@ import lyapunov
 from experiments.fig1 import network
 from experiments.outputs import Outcome, command, panels
 from experiments.presets import Preset
-from lyapunov.intake import SystemInputs, recognize
+from lyapunov.intake import problem, recognize
 
 
 def make(preset: Preset) -> Outcome:
@@ -45,13 +45,13 @@ def make(preset: Preset) -> Outcome:
 @torch.no_grad()
 def bare_product(module: torch.nn.RNN, inputs: Tensor, settle: int, steps: int) -> Tensor:
     """ln of the singular values of the Jacobians' product, over the steps; -inf where they vanish."""
-    problem = recognize(module, SystemInputs(inputs, None, None, None, "full", True, torch.float64))
-    state = problem.state
+    cast = recognize(problem(module, inputs, coupled=True), torch.float64)
+    state = cast.state
     for t in range(settle):
-        state = problem.system.step(state, problem.sequences.at(t))
+        state = cast.system.step(state, cast.sequences.at(t))
     product = torch.eye(inputs.shape[-1], dtype=torch.float64).unsqueeze(0)
     for t in range(settle, settle + steps):
-        state, (product,) = problem.system.push(state, problem.sequences.at(t), (product,))
+        state, (product,) = cast.system.push(state, cast.sequences.at(t), (product,))
     return torch.linalg.svdvals(product[0]).log() / steps
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lyapunov.intake import Problem, SystemInputs, capture, closed_loop, recognize
+from lyapunov.intake import CastProblem, capture, closed_loop, problem, recognize
 from lyapunov.systems import Diagonal, Loop, diagonal, known
 
 BATCH, STEPS, INPUTS, UNITS = 3, 12, 4, 5
@@ -18,7 +18,7 @@ class Case:
     """A way to build a problem in a dtype; `module_step` is PyTorch's own (state vector after one step), if any."""
 
     name: str
-    build: Callable[[torch.dtype], Problem]
+    build: Callable[[torch.dtype], CastProblem]
     module: nn.Module | None = None
     hidden_only: bool = False
 
@@ -41,9 +41,9 @@ def seeded(kind: type[nn.Module], *args: Any, scale: float = 3.0, **kwargs: Any)
     return module
 
 
-def request(inputs: Any, state: Any, dtype: torch.dtype, **kwargs: Any) -> SystemInputs:
-    defaults = {"steps": None, "lengths": None, "linearization": "full", "coupled": False}
-    return SystemInputs(inputs, state, dtype=dtype, **{**defaults, **kwargs})
+def cast_problem(system: Any, inputs: Any, state: Any, dtype: torch.dtype, **words: Any) -> CastProblem:
+    """As it is run."""
+    return recognize(problem(system, inputs, state=state, **words), dtype)
 
 
 def _module_state(module: Any) -> Any:
@@ -54,26 +54,26 @@ def _module_state(module: Any) -> Any:
 
 
 def _of_module(name: str, module: nn.Module, **kwargs: Any) -> Case:
-    def build(dtype: torch.dtype) -> Problem:
+    def build(dtype: torch.dtype) -> CastProblem:
         inputs = drawn(BATCH, STEPS, INPUTS, seed=2)
         if isinstance(module, nn.RNNBase) and not module.batch_first:
             inputs = inputs.transpose(0, 1)
-        return recognize(module, request(inputs, _module_state(module), dtype, **kwargs))
+        return cast_problem(module, inputs, _module_state(module), dtype, **kwargs)
 
     return Case(name, build, module, hidden_only=kwargs.get("linearization") == "hidden")
 
 
 def _of_step(name: str, function: Callable[..., Any], state: Any, carried: Any = None) -> Case:
     inputs = drawn(BATCH, STEPS, INPUTS, seed=2)
-    return Case(name, lambda dtype: recognize(function, request(inputs, state, dtype, carried=carried)))
+    return Case(name, lambda dtype: cast_problem(function, inputs, state, dtype, carried=carried))
 
 
 def _of_diagonal(system: Diagonal) -> Case:
     inputs = drawn(BATCH, STEPS, INPUTS, seed=2)
 
-    def build(dtype: torch.dtype) -> Problem:
+    def build(dtype: torch.dtype) -> CastProblem:
         state = system.initial_state(BATCH, torch.empty(0, dtype=dtype))
-        return recognize(system, request(inputs, state + 0.3, dtype))
+        return cast_problem(system, inputs, state + 0.3, dtype)
 
     return Case(system.name.replace(" ", "-"), build)
 
@@ -81,7 +81,7 @@ def _of_diagonal(system: Diagonal) -> Case:
 def _of_known(name: str, case: known.Known) -> Case:
     inputs = case.inputs(BATCH, STEPS) if case.draw_inputs else None
     steps = None if case.draw_inputs else STEPS
-    return Case(name, lambda dtype: recognize(case.system, request(inputs, case.start(BATCH), dtype, steps=steps)))
+    return Case(name, lambda dtype: cast_problem(case.system, inputs, case.start(BATCH), dtype, steps=steps))
 
 
 class PlainCell(nn.Module):
@@ -163,7 +163,7 @@ class Apart(nn.Module):
 
 def _of_captured(name: str, model: nn.Module, *args: Any) -> Case:
     captured = capture(model, *args)
-    return Case(name, lambda dtype: recognize(captured, request(None, None, dtype)))
+    return Case(name, lambda dtype: cast_problem(captured, None, None, dtype))
 
 
 _APART = Apart()
@@ -202,7 +202,7 @@ class Attending(nn.Module):
 def _of_loop(name: str, *, by_token: bool) -> Case:
     """Injected alike into all sequences, so that each can be stepped by itself."""
     loop = Loop(seeded(Attending), drawn(BATCH, 3, UNITS, seed=8), drawn(1, 3, UNITS, seed=9), by_token=by_token)
-    return Case(name, lambda dtype: recognize(loop, request(None, None, dtype, steps=STEPS)))
+    return Case(name, lambda dtype: cast_problem(loop, None, None, dtype, steps=STEPS))
 
 
 LOOPS = [_of_loop("loop", by_token=False), _of_loop("loop-by-token", by_token=True)]
@@ -214,7 +214,7 @@ def _of_closed_loop(name: str, core: Any, outputs: int, state: Any, *, linear: b
     feedback = None if linear else lambda y: torch.tanh(2 * y) + y
     loop = closed_loop(core, readout, feedback=feedback)
     inputs = drawn(BATCH, STEPS, INPUTS, seed=2)
-    return Case(name, lambda dtype: recognize(loop, request(inputs, state, dtype, steps=STEPS)))
+    return Case(name, lambda dtype: cast_problem(loop, inputs, state, dtype, steps=STEPS))
 
 
 _LOOPED = {

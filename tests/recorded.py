@@ -6,8 +6,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-from cases import drawn, request, seeded
-from lyapunov.intake import recognize
+from cases import cast_problem, drawn, seeded
 from lyapunov.systems import System
 
 F64 = torch.float64
@@ -55,7 +54,7 @@ NETWORKS = {
 @lru_cache
 def jacobians(name: str, batch: int, steps: int) -> Tensor:
     """(batch, steps, n, n), float64."""
-    problem = recognize(NETWORKS[name](), request(drawn(batch, steps, 32, seed=201), None, F64))
+    problem = cast_problem(NETWORKS[name](), drawn(batch, steps, 32, seed=201), None, F64)
     state, found = problem.state, []
     identity = torch.eye(*problem.system.block_sizes, dtype=F64).expand(batch, -1, -1)
     with torch.no_grad():

@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     )
     from lyapunov.analysis import initialization as init
     from lyapunov.errors import BadSystem, Diverged, InvalidInput, LyapunovError, LyapunovWarning, Unsupported
-    from lyapunov.estimate import Difference, Settings, Spectrum, Verdict, spectrum
-    from lyapunov.intake import Captured, ClosedLoop, capture, closed_loop
+    from lyapunov.estimate import QR, Difference, RunOptions, Settings, Spectrum, TimeMean, Verdict, spectrum
+    from lyapunov.intake import Captured, ClosedLoop, Problem, capture, closed_loop, problem
     from lyapunov.report import plots
     from lyapunov.systems import Loop, System, known
     from lyapunov.training import Alarm, AlarmThresholds, Monitor, Reading, Run, schedules
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = [
+    "QR",
     "Alarm",
     "AlarmThresholds",
     "BadSystem",
@@ -79,12 +80,15 @@ __all__ = [
     "Monitor",
     "Plan",
     "Predictability",
+    "Problem",
     "Reading",
     "Run",
+    "RunOptions",
     "Settings",
     "Spectrum",
     "StepJacobian",
     "System",
+    "TimeMean",
     "Unsupported",
     "ValidPredictionTime",
     "Verdict",
@@ -113,6 +117,7 @@ __all__ = [
     "plots",
     "predict",
     "predictability",
+    "problem",
     "schedules",
     "spectrum",
     "valid_prediction_time",

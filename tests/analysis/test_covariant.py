@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 import lyapunov
-from cases import drawn, request, seeded
-from lyapunov.intake import Problem, recognize
+from cases import cast_problem, drawn, seeded
+from lyapunov.intake import CastProblem
 from lyapunov.systems import known
 from tolerances import COVARIANCE, ROUNDING
 
@@ -21,14 +21,14 @@ LSTM = seeded(nn.LSTM, INPUTS, 4, batch_first=True, scale=2.0)
 STACK = seeded(nn.LSTM, INPUTS, 3, num_layers=2, batch_first=True, scale=2.0)
 
 
-def problem_of(name: str) -> tuple[Any, dict[str, Any], Problem]:
+def problem_of(name: str) -> tuple[Any, dict[str, Any], CastProblem]:
     """What is handed over, and the same as a problem whose steps can be taken by hand."""
     if name == "Lorenz":
         start = LORENZ.start(2, seed=1)
         given: dict[str, Any] = {"state": start, "steps": 4000}
-        return LORENZ.system, given, recognize(LORENZ.system, request(None, start, torch.float64, steps=4000))
+        return LORENZ.system, given, cast_problem(LORENZ.system, None, start, torch.float64, steps=4000)
     module = {"RNN": RNN, "LSTM": LSTM, "stack": STACK}[name]
-    return module, {"inputs": X}, recognize(module, request(X, None, torch.float64, coupled=True))
+    return module, {"inputs": X}, cast_problem(module, X, None, torch.float64, coupled=True)
 
 
 @pytest.mark.parametrize(("name", "k"), [("Lorenz", 3), ("RNN", 6), ("LSTM", 4), ("stack", 6)])

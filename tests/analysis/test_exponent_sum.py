@@ -12,9 +12,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 import lyapunov
-from cases import drawn, request, seeded
+from cases import cast_problem, drawn, seeded
 from lyapunov._trees import tree_map
-from lyapunov.intake import recognize
 from lyapunov.tangent import random_frame
 from tolerances import DIFFERENCES, GRADIENTS
 
@@ -37,7 +36,7 @@ every_system = pytest.mark.parametrize("name", SYSTEMS)
 
 def through_qr(system: Any, inputs: Tensor, k: int, *, align: int = 0, fixed: bool = False, lengths=None, **given) -> Tensor:
     """The same sum with every frame in the graph: PyTorch's derivative of the QR factorisation."""
-    problem = recognize(system, request(inputs, given.get("state"), torch.float64, coupled=True, carried=given.get("carried")))
+    problem = cast_problem(system, inputs, given.get("state"), torch.float64, coupled=True, carried=given.get("carried"))
     state = problem.state
     frame = random_frame(*problem.system.block_sizes, k, batch=len(inputs), seed=0, block=0, like=LIKE)
     lengths = torch.full((len(inputs),), inputs.shape[1]) if lengths is None else torch.as_tensor(lengths)
@@ -297,8 +296,8 @@ def test_a_direction_that_only_rounding_keeps_is_lost() -> None:
 
 def test_settling_moves_the_start_and_is_not_differentiated() -> None:
     module = SYSTEMS["RNN"]
-    state = recognize(module, request(X, None, torch.float64)).state
-    problem = recognize(module, request(X, state.unsqueeze(0), torch.float64))
+    state = cast_problem(module, X, None, torch.float64).state
+    problem = cast_problem(module, X, state.unsqueeze(0), torch.float64)
     for t in range(5):
         state = problem.system.step(state, problem.sequences.at(t)).detach()
     one = lyapunov.exponent_sum(module, X, 2, settle=5)

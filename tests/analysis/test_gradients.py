@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 
 import lyapunov
-from cases import drawn, request, seeded
+from cases import cast_problem, drawn, seeded
 from lyapunov.analysis import gradients
-from lyapunov.intake import recognize
 from tolerances import DENSE, EXACT_RUN
 
 BATCH, STEPS, INPUTS, UNITS = 2, 60, 3, 8
@@ -26,7 +25,7 @@ KINDS = {
 
 def dense(module: Any, inputs: Tensor, **given: Any) -> tuple[list[Tensor], Any, list[Any]]:
     """Every step's Jacobian (batch, n, n), the system, and the state after every number of steps."""
-    problem = recognize(module, request(inputs, None, torch.float64, coupled=True, **given))
+    problem = cast_problem(module, inputs, None, torch.float64, coupled=True, **given)
     system, state, found, states = problem.system, problem.state, [], [problem.state]
     eye = torch.eye(*system.block_sizes, dtype=torch.float64).expand(len(inputs), -1, -1)
     with torch.no_grad():

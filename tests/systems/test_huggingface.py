@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import logsigmoid, softplus
 
 import lyapunov
-from lyapunov.intake import SystemInputs, recognize
+from lyapunov.intake import problem, recognize
 from lyapunov.systems import jacobians
 from tolerances import CLOSED_FORM, ROUNDING, SAME, Z, same
 
@@ -235,11 +235,11 @@ def test_layers_cut_from_each_other_have_the_union_of_a_coupled_frame(kind: Kind
 @pytest.mark.parametrize("coupled", [False, True])
 def test_push_is_the_jacobian_of_the_step(kind: Kind, coupled: bool) -> None:
     """Every entry by central differences; `pull` is its transpose."""
-    problem = recognize(kind.build(), SystemInputs(tokens(1, 8), None, None, None, "full", coupled, torch.float64))
-    system, state, x = problem.system, problem.state, problem.sequences.at(7)
+    cast = recognize(problem(kind.build(), tokens(1, 8), coupled=coupled), torch.float64)
+    system, state, x = cast.system, cast.state, cast.sequences.at(7)
     with torch.no_grad(), system.running():
         for t in range(7):
-            state = system.step(state, problem.sequences.at(t))
+            state = system.step(state, cast.sequences.at(t))
         points = system.vectors(state)
         eyes = tuple(torch.eye(point.shape[-1], dtype=torch.float64).unsqueeze(0) for point in points)
         pushed, pulled = system.push(state, x, eyes)[1], system.pull(state, x, eyes)
@@ -260,15 +260,15 @@ def test_push_is_the_jacobian_of_the_step(kind: Kind, coupled: bool) -> None:
 def test_steps_are_the_model_itself(kind: Kind) -> None:
     """The state after a prompt gives the next tokens' outputs: those of the whole sequence at once."""
     model, sequences = kind.build(), tokens(2, 12)
-    problem = recognize(model, SystemInputs(sequences, None, None, None, "full", False, torch.float64))
+    cast = recognize(problem(model, sequences), torch.float64)
     seen = []
     backbone = getattr(model, model.base_model_prefix)
     last = [module for name, module in backbone.named_children() if "norm" in name or "ln_out" in name][-1]
     hook = last.register_forward_hook(lambda m, args, out: seen.append(out[:, 0].clone()))
-    state = problem.state
-    with torch.no_grad(), problem.system.running():
+    state = cast.state
+    with torch.no_grad(), cast.system.running():
         for t in range(12):
-            state = problem.system.step(state, problem.sequences.at(t))
+            state = cast.system.step(state, cast.sequences.at(t))
     hook.remove()
     if "Rwkv" in type(model).__name__:
         pytest.skip("one sequence is one call within vmap: its outputs cannot be kept; the test of push covers the step")
@@ -362,16 +362,16 @@ def test_hybrids_carry_their_attention(name: str) -> None:
     config = getattr(transformers, f"{name}Config")(**SMALL, **SPECIAL, **HYBRIDS[name])
     model = built(getattr(transformers, f"{name}Model"), config)
     sequences = tokens(2, 12)
-    problem = recognize(model, SystemInputs(sequences, None, None, None, "full", False, torch.float64))
-    system, state, seen = problem.system, problem.state, []
+    cast = recognize(problem(model, sequences), torch.float64)
+    system, state, seen = cast.system, cast.state, []
     assert system.grows
     norms = [module for part, module in model.named_children() if "norm" in part]
     hook = norms[-1].register_forward_hook(lambda m, args, out: seen.append(out[:, 0].clone()))
     with torch.no_grad(), system.running():
         for t in range(12):
-            state = system.step(state, problem.sequences.at(t))
+            state = system.step(state, cast.sequences.at(t))
         if system.triangular:
-            x = problem.sequences.at(0)
+            x = cast.sequences.at(0)
             factors = system.log_diagonal(state, [x], lambda new, old, at: new)[1][0]
             dense = [block.diagonal(dim1=1, dim2=2).abs().log() for block in jacobians(system, state, x)[1]]
             torch.testing.assert_close(factors, torch.cat(dense, dim=-1), rtol=0, atol=CLOSED_FORM)
@@ -405,16 +405,16 @@ def test_embeddings_are_inputs_as_well() -> None:
 def test_everything_runs_in_the_dtype_asked_for() -> None:
     """The step is smooth to float64's precision: a float32 inside would move a central difference by 1e-7 / nudge."""
     nudge = 1e-7
-    problem = recognize(mamba(), SystemInputs(tokens(1, 8), None, None, None, "full", True, torch.float64))
-    system = problem.system
+    cast = recognize(problem(mamba(), tokens(1, 8), coupled=True), torch.float64)
+    system = cast.system
     with torch.no_grad(), system.running():
-        state = system.step(problem.state, problem.sequences.at(0))
+        state = system.step(cast.state, cast.sequences.at(0))
         (point,) = system.vectors(state)
         after, before = (
-            system.vectors(system.step(system.with_vectors(state, (point + offset,)), problem.sequences.at(1)))[0]
+            system.vectors(system.step(system.with_vectors(state, (point + offset,)), cast.sequences.at(1)))[0]
             for offset in (nudge, -nudge)
         )
-        pushed = system.push(state, problem.sequences.at(1), (torch.ones(1, point.shape[-1], 1).double(),))[1][0]
+        pushed = system.push(state, cast.sequences.at(1), (torch.ones(1, point.shape[-1], 1).double(),))[1][0]
     assert after.dtype == torch.float64
     torch.testing.assert_close((after - before) / (2 * nudge), pushed.squeeze(-1), rtol=1e-6, atol=1e-6)
 
@@ -468,7 +468,7 @@ def test_a_system_built_once_runs_with_the_weights_of_the_moment(build: Any) -> 
         return lyapunov.spectrum(system, tokens(2, 40), k=2, settle=5, align=5, check=False).exponents
 
     model = build()
-    once = recognize(model, SystemInputs(tokens(2, 40), None, None, None, "full", False, torch.float64)).system
+    once = recognize(problem(model, tokens(2, 40)), torch.float64).system
     before = exponents(once)
     with torch.no_grad():
         for weight in model.parameters():

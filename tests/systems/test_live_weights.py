@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import lyapunov
 from cases import ALL, BATCH, BESIDE, CLOSED_LOOPS, INPUTS, KNOWN, MIX, STEPS, UNITS, Apart, Case, drawn, seeded
 from lyapunov._trees import tree_map
-from lyapunov.intake import Problem, capture
+from lyapunov.intake import CastProblem, capture
 from lyapunov.systems import GRU, LSTM, RNN, CoupledStack, Diagonal, IndependentLayers, Layer, Stack, System, total_size
 from lyapunov.tangent import Growth, RolloutOptions, random_frame, rollout
 from tolerances import ROUNDING, SAME
@@ -48,7 +48,7 @@ def moved(weights: list[Tensor]) -> Generator[None, None, None]:
             weight.data.copy_(before)
 
 
-def grown(problem: Problem) -> Growth:
+def grown(problem: CastProblem) -> Growth:
     """A short full run with its log determinants."""
     like = torch.empty(0, dtype=torch.float64)
     frames = tuple(
@@ -79,10 +79,10 @@ def test_a_system_built_once_runs_with_the_weights_of_the_moment(case: Case) -> 
         torch.testing.assert_close(one, two, rtol=SAME, atol=SAME)
 
 
-def fresh(problem: Problem) -> Problem:
+def fresh(problem: CastProblem) -> CastProblem:
     """The same of a system that was built from the weights as they are now."""
     system: Any = problem.system
-    return Problem(RNN(system.weight_ih.clone(), system.weight_hh.clone()), problem.sequences, problem.state, torch.float64)
+    return CastProblem(RNN(system.weight_ih.clone(), system.weight_hh.clone()), problem.sequences, problem.state, torch.float64)
 
 
 def parameters(*shape: tuple[int, ...]) -> list[nn.Parameter]:

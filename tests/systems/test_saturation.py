@@ -7,8 +7,7 @@ import torch
 from torch import nn
 
 import lyapunov
-from cases import request, seeded
-from lyapunov.intake import recognize
+from cases import cast_problem, seeded
 from lyapunov.systems._gates import log_sigmoid_slope, log_tanh_slope, sigmoid_slope, tanh_slope
 
 F64 = torch.float64
@@ -52,14 +51,14 @@ def test_a_saturated_network_has_finite_exponents(drive: float) -> None:
 )
 def test_units_that_are_far_out_are_saturated(module, state, expected) -> None:
     """|tanh| > 0.98: |h| of tanh units and of GRU states, |c| > atanh 0.98 = 2.298 of LSTM cells."""
-    system = recognize(module, request(torch.zeros(4, 1, 2), None, torch.float64)).system
+    system = cast_problem(module, torch.zeros(4, 1, 2), None, torch.float64).system
     found = system.saturated(state)
     assert (found if expected is None else found.tolist()) == (None if expected is None else [expected])
 
 
 def test_stacks_are_their_layers_and_steps_cannot_tell() -> None:
-    stack = recognize(seeded(nn.GRU, 2, 3, num_layers=2), request(torch.zeros(4, 1, 2), None, torch.float64)).system
+    stack = cast_problem(seeded(nn.GRU, 2, 3, num_layers=2), torch.zeros(4, 1, 2), None, torch.float64).system
     layers = (torch.tensor([[0.99, 0.0, 0.0]]), torch.tensor([[0.0, 0.0, -0.99]]))
     assert stack.saturated(layers).tolist() == [[True, False, False, False, False, True]]
-    step = recognize(lambda h, _: torch.tanh(h), request(torch.zeros(1, 4, 2), torch.zeros(1, 3), torch.float64)).system
+    step = cast_problem(lambda h, _: torch.tanh(h), torch.zeros(1, 4, 2), torch.zeros(1, 3), torch.float64).system
     assert step.saturated(torch.ones(1, 3)) is None

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 import lyapunov
 from cases import drawn, seeded
-from lyapunov.intake import SystemInputs, recognize
+from lyapunov import intake
 from lyapunov.systems import closed
 from lyapunov.tangent import Workers, random_frame
 from lyapunov.tangent.propagation import TangentPropagator
@@ -23,7 +23,7 @@ MODULES = {
 
 
 def system_of(name: str, **kwargs):
-    return recognize(MODULES[name](), SystemInputs(drawn(5, 12, 3, seed=12), None, None, None, "full", False, F64, **kwargs))
+    return intake.recognize(intake.problem(MODULES[name](), drawn(5, 12, 3, seed=12), **kwargs), F64)
 
 
 @pytest.mark.parametrize("lengths", [None, torch.tensor([12, 2, 7, 12, 5])], ids=["whole", "some end"])

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from cases import BATCH, drawn, request, seeded
+from cases import BATCH, cast_problem, drawn, seeded
 from lyapunov import Diverged
-from lyapunov.intake import Problem, recognize
+from lyapunov.intake import CastProblem
 from lyapunov.tangent import CheckpointedTrajectory, random_frame
 from tolerances import ROUNDING
 
@@ -15,16 +15,16 @@ INPUTS = drawn(STEPS, BATCH, 4, seed=2)
 LIKE = torch.empty(0, dtype=torch.float64)
 
 
-def problem_of(kind: str, lengths=None) -> Problem:
+def problem_of(kind: str, lengths=None) -> CastProblem:
     if kind == "step":
         mix = drawn(6, 6, seed=3)
         start = drawn(BATCH, 6, seed=4)
         inputs = INPUTS.transpose(0, 1)
-        return recognize(lambda s, x: torch.tanh(s @ mix + x.sum(-1, keepdim=True)), request(inputs, start, torch.float64))
-    return recognize(seeded(nn.LSTM, 4, 3), request(INPUTS, None, torch.float64, lengths=lengths, coupled=True))
+        return cast_problem(lambda s, x: torch.tanh(s @ mix + x.sum(-1, keepdim=True)), inputs, start, torch.float64)
+    return cast_problem(seeded(nn.LSTM, 4, 3), INPUTS, None, torch.float64, lengths=lengths, coupled=True)
 
 
-def trajectory(problem: Problem, segment: int, *, framed: bool = True) -> CheckpointedTrajectory:
+def trajectory(problem: CastProblem, segment: int, *, framed: bool = True) -> CheckpointedTrajectory:
     frame = random_frame(*problem.system.block_sizes, 2, batch=BATCH, seed=0, block=0, like=LIKE) if framed else None
     return CheckpointedTrajectory(problem.system, problem.sequences, problem.state, range(STEPS), frame=frame, segment=segment)
 
@@ -106,7 +106,7 @@ class _Repeated:
 
     lengths = None
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: CastProblem) -> None:
         self._x, self.batch = problem.sequences.at(0), BATCH
 
     def at(self, t: int):
@@ -114,7 +114,7 @@ class _Repeated:
 
 
 def test_a_state_that_does_not_stay_finite_is_named() -> None:
-    problem = recognize(lambda s, x: s.square(), request(None, 10 * torch.ones(1, 1).double(), torch.float64, steps=30))
+    problem = cast_problem(lambda s, x: s.square(), None, 10 * torch.ones(1, 1).double(), torch.float64, steps=30)
     lost = CheckpointedTrajectory(problem.system, problem.sequences, problem.state, range(30), segment=16)
     with pytest.raises(Diverged, match=r"finite state.* by step 8 ") as caught:
         list(lost.forward())

@@ -1,24 +1,23 @@
 """A warm start is as good as a cold start, and not every measurement is a cold start."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
 import lyapunov
-from cases import drawn, request, seeded
+from cases import drawn, seeded
 from lyapunov.estimate import RunOptions, estimated
-from lyapunov.training.warm_start import WarmStartedSpectra, _is_power_of_three
+from lyapunov.intake import problem
+from lyapunov.training.warm_start import Measurement, WarmStartedSpectra, _is_power_of_three
 from tolerances import same
 
 INPUTS = drawn(6, 160, 3, seed=3)
 
 
-def run_options(k: int | None = 4, **kwargs) -> RunOptions:
-    return RunOptions(k, kwargs.pop("settle", None), kwargs.pop("align", None), False, None, 1.0, 0, **kwargs)
-
-
-def asked(inputs=INPUTS):
-    return request(inputs, None, torch.float64)
+def measure(spectra: WarmStartedSpectra, module: nn.Module, inputs: Any = INPUTS, k: int | None = 4, **options) -> Measurement:
+    return spectra.measure(problem(module, inputs), RunOptions(**options), k)
 
 
 def network() -> nn.Module:
@@ -34,19 +33,19 @@ def nudge(module: nn.Module, size: float) -> None:
 
 def test_the_first_measurement_is_the_spectrum_and_later_ones_take_the_same_steps() -> None:
     module, spectra = network(), WarmStartedSpectra()
-    first = spectra.measure(module, asked(), run_options()).spectrum
+    first = measure(spectra, module).spectrum
     assert same(first.exponents, lyapunov.spectrum(module, INPUTS, k=4).exponents)
-    second = spectra.measure(module, asked(), run_options())
+    second = measure(spectra, module)
     assert second.warm_start_error is not None
     assert same(second.spectrum.exponents, first.exponents)
-    third = spectra.measure(module, asked(), run_options()).spectrum.settings
+    third = measure(spectra, module).spectrum.settings
     assert (third.settle, third.align, third.count) == (first.settings.settle, first.settings.align, first.settings.count)
     assert {"settle", "align"} & set(third.chosen) == set()
 
 
 def test_a_network_that_stays_has_readings_that_stay() -> None:
     module, spectra = network(), WarmStartedSpectra()
-    found_each = [spectra.measure(module, asked(), run_options()).spectrum.exponents for _ in range(9)]
+    found_each = [measure(spectra, module).spectrum.exponents for _ in range(9)]
     """From one warm start to the next by less than frames may differ by (0.01), and nowhere by much more."""
     assert float((found_each[7] - found_each[8]).abs().max()) < 0.005
     assert max(float((found - found_each[0]).abs().max()) for found in found_each) < 0.02
@@ -58,7 +57,7 @@ def test_a_warm_start_is_as_good_as_a_cold_start_while_the_network_changes(size:
     module, spectra = network(), WarmStartedSpectra()
     warm, cold = [], []
     for at in range(12):
-        found = spectra.measure(module, asked(), run_options(settle=40, align=20)).spectrum
+        found = measure(spectra, module, settle=40, align=20).spectrum
         truth = lyapunov.spectrum(module, INPUTS, k=4, settle=0, align=60)
         if at not in (0, 1, 3, 9):
             again = lyapunov.spectrum(module, INPUTS, k=4, settle=40, align=20)
@@ -71,28 +70,28 @@ def test_a_warm_start_is_as_good_as_a_cold_start_while_the_network_changes(size:
 
 def test_a_memory_that_outgrows_the_transients_asks_for_a_cold_start() -> None:
     module, spectra = seeded(nn.RNN, 3, 10, batch_first=True, scale=0.5), WarmStartedSpectra()
-    first = [spectra.measure(module, asked(), run_options()).spectrum.settings.settle for _ in range(3)]
+    first = [measure(spectra, module).spectrum.settings.settle for _ in range(3)]
     with torch.no_grad():
         module.weight_hh_l0.mul_(3.2)
-    spectra.measure(module, asked(), run_options())
-    later = [spectra.measure(module, asked(), run_options()).spectrum.settings.settle for _ in range(2)]
+    measure(spectra, module)
+    later = [measure(spectra, module).spectrum.settings.settle for _ in range(2)]
     assert later[1] > 2 * first[0]
 
 
 def test_a_cold_start_follows_where_a_warm_start_fails(monkeypatch) -> None:
     module, spectra = network(), WarmStartedSpectra()
     monkeypatch.setattr("lyapunov.training.warm_start.distance", lambda *_: 1.0)
-    aligned = [spectra.measure(module, asked(), run_options()).spectrum.settings.align for _ in range(3)]
+    aligned = [measure(spectra, module).spectrum.settings.align for _ in range(3)]
     assert aligned[2] == aligned[0]
 
 
 def test_other_numbers_of_exponents_carry_nothing_over() -> None:
     module, spectra = network(), WarmStartedSpectra()
     for _ in range(4):
-        spectra.measure(module, asked(), run_options())
-    whole = spectra.measure(module, asked(), run_options(k=None)).spectrum
+        measure(spectra, module)
+    whole = measure(spectra, module, k=None).spectrum
     assert same(whole.exponents, lyapunov.spectrum(module, INPUTS).exponents)
-    warm = spectra.measure(module, asked(), run_options()).spectrum
+    warm = measure(spectra, module).spectrum
     assert "align" not in warm.settings.chosen
     assert len(warm.exponents) == 4
 
@@ -103,26 +102,26 @@ def test_closed_forms_have_no_frames_to_start_from() -> None:
     torch_cell = seeded(nn.Linear, 3, 8, scale=1.0)
     system = diagonal.min_gru(torch_cell, seeded(nn.Linear, 3, 8, scale=1.0))
     spectra = WarmStartedSpectra()
-    found_each = [spectra.measure(system, asked(), run_options(k=None)).spectrum.exponents for _ in range(3)]
+    found_each = [measure(spectra, system, k=None).spectrum.exponents for _ in range(3)]
     assert same(found_each[0], found_each[2])
 
 
 def test_layers_apart_carry_a_frame_each_and_the_state_is_plain() -> None:
     module, spectra = seeded(nn.LSTM, 3, 6, num_layers=2, batch_first=True, scale=1.0), WarmStartedSpectra()
     for _ in range(3):
-        spectra.measure(module, asked(), run_options())
+        measure(spectra, module)
     again = WarmStartedSpectra()
     again.load_state_dict(spectra.state_dict())
-    one, two = (each.measure(module, asked(), run_options()).spectrum.exponents for each in (spectra, again))
+    one, two = (measure(each, module).spectrum.exponents for each in (spectra, again))
     assert same(one, two)
 
 
 def test_a_warm_start_is_judged_as_any_other() -> None:
     """What is found of the state's burn-in holds on; the frames are judged again."""
     short, spectra = INPUTS[:, :40], WarmStartedSpectra()
-    cold = spectra.measure(network(), asked(short), run_options()).spectrum
-    spectra.measure(network(), asked(short), run_options())
-    warm = spectra.measure(network(), asked(short), run_options()).spectrum
+    cold = measure(spectra, network(), short).spectrum
+    measure(spectra, network(), short)
+    warm = measure(spectra, network(), short).spectrum
     assert warm.settings.settle == cold.settings.settle
     assert warm.error_budget.burn_in.tolist() == pytest.approx(cold.error_budget.burn_in.tolist(), rel=0.5)
     assert float(warm.error_budget.alignment[0]) > 0
@@ -131,18 +130,21 @@ def test_a_warm_start_is_judged_as_any_other() -> None:
 def test_other_inputs_have_frames_and_transients_of_their_own() -> None:
     module, spectra = network(), WarmStartedSpectra()
     for _ in range(3):
-        spectra.measure(module, asked(), run_options())
+        measure(spectra, module)
     short = INPUTS[:4, :60]
-    found = spectra.measure(module, asked(short), run_options()).spectrum
+    found = measure(spectra, module, short).spectrum
     expected = lyapunov.spectrum(module, short, k=4)
     assert (found.settings.settle, found.settings.align) == (expected.settings.settle, expected.settings.align)
     torch.testing.assert_close(found.exponents, expected.exponents, rtol=0, atol=1e-6)
 
 
 def test_an_interval_that_was_found_is_tried_first() -> None:
-    warm_start = estimated(network(), asked(), run_options())[1]
+    asked = problem(network(), INPUTS)
+    warm_start = estimated(asked, RunOptions(), k=4)[1]
     assert warm_start.qr_every > 1
-    steps = estimated(network(), asked(), run_options(settle=20, align=20), warm_start=warm_start)[0].history_steps[:, 0]
+    steps = estimated(problem(network(), INPUTS), RunOptions(settle=20, align=20), k=4, warm_start=warm_start)[0].history_steps[
+        :, 0
+    ]
     assert float(steps[0]) == warm_start.qr_every
 
 
@@ -152,8 +154,9 @@ def test_powers_of_three() -> None:
 
 def test_a_warm_start_takes_over_how_far_apart_chaotic_copies_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     """Following them takes thousands of steps, which a cold start spends and a warm one does not."""
-    module, chaotic = seeded(nn.RNN, 3, 40, batch_first=True, scale=8.0), asked(0.02 * INPUTS)
-    cold, start = estimated(module, chaotic, run_options(settle=20, align=20))
+    module = seeded(nn.RNN, 3, 40, batch_first=True, scale=8.0)
+    chaotic = problem(module, 0.02 * INPUTS)
+    cold, start = estimated(chaotic, RunOptions(settle=20, align=20), k=4)
     assert float(cold.exponents[0]) > 0
     assert start.parted is not None
 
@@ -161,6 +164,6 @@ def test_a_warm_start_takes_over_how_far_apart_chaotic_copies_stay(monkeypatch: 
         raise AssertionError("followed again")
 
     monkeypatch.setattr("lyapunov.estimate.estimator.remaining_distance", refused)
-    warm, kept = estimated(module, chaotic, run_options(settle=20, align=20), warm_start=start)
+    warm, kept = estimated(chaotic, RunOptions(settle=20, align=20), k=4, warm_start=start)
     assert float(warm.exponents[0]) > 0
     assert kept.parted is start.parted

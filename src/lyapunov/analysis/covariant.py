@@ -16,7 +16,7 @@ from lyapunov.analysis.prepared import Prepared, prepared
 from lyapunov.analysis.verdicts import too_few, unsettled
 from lyapunov.errors import InvalidInput
 from lyapunov.estimate import Finding, Verdict, errors, number
-from lyapunov.intake import SystemInputs
+from lyapunov.intake import problem
 from lyapunov.systems import Label, Linearization, System
 from lyapunov.tangent import MAX_BINS, Segment
 
@@ -166,8 +166,8 @@ def covariant_vectors(
     References:
         Ginelli et al. 2007.
     """
-    system_inputs = SystemInputs(inputs, state, steps, None, linearization, True, dtype, carried)
-    with prepared(system, system_inputs, settle=settle, check=check, equal=True) as ready:
+    asked = problem(system, inputs, state=state, carried=carried, steps=steps, linearization=linearization)
+    with prepared(asked, dtype, settle=settle, check=check, equal=True) as ready:
         why = f" (the system has {ready.size} exponents)"
         count = _checks.whole_number(ready.size if k is None else k, "k", least=1, most=ready.size, why=why)
         first = ready.settle + ready.aligned(align)

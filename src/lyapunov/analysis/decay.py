@@ -14,7 +14,7 @@ from lyapunov._shown import Parts
 from lyapunov._trees import tree_flatten, tree_map
 from lyapunov.analysis.lag_decay import LagDecay, starting_times
 from lyapunov.errors import InvalidInput, Unsupported
-from lyapunov.intake import CELLS, SystemInputs, cores_of, layer_system, preserving_state, split_layers
+from lyapunov.intake import CELLS, Problem, cores_of, layer_system, preserving_state, split_layers
 from lyapunov.systems import CoupledStack, System
 from lyapunov.tangent import Workers
 
@@ -194,7 +194,7 @@ def _stepwise(core: Any, args: Any, kwargs: Any, output: Any, states: list[list[
             f"Expected a core that is given padded batches in float32 or float64, got {got}. Measure without packing, in "
             "batches, and without autocast."
         )
-    system = layer_system(core, SystemInputs(inputs, None, None, None, "full", True, inputs.dtype))
+    system = layer_system(core, Problem(core, inputs, coupled=True), inputs.dtype)
     if given is None:
         state = system.initial_state(inputs.shape[0 if core.batch_first else 1], inputs)
     else:  # handed on from an earlier call, with its graph

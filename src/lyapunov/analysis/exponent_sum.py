@@ -13,7 +13,7 @@ from lyapunov import _checks
 from lyapunov.analysis.adjoint import Adjoint, Sensitivity, leaves_of
 from lyapunov.analysis.prepared import Prepared, prepared
 from lyapunov.errors import InvalidInput, Unsupported
-from lyapunov.intake import SystemInputs
+from lyapunov.intake import problem, require_full
 from lyapunov.systems import System
 from lyapunov.tangent import CheckpointedTrajectory, Segment, Workers
 
@@ -77,10 +77,10 @@ def exponent_sum(
     References:
         docs/theory.md, from the derivative of ln det.
     """
-    system_inputs = SystemInputs(inputs, state, steps, lengths, "full", True, dtype, carried)
+    asked = require_full(problem(system, inputs, state=state, carried=carried, steps=steps, lengths=lengths))
     _checks.flag(fixed_trajectory, "fixed_trajectory")
     differentiated = torch.is_grad_enabled()
-    with prepared(system, system_inputs, settle=settle, check=check, graph=True) as ready:
+    with prepared(asked, dtype, settle=settle, check=check, graph=True) as ready:
         run = _Run.of(ready, _sums(k, ready.size), ready.aligned(align), seed, fixed=fixed_trajectory)
         weights = run.weights() if differentiated else []
         if weights and not ready.system.differentiable:

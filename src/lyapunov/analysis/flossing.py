@@ -10,6 +10,7 @@ from lyapunov import _checks
 from lyapunov._progress import progress_bar
 from lyapunov.analysis.exponent_sum import exponent_sum
 from lyapunov.errors import InvalidInput
+from lyapunov.intake import problem
 
 USUAL = 8
 """Leading exponents that are flossed where the caller does not say."""
@@ -46,7 +47,7 @@ def flossing_loss(system: Any, inputs: Any = None, k: int = USUAL, *, target: fl
 
 def floss_(
     module: Any,
-    inputs: Any,
+    inputs: Any = None,
     *,
     k: int = USUAL,
     target: float = 0.0,
@@ -81,10 +82,10 @@ def floss_(
         >>> len(losses)
         3
     """
+    module, inputs, rest = problem(module, inputs).parts()
     if not isinstance(module, nn.Module):
         raise InvalidInput(
-            f"Expected a module whose weights are moved, got {type(module).__name__}. Of what was captured, pass its pieces: "
-            "captured.module, captured.inputs."
+            f"Expected a module whose weights are moved, got {type(module).__name__}. Pass it, or a problem of it."
         )
     weights, check = [weight for weight in module.parameters() if weight.requires_grad], along.pop("check", True)
     _checks.require_nonempty(tuple(weights), "a module with weights that require a gradient", "nn.GRU(10, 64)")
@@ -96,7 +97,8 @@ def floss_(
         with bar as advance, torch.inference_mode(False), torch.enable_grad():
             for at in range(count):
                 current = inputs() if callable(inputs) else inputs
-                penalty = flossing_loss(module, current, k, target=target, check=check and at == 0, **along)
+                now = problem(module, current, **rest)
+                penalty = flossing_loss(now, k=k, target=target, check=check and at == 0, **along)
                 grads = torch.autograd.grad(penalty, weights, allow_unused=True)
                 _require_finite((penalty, *grads), at)
                 for weight, grad in zip(weights, grads, strict=True):

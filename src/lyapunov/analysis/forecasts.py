@@ -11,7 +11,7 @@ from lyapunov import _checks
 from lyapunov._shown import Shown
 from lyapunov.errors import InvalidInput
 from lyapunov.estimate import checked_level
-from lyapunov.intake import ClosedLoop, SystemInputs, recognize
+from lyapunov.intake import ClosedLoop, Problem, loop_of, problem, recognize
 from lyapunov.systems import Feed
 
 PREDICTED = 0.4
@@ -19,16 +19,21 @@ PREDICTED = 0.4
 
 
 def predict(
-    loop: ClosedLoop, inputs: Any = None, *, steps: int, state: Any = None, dtype: torch.dtype = torch.float64
+    loop: ClosedLoop | Problem,
+    inputs: Any = None,
+    *,
+    steps: int | None = None,
+    state: Any = None,
+    dtype: torch.dtype = torch.float64,
 ) -> Tensor:
     """What the loop predicts: the outputs of its readout over `steps` free steps, after a warm-up along `inputs`.
 
     The first prediction is for the step after the last input.
 
     Args:
-        loop: what `closed_loop` returned, or a captured one.
+        loop: what `closed_loop` returned, or a captured one; or a problem of it.
         inputs: (batch, time, features): what the core is warmed up along, as `spectrum` takes it. None: from `state` alone.
-        steps: how many predictions.
+        steps: how many predictions; None: the problem's.
         state: where the core starts; as `spectrum` takes it.
         dtype: of the computation.
 
@@ -44,13 +49,14 @@ def predict(
         >>> future.shape
         torch.Size([4, 100, 3])
     """
-    count = _checks.whole_number(steps, "steps", least=1)
-    system_inputs = SystemInputs(inputs, state, max(count, 2), None, "full", True, dtype)
+    asked = problem(loop, inputs, state=state)
+    closed = loop_of(asked)
+    count = _checks.whole_number(asked.steps if steps is None else steps, "steps", least=1)
     with torch.inference_mode(False), torch.no_grad():
-        problem = recognize(loop, system_inputs)
-        system: Any = problem.system
-        found, at = [], problem.state
-        readout = Feed(loop.readout, None, dtype=dtype, device=system.device)
+        cast = recognize(asked.replaced(steps=max(count, 2)), dtype)
+        system: Any = cast.system
+        found, at = [], cast.state
+        readout = Feed(closed.readout, None, dtype=dtype, device=system.device)
         with system.running(), readout.running():
             for _ in range(count):
                 found.append(readout(system.output(at)))

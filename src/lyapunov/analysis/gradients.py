@@ -20,7 +20,7 @@ from lyapunov.analysis.readout import LinearizedReadout, Readout
 from lyapunov.analysis.verdicts import unsettled
 from lyapunov.errors import Diverged, InvalidInput
 from lyapunov.estimate import Finding, Verdict, half_widths, memory_time, number
-from lyapunov.intake import SystemInputs
+from lyapunov.intake import problem, require_full
 from lyapunov.systems import joined
 from lyapunov.tangent import TangentPropagator, triangularise
 
@@ -188,16 +188,16 @@ def gradient_exponents(
     References:
         docs/gradients.md. Saxe, McClelland, Ganguli 2013 and Pennington, Schoenholz, Ganguli 2017 for isometry.
     """
-    asked = tuple(lags) if isinstance(lags, Sequence) else (lags,)
-    _checks.require_nonempty(asked, "lags", "lags=(20, 80)")
-    asked = _checks.ascending([_checks.whole_number(one, "lags", least=1) for one in asked], "lags")
-    system_inputs = SystemInputs(inputs, state, steps, lengths, "full", True, dtype, carried)
-    with prepared(system, system_inputs, settle=settle, check=check) as ready:
+    wanted = tuple(lags) if isinstance(lags, Sequence) else (lags,)
+    _checks.require_nonempty(wanted, "lags", "lags=(20, 80)")
+    wanted = _checks.ascending([_checks.whole_number(one, "lags", least=1) for one in wanted], "lags")
+    asked = require_full(problem(system, inputs, state=state, carried=carried, steps=steps, lengths=lengths))
+    with prepared(asked, dtype, settle=settle, check=check) as ready:
         linearized = LinearizedReadout(readout, ready)
-        times = _times(ready, asked[-1], _checks.whole_number(starts, "starts", least=1))
-        total = len(times) * asked[-1]
+        times = _times(ready, wanted[-1], _checks.whole_number(starts, "starts", least=1))
+        total = len(times) * wanted[-1]
         with linearized.running(), progress_bar("Gradients seen from the readout", total, enabled=progress) as advance:
-            return _measured(ready, linearized, times, asked, k, advance)
+            return _measured(ready, linearized, times, wanted, k, advance)
 
 
 def _times(ready: Prepared, longest: int, starts: int) -> list[int]:

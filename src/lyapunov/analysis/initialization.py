@@ -19,7 +19,7 @@ from lyapunov._progress import progress_bar
 from lyapunov._shown import Parts
 from lyapunov.errors import Diverged, InvalidInput, LyapunovWarning, Unsupported
 from lyapunov.estimate import Spectrum, spectrum
-from lyapunov.intake import CELLS, LAYERS, kind_of
+from lyapunov.intake import CELLS, LAYERS, Problem, kind_of, problem
 
 __all__ = ["AdjustedSpectrum", "critical_scale", "to_exponent_"]
 
@@ -99,7 +99,7 @@ def _only(values: tuple[float, ...], name: str) -> float:
 
 def to_exponent_(
     module: Any,
-    inputs: Any,
+    inputs: Any = None,
     *,
     largest: float = 0.0,
     by: Literal["weights", "gates"] = "weights",
@@ -136,6 +136,9 @@ def to_exponent_(
         >>> abs(found.max + 0.5) < 0.1
         True
     """
+    if isinstance(module, Problem):
+        module, inputs, words = problem(module, inputs).parts()
+        along |= words
     _require_layer(module)
     _checks.one_of(by, ("weights", "gates"), "by")
     target = _checks.finite_number(largest, "largest")

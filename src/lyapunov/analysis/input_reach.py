@@ -23,11 +23,13 @@ from lyapunov.intake import (
     CELLS,
     LAYERS,
     Captured,
+    CastProblem,
     Problem,
-    SystemInputs,
     is_captured,
     preserving_state,
+    problem,
     recognize,
+    require_full,
     unwrapped,
 )
 from lyapunov.systems import System, check_contract, joined, total_size
@@ -133,7 +135,7 @@ class InputReach(LagDecay):
 
 def input_reach(
     model: Any,
-    inputs: Any,
+    inputs: Any = None,
     *,
     lags: int = 40,
     starts: int = 20,
@@ -174,13 +176,13 @@ def input_reach(
     """
     longest, count = _checks.whole_number(lags, "lags", least=1), _checks.whole_number(starts, "starts", least=1)
     kept = _checks.flag(by_feature, "by_feature")
-    if isinstance(model, Captured):
+    asked = require_full(problem(model, inputs, state=state, carried=carried))
+    if isinstance(asked, Captured):
         raise Unsupported("Expected the model itself, got what was captured of it. Pass the model and what it is called with.")
-    if _is_whole(model) and state is None:
-        name, times, squares = _of_model(WholeModel.of(model, inputs), longest, count, progress)
+    if _is_whole(asked.system) and asked.state is None:
+        name, times, squares = _of_model(WholeModel.of(asked.system, asked.inputs), longest, count, progress)
     else:
-        system_inputs = SystemInputs(inputs, state, None, None, "full", False, dtype, carried)
-        name, times, squares = _of_system(model, system_inputs, longest, count, check=check, progress=progress)
+        name, times, squares = _of_system(asked, dtype, longest, count, check=check, progress=progress)
     norms, features = squares.sum(-1).log() / 2, (squares.log() / 2 if kept else None)
     return InputReach(torch.arange(longest + 1), norms, torch.tensor(times), features, name)
 
@@ -282,29 +284,29 @@ def _squares(outputs: Tensor, inputs: list[Tensor]) -> list[Tensor]:
 
 
 def _of_system(
-    model: Any, system_inputs: SystemInputs, longest: int, count: int, *, check: bool, progress: bool | None
+    asked: Problem, dtype: torch.dtype, longest: int, count: int, *, check: bool, progress: bool | None
 ) -> tuple[str, list[int], Tensor]:
     with torch.inference_mode(False), torch.no_grad():
-        problem = recognize(model, system_inputs)
-        system, inputs = problem.system, problem.sequences
-        _require_numbers(problem)
+        cast = recognize(asked, dtype)
+        system, inputs = cast.system, cast.sequences
+        _require_numbers(cast)
         if inputs.lengths is not None:
             raise InvalidInput("Expected sequences of one length here, got `lengths`. Pass those of one length, or cut them.")
         times = _times(inputs.steps, longest, count)
         off = torch.autocast(system.device.type, enabled=False)
         with system.running(), off, Workers.suited_to(system, inputs.batch) as workers:
             if _checks.flag(check, "check"):
-                check_contract(system, problem.state, inputs.at(0), inputs.at(1))
+                check_contract(system, cast.state, inputs.at(0), inputs.at(1))
             propagator, done = TangentPropagator(system, inputs, workers), []
             with progress_bar("Reach of the input", len(times), enabled=progress) as advance:
-                for group, states in _groups(problem, propagator, times, longest):
-                    found = _swept_back(problem, group, states, longest)
+                for group, states in _groups(cast, propagator, times, longest):
+                    found = _swept_back(cast, group, states, longest)
                     done.append(found.unflatten(1, (len(group), inputs.batch)))
                     advance(len(done) * len(group))
     return system.name, times, torch.cat(done, dim=1)
 
 
-def _require_numbers(problem: Problem) -> None:
+def _require_numbers(problem: CastProblem) -> None:
     if not problem.system.differentiable:
         raise Unsupported(
             f"Expected a system that reverse mode can follow, got {problem.system.name}. Pass the model itself, with tokens."
@@ -317,7 +319,7 @@ def _require_numbers(problem: Problem) -> None:
 
 
 def _groups(
-    problem: Problem, propagator: TangentPropagator, times: list[int], longest: int
+    problem: CastProblem, propagator: TangentPropagator, times: list[int], longest: int
 ) -> Iterator[tuple[list[int], list[State]]]:
     """Starting times that are taken together, with the state before the first input of each."""
     system, inputs = problem.system, problem.sequences
@@ -335,7 +337,7 @@ def _groups(
         yield group, states
 
 
-def _swept_back(problem: Problem, group: list[int], states: list[State], longest: int) -> Tensor:
+def _swept_back(problem: CastProblem, group: list[int], states: list[State], longest: int) -> Tensor:
     """(lags + 1, group x batch, features): squared derivatives of the output after each time by the inputs, lag 0 first."""
     system, inputs = problem.system, problem.sequences
     state, varied = joined(states), []

@@ -14,7 +14,7 @@ from lyapunov._shapes import Input, State
 from lyapunov._shown import Parts, Shown
 from lyapunov._trees import tree_flatten
 from lyapunov.errors import Diverged, InvalidInput, Unsupported
-from lyapunov.intake import SystemInputs, recognize
+from lyapunov.intake import problem, recognize
 from lyapunov.systems import Linearization, System, check_contract
 from lyapunov.systems import jacobians as blocks_of_step
 
@@ -94,8 +94,9 @@ def jacobians(
     """
     skipped = _checks.whole_number(settle, "settle", least=0)
     with torch.inference_mode(False), torch.no_grad():
-        problem = recognize(system, SystemInputs(inputs, state, steps, None, linearization, True, dtype, carried))
-        one, sequences = problem.system, problem.sequences
+        asked = problem(system, inputs, state=state, carried=carried, steps=steps, linearization=linearization)
+        cast = recognize(asked.replaced(coupled=True), dtype)
+        one, sequences = cast.system, cast.sequences
         if sequences.lengths is not None:
             raise InvalidInput("Expected sequences of one length here, got `lengths`. Pass those of one length, or cut them.")
         if len(one.block_sizes) > 1:
@@ -110,8 +111,8 @@ def jacobians(
             )
         with _running(one):
             if _checks.flag(check, "check"):
-                check_contract(one, problem.state, sequences.at(0), sequences.at(1))
-    return _stream(one, problem.state, sequences.at, range(stop), skipped)
+                check_contract(one, cast.state, sequences.at(0), sequences.at(1))
+    return _stream(one, cast.state, sequences.at, range(stop), skipped)
 
 
 def _stream(system: System, state: State, at: Any, steps: range, skipped: int) -> Iterator[StepJacobian]:

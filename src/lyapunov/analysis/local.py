@@ -13,7 +13,7 @@ from lyapunov._shown import Parts, Shown
 from lyapunov.analysis.prepared import Prepared, prepared
 from lyapunov.analysis.verdicts import misaligned, too_few, unsettled
 from lyapunov.estimate import Verdict, number
-from lyapunov.intake import SystemInputs
+from lyapunov.intake import problem
 from lyapunov.systems import Linearization
 
 LONGEST = 100
@@ -137,8 +137,8 @@ def local_exponents(
         >>> local.growth[:, 20:].mean().item() < 0
         True
     """
-    system_inputs = SystemInputs(inputs, state, steps, None, linearization, True, dtype, carried)
-    with prepared(system, system_inputs, settle=settle, check=check, equal=True) as ready:
+    asked = problem(system, inputs, state=state, carried=carried, steps=steps, linearization=linearization)
+    with prepared(asked, dtype, settle=settle, check=check, equal=True) as ready:
         why = f" (the system has {ready.size} exponents)"
         count = _checks.whole_number(k, "k", least=1, most=ready.size, why=why)
         first = ready.settle + ready.aligned(align, most=LONGEST)

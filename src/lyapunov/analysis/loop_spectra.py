@@ -11,7 +11,7 @@ from lyapunov.analysis.comparison import Comparison, Reference, compare
 from lyapunov.analysis.predictability import Predictability, predictability
 from lyapunov.errors import InvalidInput
 from lyapunov.estimate import Spectrum, spectrum
-from lyapunov.intake import ClosedLoop
+from lyapunov.intake import ClosedLoop, Problem, loop_of, problem
 from lyapunov.systems.known import Known
 
 ENOUGH = 4.0
@@ -190,10 +190,10 @@ def echo_state(conditional: Spectrum) -> EchoState:
 
 
 def loop_spectra(
-    loop: ClosedLoop,
+    loop: ClosedLoop | Problem,
     inputs: Any = None,
     *,
-    steps: int,
+    steps: int | None = None,
     k: int | None = None,
     state: Any = None,
     dt: float = 1.0,
@@ -208,7 +208,7 @@ def loop_spectra(
     The conditional ones are those of the core along `inputs`; the free ones are those of the loop over `steps` steps after it.
 
     Args:
-        loop: what `closed_loop` returned, or `captured.closed_loop()`, which brings its inputs and state.
+        loop: what `closed_loop` returned, or `captured.closed_loop()`, which brings its inputs and state; or a problem of one.
         inputs: (batch, time, features), as the core takes them: the data that it was trained on, several sequences.
         steps: of the free run that count, after those to settle and to align.
         k: how many leading exponents of both; None: all.
@@ -233,13 +233,13 @@ def loop_spectra(
     References:
         Hart 2024 (what conditional exponents say about a faithful attractor).
     """
-    if not isinstance(loop, ClosedLoop):
-        raise InvalidInput(
-            f"Expected a closed loop, got {type(loop).__name__}. Pass what lyapunov.closed_loop(core, readout) returned."
-        )
-    inputs, state = (loop.inputs, loop.state) if inputs is None and state is None else (inputs, state)
-    if inputs is None:
+    asked = problem(loop, inputs, steps=steps, state=state, dt=dt)
+    closed = loop_of(asked)
+    along = (closed.inputs, closed.state) if asked.inputs is None and asked.state is None else (asked.inputs, asked.state)
+    if along[0] is None:
         raise InvalidInput("Expected `inputs` that drive the core, got none: without them there are no conditional exponents.")
-    same: dict[str, Any] = {"k": k, "state": state, "dt": dt, "dtype": dtype, "seed": seed, "progress": progress}
-    conditional = spectrum(loop.core, inputs, coupled=True, **same)
-    return LoopSpectra(conditional, spectrum(loop, inputs, steps=steps, settle=settle, align=align, **same))
+    core = problem(closed.core, along[0], state=along[1], coupled=True, dt=asked.dt)
+    conditional = spectrum(core, k=k, dtype=dtype, seed=seed, progress=progress)
+    whole = asked.replaced(inputs=along[0], state=along[1])
+    free = spectrum(whole, k=k, settle=settle, align=align, dtype=dtype, seed=seed, progress=progress)
+    return LoopSpectra(conditional, free)

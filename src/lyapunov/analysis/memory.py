@@ -15,7 +15,7 @@ from lyapunov.analysis.paired_runs import PairedRuns, of_model, of_system
 from lyapunov.analysis.whole_model import WholeModel
 from lyapunov.errors import InvalidInput, LyapunovError, LyapunovWarning
 from lyapunov.estimate import Finding, Spectrum, Timescale, Verdict, checked_level, half_widths, spectrum
-from lyapunov.intake import SystemInputs, is_captured
+from lyapunov.intake import Captured, Problem, is_captured, problem, require_full
 
 APART = 1.5
 """Factor between the intervals of the measured and of the predicted memory from which on the two are said to part."""
@@ -250,20 +250,19 @@ def memory(
     """
     if not 0 < _checks.fraction(tolerance, "tolerance") < 1:
         raise InvalidInput(f"Expected `tolerance` between 0 and 1, got {tolerance!r}. Pass 1e-3, say.")
-    count, dt = _checks.whole_number(starts, "starts", least=1), _checks.positive(dt, "dt")
+    count = _checks.whole_number(starts, "starts", least=1)
     seed = _checks.whole_number(seed, "seed", least=0, most=2**62)
-    whole = is_captured(model) and state is None
+    asked = require_full(problem(model, inputs, state=state, carried=carried, steps=steps, lengths=lengths, dt=dt))
+    whole = not isinstance(asked, Captured) and is_captured(asked.system) and asked.state is None
     if whole:
-        _refuse(carried=carried, steps=steps, lengths=lengths)
-        paired = of_model(WholeModel.of(model, inputs), count, seed, progress)
+        _refuse(carried=asked.carried, steps=asked.steps, lengths=asked.lengths)
+        paired = of_model(WholeModel.of(asked.system, asked.inputs), count, seed, progress)
     else:
-        system_inputs = SystemInputs(inputs, state, steps, lengths, "full", False, dtype, carried)
-        paired = of_system(model, system_inputs, count, seed, check=check, progress=progress)
+        paired = of_system(asked, dtype, count, seed, check=check, progress=progress)
     found, reason = None, ""
     if _checks.flag(predict, "predict"):
-        more = {} if whole else {"state": state, "carried": carried, "steps": steps, "lengths": lengths, "check": False}
-        found, reason = _exponent(paired.measured, None if whole else inputs, dtype=dtype, seed=seed, **more)
-    return _result(paired, tolerance, found, reason, dt)
+        found, reason = _exponent(paired.measured, dtype=dtype, seed=seed, check=whole)
+    return _result(paired, tolerance, found, reason, asked.dt)
 
 
 def _result(paired: PairedRuns, tolerance: float, exponent: Spectrum | None, reason: str, dt: float) -> Memory:
@@ -280,12 +279,12 @@ def _result(paired: PairedRuns, tolerance: float, exponent: Spectrum | None, rea
     return Memory(steps, paired.sources, relative, *given)
 
 
-def _exponent(measured: Any, inputs: Any, **more: Any) -> tuple[Spectrum | None, str]:
-    """The largest exponent of the same run, or why there is none."""
+def _exponent(measured: Problem, *, dtype: torch.dtype, seed: int, check: bool) -> tuple[Spectrum | None, str]:
+    """The largest exponent per step of the same run, or why there is none."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", LyapunovWarning)
-            return spectrum(measured, inputs, k=1, progress=False, **more), ""
+            return spectrum(measured, k=1, dtype=dtype, seed=seed, check=check, progress=False), ""
     except LyapunovError as error:
         return None, str(error)
 

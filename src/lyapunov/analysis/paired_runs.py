@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +13,7 @@ from lyapunov._shapes import State
 from lyapunov._trees import tree_map
 from lyapunov.analysis.whole_model import States, WholeModel, require_one_run, rolled
 from lyapunov.errors import InvalidInput
-from lyapunov.intake import PaddedSequences, Problem, SystemInputs, capture, independent, preserving_state, recognize
+from lyapunov.intake import CastProblem, PaddedSequences, Problem, capture, independent, preserving_state, recognize
 from lyapunov.systems import check_contract
 from lyapunov.tangent import TangentPropagator, Workers
 
@@ -26,7 +25,7 @@ class PairedRuns:
     squares (starts, steps, batch): squared distances, the mean over the numbers of one output. sources (starts, batch): which
     sequence's run ended in the state that a run started from. variance: of all outputs, the mean over their numbers.
     lengths (batch,): steps of each sequence. independent: the fraction of sequences that are no copies. measured: what
-    `lyapunov.spectrum` takes of it.
+    `lyapunov.spectrum` takes of it, in steps.
     """
 
     squares: Tensor
@@ -35,7 +34,7 @@ class PairedRuns:
     lengths: Tensor
     independent: float
     system: str
-    measured: Any
+    measured: Problem
 
 
 class _Comparison:
@@ -74,12 +73,10 @@ class _Comparison:
             raise InvalidInput("Expected finite outputs, got NaN or infinity. Check the weights, the inputs and the state.")
 
 
-def of_system(
-    system: Any, system_inputs: SystemInputs, starts: int, seed: int, *, check: bool, progress: bool | None
-) -> PairedRuns:
+def of_system(asked: Problem, dtype: torch.dtype, starts: int, seed: int, *, check: bool, progress: bool | None) -> PairedRuns:
     """Of whatever `lyapunov.spectrum` takes, step by step."""
     with torch.inference_mode(False), torch.no_grad():
-        problem = recognize(system, system_inputs)
+        problem = recognize(asked, dtype)
         inputs, own = problem.sequences, problem.state
         threads = Workers.suited_to(problem.system, inputs.batch)
         off = torch.autocast(problem.system.device.type, enabled=False)
@@ -97,11 +94,11 @@ def of_system(
                 compared.add(go(problem.system.with_vectors(own, moved), advance, at * inputs.steps)[0])
             rows = torch.cat(problem.system.vectors(own), dim=-1)
             different = len(rows.unique(dim=0)) / inputs.batch
-    return _paired(compared, shifts, lengths, inputs, problem.system.name, system, different)
+    return _paired(compared, shifts, lengths, inputs, problem.system.name, asked.replaced(dt=1.0), different)
 
 
 def _run(
-    problem: Problem, propagator: TangentPropagator, state: State, advance: Callable[[int], None], done: int
+    problem: CastProblem, propagator: TangentPropagator, state: State, advance: Callable[[int], None], done: int
 ) -> tuple[Tensor, State]:
     """Outputs (steps, batch, outputs), and the state in the end."""
     system, shown = problem.system, []
@@ -151,7 +148,7 @@ def _paired(
     lengths: Tensor,
     inputs: PaddedSequences,
     name: str,
-    measured: Any,
+    measured: Problem,
     different: float = 0.0,
 ) -> PairedRuns:
     """`different`: the fraction of sequences whose own starts differ; those are no copies, whatever drives them."""

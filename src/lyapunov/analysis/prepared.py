@@ -3,7 +3,6 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,7 +11,7 @@ from lyapunov import _checks
 from lyapunov._shapes import State
 from lyapunov._trees import tree_map
 from lyapunov.errors import InvalidInput, Unsupported
-from lyapunov.intake import Problem, SystemInputs, recognize
+from lyapunov.intake import CastProblem, Problem, recognize
 from lyapunov.systems import System, TokenStep, check_contract, total_size
 from lyapunov.tangent import CheckpointedTrajectory, TangentPropagator, Workers, random_frame, settled_state
 
@@ -24,7 +23,7 @@ class Prepared:
     `given`: whether the caller said how many steps to settle for.
     """
 
-    problem: Problem
+    problem: CastProblem
     state: State
     settle: int
     stop: int
@@ -90,15 +89,21 @@ class Prepared:
 
 @contextmanager
 def prepared(
-    system: Any, system_inputs: SystemInputs, *, settle: int | None, check: bool, equal: bool = False, graph: bool = False
+    asked: Problem,
+    dtype: torch.dtype,
+    *,
+    settle: int | None,
+    check: bool,
+    equal: bool = False,
+    graph: bool = False,
 ) -> Generator[Prepared, None, None]:
-    """Within it, the system is running. `settle` None: found in the data, within a quarter of the inputs.
+    """Within it, the system is running, its layers with one frame. `settle` None: found within a quarter of the inputs.
 
     `equal`: sequences must be of one length. `graph`: weights keep their way to the user's parameters.
     Raises InvalidInput, Unsupported, BadSystem.
     """
     with torch.inference_mode(False), torch.set_grad_enabled(graph):
-        problem = recognize(system, system_inputs)
+        problem = recognize(asked.replaced(coupled=True), dtype)
         _one_frame(problem)
         if equal and problem.sequences.lengths is not None:
             raise InvalidInput("Expected sequences of one length here, got `lengths`. Pass those of one length, or cut them.")
@@ -118,7 +123,7 @@ def _distance(system: System, one: State, other: State) -> float:
     return sum(float((a - b).double().square().sum()) for a, b in parts) ** 0.5
 
 
-def _one_frame(problem: Problem) -> None:
+def _one_frame(problem: CastProblem) -> None:
     if isinstance(problem.system, TokenStep):
         raise Unsupported(
             "Expected a Loop as a whole here, got one by token. Leave by_token out; `lyapunov.spectrum` takes it by token."
@@ -130,7 +135,7 @@ def _one_frame(problem: Problem) -> None:
         )
 
 
-def _settled(problem: Problem, settle: int | None, workers: Workers) -> tuple[int, State]:
+def _settled(problem: CastProblem, settle: int | None, workers: Workers) -> tuple[int, State]:
     inputs = problem.sequences
     steps = inputs.steps if inputs.lengths is None else int(inputs.lengths.median())
     given = None if settle is None else _checks.whole_number(settle, "settle", least=0)

@@ -5,7 +5,8 @@ from lyapunov.estimate.difference import Difference
 from lyapunov.estimate.estimator import WarmStart, estimated, spectrum
 from lyapunov.estimate.quantities import DIMENSION, ENTROPY, IN_READINGS, READING_NAMES
 from lyapunov.estimate.result import Spectrum
-from lyapunov.estimate.settings import RunOptions, Settings
+from lyapunov.estimate.run_options import QR, RunOptions, TimeMean
+from lyapunov.estimate.settings import Settings
 from lyapunov.estimate.standard_errors import DIFFERENT, INDEPENDENT, Errors, checked_level, errors, half_widths
 from lyapunov.estimate.timescales import TIME_NAMES, Timescale, exponent_unit, memory_time
 from lyapunov.estimate.verdict import ENOUGH_BLOCKS, Finding, Verdict
@@ -17,6 +18,7 @@ __all__ = [
     "ENTROPY",
     "INDEPENDENT",
     "IN_READINGS",
+    "QR",
     "READING_NAMES",
     "TIME_NAMES",
     "Difference",
@@ -25,6 +27,7 @@ __all__ = [
     "RunOptions",
     "Settings",
     "Spectrum",
+    "TimeMean",
     "Timescale",
     "Verdict",
     "WarmStart",

@@ -3,7 +3,7 @@
 import warnings
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple, get_args
 
 import torch
 
@@ -12,14 +12,15 @@ from lyapunov._frames import join_columns
 from lyapunov._progress import progress_bar
 from lyapunov._shapes import Frames
 from lyapunov._trees import tree_map
-from lyapunov.errors import Diverged, LyapunovWarning
+from lyapunov.errors import Diverged, InvalidInput, LyapunovWarning
 from lyapunov.estimate.result import Spectrum
-from lyapunov.estimate.settings import Method, RunOptions, Settings, choose
+from lyapunov.estimate.run_options import QR, RunOptions, TimeMean
+from lyapunov.estimate.settings import Method, Settings, counted_exponents, decided, fingerprint, schedule
 from lyapunov.estimate.statistics import estimates, without_empty
 from lyapunov.estimate.transients import is_positive
 from lyapunov.estimate.verdict import judge, unreliable_tail
-from lyapunov.intake import Problem, SystemInputs, independent, recognize
-from lyapunov.systems import Label, Linearization, check_contract
+from lyapunov.intake import CastProblem, Problem, independent, problem, recognize
+from lyapunov.systems import Label, Linearization, check_contract, total_size
 from lyapunov.tangent import (
     NOISE_LIMIT_ADAPTIVE,
     NOISE_LIMIT_FIXED,
@@ -44,12 +45,12 @@ FEW = 8
 
 
 def spectrum(
-    system: Any,
-    inputs: Any = None,
+    system: object,
+    inputs: object = None,
     *,
     k: int | None = None,
-    state: Any = None,
-    carried: Any = None,
+    state: object = None,
+    carried: object = None,
     steps: int | None = None,
     linearization: Linearization = "full",
     coupled: bool = False,
@@ -59,10 +60,11 @@ def spectrum(
     qr_every: int | None = None,
     chunks: int = 1,
     method: Method | None = None,
-    lengths: Any = None,
+    lengths: object = None,
     dt: float = 1.0,
     dtype: torch.dtype = torch.float64,
     seed: int = 0,
+    options: RunOptions | None = None,
     check: bool = True,
     progress: bool | None = None,
 ) -> Spectrum:
@@ -115,11 +117,33 @@ def spectrum(
     References:
         Benettin et al. 1980; Vogt, Puelma Touzel, Shlizerman, Lajoie 2020 for recurrent networks.
     """
-    system_inputs = SystemInputs(inputs, state, steps, lengths, linearization, coupled, dtype, carried)
-    run_options = RunOptions(k, settle, align, from_initial_state, qr_every, dt, seed, chunks, method)
-    result = estimated(system, system_inputs, run_options, check=check, progress=progress)[0]
+    words = {"state": state, "carried": carried, "steps": steps, "lengths": lengths, "dt": dt}
+    asked = problem(system, inputs, linearization=linearization, coupled=coupled, **words)
+    spelled = RunOptions(settle, align, from_initial_state, _method(method, qr_every, chunks), dtype, seed)
+    if options is not None and spelled != RunOptions(dtype=torch.float64):
+        raise InvalidInput(
+            "Expected `options`, or keywords of what they hold (settle, align, from_initial_state, qr_every, chunks, method, "
+            "dtype, seed), got both. Put all of them into lyapunov.RunOptions(...)."
+        )
+    result = estimated(asked, options or spelled, k=k, check=check, progress=progress)[0]
     _warn_of_tail(result)
     return result
+
+
+def _method(name: Method | None, qr_every: int | None, chunks: int) -> QR | TimeMean | None:
+    """What the keywords say; None: nothing."""
+    _checks.one_of(name, (*get_args(Method), None), "method")
+    if qr_every is not None:
+        _checks.whole_number(qr_every, "qr_every", least=1)
+    way = QR(qr_every, chunks)
+    if name == "closed":
+        for word, given in (("chunks", chunks > 1), ("qr_every", qr_every is not None)):
+            if given:
+                raise InvalidInput(
+                    f"Expected `{word}` left out with method='closed', got both. It is for frames; leave one of them out."
+                )
+        return TimeMean()
+    return way if name == "qr" or way != QR() else None
 
 
 class WarmStart(NamedTuple):
@@ -141,101 +165,106 @@ class WarmStart(NamedTuple):
 
 
 def estimated(
-    system: Any,
-    system_inputs: SystemInputs,
-    run_options: RunOptions,
+    asked: Problem,
+    options: RunOptions,
     *,
+    k: int | None = None,
+    fewer: bool = False,
+    coarse: bool = False,
     check: bool = True,
     progress: bool | None = False,
     warm_start: WarmStart | None = None,
 ) -> tuple[Spectrum, WarmStart]:
     """The spectrum that `spectrum` returns, without warnings, and what the run leaves to the next.
 
+    `fewer`: of a system that has less than `k` exponents, all are taken. `coarse`: see `schedule`.
     `warm_start`: what an earlier run left. Its frames, aligned to these inputs once, are where this one's start, with its
     interval tried first; and what was found of its state's burn-in holds for this one, too, which does not check it again
     (`settle` and `align` given). Without frames, only the interval is taken over.
     """
     warm = warm_start is not None and warm_start.frames is not None
     with torch.inference_mode(False), torch.no_grad():
-        problem = recognize(system, system_inputs)
-        settings, options = choose(problem, system_inputs, run_options)
+        cast = recognize(asked, torch.float64 if options.dtype is None else options.dtype)
+        width, options = counted_exponents(cast, k, fewer=fewer), decided(cast, options)
+        plan = schedule(cast, options, width, coarse=coarse)
         if warm_start is not None:
-            options = replace(options, first=warm_start.qr_every, follow_copies=options.follow_copies and not warm)
-        threads = Workers.suited_to(problem.system, problem.sequences.batch * settings.chunks)
-        with problem.system.running(), torch.autocast(problem.system.device.type, enabled=False), threads as workers:
+            plan = replace(plan, first=warm_start.qr_every, follow_copies=plan.follow_copies and not warm)
+        result_of = partial(
+            _result, problem=asked, cast=cast, options=options, k=width, inputs=fingerprint(cast), chose_k=k is None
+        )
+        threads = Workers.suited_to(cast.system, cast.sequences.batch * _chunks(options))
+        with cast.system.running(), torch.autocast(cast.system.device.type, enabled=False), threads as workers:
             if _checks.flag(check, "check"):
-                check_contract(problem.system, problem.state, problem.sequences.at(0), problem.sequences.at(1))
+                check_contract(cast.system, cast.state, cast.sequences.at(0), cast.sequences.at(1))
             try:
-                growth = _grow(problem, settings, options, workers, progress, None if warm_start is None else warm_start.frames)
+                growth = _grow(cast, options, width, plan, workers, progress, None if warm_start is None else warm_start.frames)
             except Diverged as error:
-                error.partial = None if error.partial is None else _result(error.partial, problem, settings)
+                error.partial = None if error.partial is None else result_of(error.partial)
                 raise
             if warm_start is not None and warm:
                 growth = replace(growth, distance=warm_start.distance, parted=warm_start.parted)
             if _is_chaotic(growth) and growth.distance is not None and growth.parted is None:
-                propagator = TangentPropagator(problem.system, problem.sequences, workers)
-                parted = remaining_distance(problem.system, problem.sequences, propagator.step, problem.state, options.most)
+                propagator = TangentPropagator(cast.system, cast.sequences, workers)
+                parted = remaining_distance(cast.system, cast.sequences, propagator.step, cast.state, plan.most)
                 growth = replace(growth, parted=parted)
-        result = _result(growth, problem, settings)
-        next_start = _warm_start_of(growth, result, problem)
+        result = result_of(growth)
+        next_start = _warm_start_of(growth, result, cast)
     if warm_start is None or not warm:
         return result, next_start
     return result, next_start._replace(disagreement=warm_start.disagreement, tolerated=warm_start.tolerated)
 
 
-def _warm_start_of(growth: Growth, result: Spectrum, problem: Problem) -> WarmStart:
-    flat = None if growth.state is None else problem.system.saturated(growth.state)
+def _chunks(options: RunOptions) -> int:
+    return options.method.chunks if isinstance(options.method, QR) else 1
+
+
+def _warm_start_of(growth: Growth, result: Spectrum, cast: CastProblem) -> WarmStart:
+    flat = None if growth.state is None else cast.system.saturated(growth.state)
     fraction = None if flat is None else float(flat.double().mean())
     qr_every = result.settings.qr_every
     return WarmStart(growth.frames, growth.distance, growth.disagreement, growth.tolerated, qr_every, fraction, growth.parted)
 
 
 def _grow(
-    problem: Problem,
-    settings: Settings,
-    options: RolloutOptions,
+    cast: CastProblem,
+    options: RunOptions,
+    k: int,
+    plan: RolloutOptions,
     workers: Workers,
     progress: bool | None,
     aligned: Frames | None = None,
 ) -> Growth:
-    title, faster = f"{settings.k} of {settings.size} Lyapunov exponents", ""
-    if settings.k > FEW:
+    title, faster = f"{k} of {total_size(cast.system)} Lyapunov exponents", ""
+    if k > FEW:
         faster = f"The {FEW} leading ones (k={FEW}) take a small part of that."
-    state, sequences = problem.state, problem.sequences
-    if settings.method == "closed":
-        with progress_bar(title, options.most, enabled=progress) as advance:
-            return rollout_diagonal(problem.system, sequences, state, options, workers=workers, on_step=advance)
-    columns = [min(settings.k, size) for size in problem.system.block_sizes]
-    frames = _frames(problem, settings, settings.seed, most=settings.k if options.align == 0 else max(settings.k, HELPED))
+    system, sequences, state = cast.system, cast.sequences, cast.state
+    if isinstance(options.method, TimeMean):
+        with progress_bar(title, plan.most, enabled=progress) as advance:
+            return rollout_diagonal(system, sequences, state, plan, workers=workers, on_step=advance)
+    columns, seed = [min(k, size) for size in system.block_sizes], options.seed
+    frames = _frames(cast, options, k if plan.align == 0 else max(k, HELPED), seed)
     if aligned is not None:
         frames = _joined(aligned, frames)
-    shadow = (
-        None if settings.from_initial_state else _frames(problem, settings, settings.seed + 2, most=min(settings.k, SHADOWED))
-    )
-    if settings.chunks > 1:
-        pieces = split(problem.system, sequences, state, options, settings.chunks, workers)
+    shadow = None if options.from_initial_state else _frames(cast, options, min(k, SHADOWED), seed + 2)
+    chunks = _chunks(options)
+    if chunks > 1:
+        pieces = split(system, sequences, state, plan, chunks, workers)
         with progress_bar(title, pieces.options.most, enabled=progress, faster=faster) as advance:
             start = pieces.state, pieces.frames(frames), pieces.options
-            run = partial(
-                rollout,
-                problem.system,
-                pieces,
-                *start,
-                columns=columns,
-                shadow=None if shadow is None else pieces.frames(shadow),
-            )
+            second = None if shadow is None else pieces.frames(shadow)
             try:
-                return pieces.joined(run(workers=workers, on_step=advance))
+                growth = rollout(system, pieces, *start, columns=columns, shadow=second, workers=workers, on_step=advance)
             except Diverged as error:
-                raise _diverged_in_chunk(error, settings.chunks) from error
-    other = _frames(problem, settings, settings.seed + 1) if options.align is None else None
-    with progress_bar(title, options.most, enabled=progress, faster=faster) as advance:
+                raise _diverged_in_chunk(error, chunks) from error
+        return pieces.joined(growth)
+    other = _frames(cast, options, k, seed + 1) if plan.align is None else None
+    with progress_bar(title, plan.most, enabled=progress, faster=faster) as advance:
         return rollout(
-            problem.system,
+            system,
             sequences,
             state,
             frames,
-            options,
+            plan,
             columns=columns,
             other_frames=other,
             shadow=shadow,
@@ -252,11 +281,6 @@ def _diverged_in_chunk(error: Diverged, chunks: int) -> Diverged:
     )
 
 
-def _like(problem: Problem, settings: Settings) -> torch.Tensor:
-    """Of the dtype and on the device that a run computes with."""
-    return torch.empty(0, dtype=getattr(torch, settings.dtype), device=problem.system.device)
-
-
 def _joined(aligned: Frames, frames: Frames) -> Frames:
     """Columns that are aligned already, and further ones at random."""
 
@@ -266,32 +290,34 @@ def _joined(aligned: Frames, frames: Frames) -> Frames:
     return tree_map(joined, aligned, frames)
 
 
-def _frames(problem: Problem, settings: Settings, seed: int, *, most: int | None = None) -> Frames:
-    like = _like(problem, settings)
+def _frames(cast: CastProblem, options: RunOptions, most: int, seed: int) -> Frames:
+    """Random ones of at most so many columns, of the dtype and on the device of the run."""
+    like = torch.empty(0, dtype=options.dtype, device=cast.system.device)
 
     def first(size: int, block: int) -> torch.Tensor:
-        columns = min(size, settings.k if most is None else most)
-        return random_frame(size, columns, batch=problem.sequences.batch, seed=seed, block=block, like=like)
+        return random_frame(size, min(size, most), batch=cast.sequences.batch, seed=seed, block=block, like=like)
 
-    return tuple(first(size, block) for block, size in enumerate(problem.system.block_sizes))
+    return tuple(first(size, block) for block, size in enumerate(cast.system.block_sizes))
 
 
-def _result(growth: Growth, problem: Problem, settings: Settings) -> Spectrum:
+def _result(
+    growth: Growth, *, problem: Problem, cast: CastProblem, options: RunOptions, k: int, inputs: str, chose_k: bool
+) -> Spectrum:
     growth, left_out = without_empty(growth)
-    settings = settings.done(growth)
+    settings = Settings.of(growth, problem, cast, options, k=k, inputs=inputs, left_open=chose_k)
     if left_out:
         _warn(
             f"Expected sequences longer than settle + align = {growth.settle + growth.align}, got shorter ones at {left_out}: "
             "they are left out. Pass smaller settle and align to use them."
         )
-    sizes = problem.system.block_sizes
+    sizes, dt = cast.system.block_sizes, settings.dt
     tolerated = NOISE_LIMIT_ADAPTIVE if "qr_every" in settings.chosen else NOISE_LIMIT_FIXED
     # Where it is not chaos, the inputs decide: what they have in common, growth has, too.
-    independent_fraction = independent(problem.sequences.values, problem.sequences.lengths)
-    found = estimates(growth, k=settings.k, sizes=sizes, dt=settings.dt, tolerated=tolerated, independent=independent_fraction)
-    if independent_fraction < 1 and _is_chaotic(growth) and is_positive(found, settings):
-        found = estimates(growth, k=settings.k, sizes=sizes, dt=settings.dt, tolerated=tolerated)
-    labels = problem.system.labels
+    fraction = independent(cast.sequences.values, cast.sequences.lengths)
+    found = estimates(growth, k=k, sizes=sizes, dt=dt, tolerated=tolerated, independent=fraction)
+    if fraction < 1 and _is_chaotic(growth) and is_positive(found, settings):
+        found = estimates(growth, k=k, sizes=sizes, dt=dt, tolerated=tolerated)
+    labels = cast.system.labels
     found = replace(found, layer=_layers(labels, sizes)[found.layer])
     return Spectrum(**vars(found), settings=settings, verdict=judge(found, settings, growth, labels))
 

@@ -1,7 +1,7 @@
-"""Every setting left None becomes a stated choice, frozen."""
+"""Every setting left None becomes a stated choice: what the loop is to do, and what a result says was done."""
 
 from dataclasses import dataclass, field, fields, replace
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 
@@ -9,8 +9,9 @@ from lyapunov import _checks
 from lyapunov._shown import Parts, Shown
 from lyapunov._trees import tree_flatten
 from lyapunov.errors import InvalidInput, Unsupported
-from lyapunov.intake import Problem, SystemInputs, digest
-from lyapunov.systems import total_size
+from lyapunov.estimate.run_options import QR, RunOptions, TimeMean
+from lyapunov.intake import CastProblem, Problem, digest
+from lyapunov.systems import System, total_size
 from lyapunov.tangent import DEFAULT_BURN_IN, STRETCHES, Growth, RolloutOptions
 
 LEAST_SAMPLES = 4
@@ -22,7 +23,7 @@ CERTIFICATE_EVERY, SMALL = 50, 128
 
 
 Method = Literal["qr", "closed"]
-"""Frames that are orthonormalised, or the diagonals of triangular Jacobians."""
+"""Frames that are orthonormalised, or time means of the diagonals of triangular Jacobians."""
 
 
 @dataclass(frozen=True)
@@ -74,91 +75,75 @@ class Settings(Shown):
         rows = [(each.name, str(getattr(self, each.name))) for each in fields(self)]
         return Parts(["Settings"], [("setting", "value"), *rows])
 
-    def done(self, growth: Growth) -> "Settings":
-        """The settings with what the run found in the data.
-
-        Args:
-            growth: what the loop returned.
-
-        Returns:
-            `Settings`.
-        """
-        return replace(
-            self,
+    @classmethod
+    def of(
+        cls, growth: Growth, problem: Problem, cast: CastProblem, options: RunOptions, *, k: int, inputs: str, left_open: bool
+    ) -> "Settings":
+        """Of a run, by what it was asked and what it found. `left_open`: whether `k` was."""
+        method = options.method
+        given = {"settle": options.settle, "align": options.align, "qr_every": getattr(method, "every", None)}
+        if options.from_initial_state:
+            given = {"qr_every": given["qr_every"]}
+        return cls(
+            system=cast.system.name,
+            size=total_size(cast.system),
+            k=k,
             batch=growth.steps.shape[1],
             settle=growth.settle,
             align=growth.align,
             count=growth.count,
             qr_every=growth.qr_every,
+            dt=float(problem.dt),
+            dtype=_short(options.dtype or torch.float64),
+            source_dtype=_short(cast.precision),
+            device=str(cast.system.device),
+            seed=options.seed,
+            linearization=problem.linearization,
+            coupled=problem.coupled,
+            from_initial_state=options.from_initial_state,
+            inputs=inputs,
+            called=cast.called,
+            chosen=(*(["k"] if left_open else []), *(name for name, value in given.items() if value is None)),
+            chunks=method.chunks if isinstance(method, QR) else 1,
+            method="closed" if isinstance(method, TimeMean) else "qr",
         )
 
 
-@dataclass(frozen=True)
-class RunOptions:
-    """Settings as the caller gave them.
+def fingerprint(cast: CastProblem) -> str:
+    """A hash of inputs, state and lengths."""
+    return digest(cast.sequences.values, cast.state, cast.sequences.lengths, *tree_flatten(cast.constant)[0])
 
-    `fewer`: `k` is the most, and a smaller system has all its exponents taken. `coarse`: where there are SEVERAL sequences,
-    whose differences tell the errors, growth need not be resolved in time.
+
+def counted_exponents(cast: CastProblem, k: int | None, *, fewer: bool = False) -> int:
+    """How many exponents are taken: `k`, checked; None: all. `fewer`: of a system that has less, all."""
+    size = total_size(cast.system)
+    wanted = size if k is None else min(k, size) if fewer else k
+    return _checks.whole_number(wanted, "k", least=1, most=size, why=f" (the system has {size} exponents)")
+
+
+def decided(cast: CastProblem, options: RunOptions) -> RunOptions:
+    """With a dtype and a method: the time mean where Jacobians are triangular, unless frames are asked for."""
+    triangular, method = cast.system.triangular, options.method
+    if isinstance(method, TimeMean) and not triangular:
+        raise Unsupported(
+            f"Expected a system with triangular Jacobians for method='closed', got {cast.system.name}. Leave `method` out: "
+            "its exponents are found by QR."
+        )
+    if isinstance(method, QR) and method.chunks > 1:
+        _require_chunks(cast, method.chunks)
+    method = method or (TimeMean() if triangular else QR())
+    return replace(options, method=method, dtype=options.dtype or torch.float64)
+
+
+def schedule(cast: CastProblem, options: RunOptions, k: int, *, coarse: bool = False) -> RolloutOptions:
+    """What the loop is to do with its steps, and how it finds in the data what is left open.
+
+    Left None: `settle`, `align` and the interval are found, the first two within a quarter of the inputs each (of the median
+    sequence), without inputs within a tenth of `steps`, at least 100; `align` takes at most 100. `coarse`: where there are
+    SEVERAL sequences, whose differences tell the errors, growth need not be resolved in time.
     """
-
-    k: int | None
-    settle: int | None
-    align: int | None
-    from_initial_state: bool
-    qr_every: int | None
-    dt: float
-    seed: int
-    chunks: int = 1
-    method: Method | None = None
-    fewer: bool = False
-    coarse: bool = False
-
-
-def choose(problem: Problem, system_inputs: SystemInputs, run_options: RunOptions) -> tuple[Settings, RolloutOptions]:
-    """Checked settings, those that the run finds in the data still 0, and the options that say how it finds them.
-
-    Left None: `k` is all; `settle`, `align` and `qr_every` are found, the first two within a quarter of the inputs each (of
-    the median sequence), without inputs within a tenth of `steps`, at least 100; `align` takes at most 100.
-    """
-    _checks.flag(run_options.from_initial_state, "from_initial_state")
-    size = total_size(problem.system)
-    named = {"k": run_options.k, "settle": run_options.settle, "align": run_options.align, "qr_every": run_options.qr_every}
-    open_names = ("k", "qr_every") if run_options.from_initial_state else tuple(named)
-    why = f" (the system has {size} exponents)"
-    wanted = size if run_options.k is None else min(run_options.k, size) if run_options.fewer else run_options.k
-    k = _checks.whole_number(wanted, "k", least=1, most=size, why=why)
-    options = _rollout_options(problem, run_options, k, size)
-    settings = Settings(
-        system=problem.system.name,
-        size=size,
-        k=k,
-        batch=problem.sequences.batch,
-        settle=0,
-        align=0,
-        count=0,
-        qr_every=0,
-        dt=_checks.positive(run_options.dt, "dt"),
-        dtype=_short(system_inputs.dtype),
-        source_dtype=_short(problem.source_dtype),
-        device=str(problem.system.device),
-        seed=_checks.whole_number(run_options.seed, "seed", least=0),
-        linearization=system_inputs.linearization,
-        coupled=system_inputs.coupled,
-        from_initial_state=run_options.from_initial_state,
-        inputs=digest(problem.sequences.values, problem.state, problem.sequences.lengths, *tree_flatten(problem.constant)[0]),
-        called=problem.called,
-        chosen=tuple(name for name in open_names if named[name] is None),
-        chunks=_chunks(problem, run_options),
-        method=_way(problem, run_options),
-    )
-    return settings, options
-
-
-def _rollout_options(problem: Problem, run_options: RunOptions, k: int, size: int) -> RolloutOptions:
-    inputs = problem.sequences
-    settle, align = (
-        _transient(value, name, run_options) for name, value in (("settle", run_options.settle), ("align", run_options.align))
-    )
+    inputs, system = cast.sequences, cast.system
+    settle, align = (0, 0) if options.from_initial_state else (options.settle, options.align)
     given = (settle or 0) + (align or 0)
     autonomous = inputs.values is None
     longest = inputs.steps if inputs.lengths is None else int(inputs.lengths.max())
@@ -172,35 +157,25 @@ def _rollout_options(problem: Problem, run_options: RunOptions, k: int, size: in
     else:
         typical = inputs.steps if inputs.lengths is None else int(inputs.lengths.median())
         limit = min(typical // 4, longest - given - 1)
-    qr_every = None if run_options.qr_every is None else _checks.whole_number(run_options.qr_every, "qr_every", least=1)
+    certifying = k == total_size(system) and k >= SMALL and system.volume_cost == "cubic"
     return RolloutOptions(
         steps=longest,
         settle=settle,
         align=align,
-        qr_every=qr_every,
+        qr_every=options.method.every if isinstance(options.method, QR) else None,
         longest_settle=limit,
         longest_align=min(limit, DEFAULT_BURN_IN),
         autonomous=autonomous,
-        volume_every=_volume_every(problem, k, size, longest),
-        stretches=COARSE if run_options.coarse and inputs.batch >= SEVERAL else STRETCHES,
-        whole_intervals=problem.system.volume_cost == "cubic" and k == size and size >= SMALL,
-        follow_copies=not run_options.from_initial_state,
+        volume_every=_volume_every(system, k, longest),
+        stretches=COARSE if coarse and inputs.batch >= SEVERAL else STRETCHES,
+        whole_intervals=certifying,
+        follow_copies=not options.from_initial_state,
     )
 
 
-def _transient(value: int | None, name: str, run_options: RunOptions) -> int | None:
-    if not run_options.from_initial_state:
-        return None if value is None else _checks.whole_number(value, name, least=0)
-    if value:
-        raise InvalidInput(
-            f"Expected `{name}` left out with from_initial_state=True, got {value}. From there, nothing is discarded."
-        )
-    return 0
-
-
-def _volume_every(problem: Problem, k: int, size: int, steps: int) -> int:
+def _volume_every(system: System, k: int, steps: int) -> int:
     """Every step where it is cheap; else so rarely that it costs no more than the frame; samples certify a full run."""
-    cost = problem.system.volume_cost
+    cost, size = system.volume_cost, total_size(system)
     if cost == "none":
         return 0
     if cost == "linear" or (k == size and size < SMALL):
@@ -210,46 +185,18 @@ def _volume_every(problem: Problem, k: int, size: int, steps: int) -> int:
     return max(1, min(size // k, steps // (2 * LEAST_SAMPLES)))
 
 
-def _way(problem: Problem, run_options: RunOptions) -> Method:
-    """The closed form where there is one."""
-    _checks.one_of(run_options.method, (*get_args(Method), None), "method")
-    triangular = problem.system.triangular
-    if run_options.method == "closed" and not triangular:
+def _require_chunks(cast: CastProblem, chunks: int) -> None:
+    """Chunks start at different steps of a sequence, and each sequence has several."""
+    if cast.system.grows:
         raise Unsupported(
-            f"Expected a system with triangular Jacobians for method='closed', got {problem.system.name}. Leave `method` out: "
-            "its exponents are found by QR."
-        )
-    if run_options.chunks > 1:
-        if run_options.method == "closed":
-            raise InvalidInput(
-                "Expected `chunks` left out with method='closed', got both. Chunks are for frames; leave one out."
-            )
-        return "qr"
-    method = run_options.method or ("closed" if triangular else "qr")
-    if method == "closed" and run_options.qr_every is not None:
-        raise InvalidInput(
-            f"Expected `qr_every` left out with the closed form, got {run_options.qr_every}. For frames pass method='qr'."
-        )
-    return method
-
-
-def _chunks(problem: Problem, run_options: RunOptions) -> int:
-    chunks = _checks.whole_number(run_options.chunks, "chunks", least=1)
-    if chunks > 1 and problem.system.grows:
-        raise Unsupported(
-            f"Expected `chunks` left out with {problem.system.name}, whose cache grows with the sequence, got {chunks}. "
+            f"Expected `chunks` left out with {cast.system.name}, whose cache grows with the sequence, got {chunks}. "
             "Chunks start at different steps, with caches of different length."
         )
-    if chunks > 1 and problem.constant is not None:
+    if cast.constant is not None:
         raise Unsupported(
             f"Expected `chunks` left out with a Loop, whose injected input belongs to its sequences, got {chunks}. Pass more "
             "sequences instead."
         )
-    if chunks > 1 and run_options.from_initial_state:
-        raise InvalidInput(
-            f"Expected `chunks` left out with from_initial_state=True, got {chunks}. There is one start and one whole run."
-        )
-    return chunks
 
 
 def _short(dtype: torch.dtype) -> str:

@@ -14,10 +14,10 @@ from lyapunov.errors import InvalidInput
 from lyapunov.intake.continuity import feedback_explained, require_continuous
 from lyapunov.intake.inputs import autonomous
 from lyapunov.intake.layers import CELLS, LAYERS
-from lyapunov.intake.problem import Problem, SystemInputs, state_batch
+from lyapunov.intake.problem import CastProblem, Problem, state_batch
 from lyapunov.systems import Feed, fed_back
 
-Recognize = Callable[[Any, SystemInputs], Problem]
+Recognize = Callable[[Problem, torch.dtype], CastProblem]
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,17 +79,28 @@ def closed_loop(core: Any, readout: Callable[..., Any], *, feedback: Callable[..
     return ClosedLoop(core, readout, feedback)
 
 
-def closed_loop_problem(loop: ClosedLoop, system_inputs: SystemInputs, recognize: Recognize) -> Problem:
+def loop_of(asked: Problem) -> ClosedLoop:
+    """The closed loop that a problem is about."""
+    system = asked.system if type(asked) is Problem else asked
+    if isinstance(system, ClosedLoop):
+        return system
+    raise InvalidInput(
+        f"Expected a closed loop, got {type(system).__name__}. Pass what lyapunov.closed_loop(core, readout) returned."
+    )
+
+
+def closed_loop_problem(loop: ClosedLoop, problem: Problem, dtype: torch.dtype, recognize: Recognize) -> CastProblem:
     """The autonomous problem of the loop, from the state that the core has reached along the inputs."""
-    _require_fitting(system_inputs)
-    inputs = loop.inputs if system_inputs.inputs is None else system_inputs.inputs
-    state = loop.state if system_inputs.state is None and system_inputs.inputs is None else system_inputs.state
+    _require_fitting(problem)
+    inputs = loop.inputs if problem.inputs is None else problem.inputs
+    state = loop.state if problem.state is None and problem.inputs is None else problem.state
     if inputs is None and state is None:
         raise InvalidInput(
             "Expected `inputs` to warm the loop up along, or the `state` that it starts from, got neither. Pass one of them."
         )
-    core = _core(loop.core, replace(system_inputs, inputs=inputs, state=state, steps=None, coupled=True), recognize)
-    feed = Feed(loop.readout, loop.feedback, dtype=system_inputs.dtype, device=core.system.device)
+    warming = replace(problem, system=loop.core, inputs=inputs, state=state, steps=None, coupled=True)
+    core = _core(warming, dtype, recognize)
+    feed = Feed(loop.readout, loop.feedback, dtype=dtype, device=core.system.device)
     system = fed_back(core.system, feed)
     with torch.no_grad():
         state = core.state if inputs is None else _warmed_up(core)
@@ -97,39 +108,40 @@ def closed_loop_problem(loop: ClosedLoop, system_inputs: SystemInputs, recognize
         with system.running(), torch.random.fork_rng(devices=[]), feedback_explained(output):
             _require_input(loop.core, core, system.feed, output)
             require_continuous(feed, output)
-    return Problem(system, autonomous(system_inputs.steps, core.sequences.batch), state, core.source_dtype)
+    return CastProblem(system, autonomous(problem.steps, core.sequences.batch), state, core.precision)
 
 
-def _require_fitting(system_inputs: SystemInputs) -> None:
-    if system_inputs.steps is None:
+def _require_fitting(problem: Problem) -> None:
+    if problem.steps is None:
         raise InvalidInput("Expected `steps` with a closed loop, got none: the free steps that count. Pass steps=1000, say.")
-    if system_inputs.lengths is not None or system_inputs.carried is not None:
-        name = "carried" if system_inputs.lengths is None else "lengths"
+    if problem.lengths is not None or problem.carried is not None:
+        name = "carried" if problem.lengths is None else "lengths"
         raise InvalidInput(
             f"Expected a closed loop without `{name}`, got it. Warm up along sequences of one length; what a step carries goes "
             "into one turn of the loop, step(state, x, carried), which is passed by itself."
         )
-    if system_inputs.linearization != "full":
+    if problem.linearization != "full":
         raise InvalidInput(
             "Expected linearization='full' with a closed loop, got 'hidden': the cell state moves with what is fed back. Leave "
             "it out."
         )
 
 
-def _core(core: Any, system_inputs: SystemInputs, recognize: Recognize) -> Problem:
+def _core(problem: Problem, dtype: torch.dtype, recognize: Recognize) -> CastProblem:
     """The core along its inputs; without any, along two steps that are never taken."""
-    if system_inputs.inputs is not None:
-        return recognize(core, system_inputs)
+    if problem.inputs is not None:
+        return recognize(problem, dtype)
+    core = problem.system
     if isinstance(core, LAYERS + CELLS):
-        batch = state_batch(system_inputs.state, 1 if isinstance(core, LAYERS) else 0)
+        batch = state_batch(problem.state, 1 if isinstance(core, LAYERS) else 0)
         weight: Any = core.weight_hh if isinstance(core, CELLS) else core.weight_hh_l0
         first = (2, batch) if isinstance(core, LAYERS) and not core.batch_first else (batch, 2)
         nothing = torch.zeros(*first, core.input_size, dtype=weight.dtype, device=weight.device)
-        return recognize(core, replace(system_inputs, inputs=nothing))
-    return recognize(core, replace(system_inputs, steps=2))
+        return recognize(replace(problem, inputs=nothing), dtype)
+    return recognize(replace(problem, steps=2), dtype)
 
 
-def _warmed_up(core: Problem) -> State:
+def _warmed_up(core: CastProblem) -> State:
     """The state after the last input."""
     state = core.state
     with core.system.running():
@@ -140,7 +152,7 @@ def _warmed_up(core: Problem) -> State:
     return tree_map(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, state)
 
 
-def _require_input(module: Any, core: Problem, feed: Feed, output: Any) -> None:
+def _require_input(module: Any, core: CastProblem, feed: Feed, output: Any) -> None:
     """That what is fed back has the form of an input."""
     found = feed(output)
     wanted = core.sequences.at(0)

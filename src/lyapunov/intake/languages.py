@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from lyapunov import _checks
 from lyapunov.errors import InvalidInput, Unsupported
-from lyapunov.intake.problem import Problem, SystemInputs, compute_device, sequences_of
+from lyapunov.intake.problem import CastProblem, Problem, compute_device, sequences_of
 from lyapunov.systems import LanguageModel
 
 
@@ -19,34 +19,32 @@ def is_language_model(module: Any) -> bool:
     )
 
 
-def language_problem(model: nn.Module, system_inputs: SystemInputs) -> Problem:
+def language_problem(model: nn.Module, problem: Problem, dtype: torch.dtype) -> CastProblem:
     """The model token by token.
 
     Inputs are tokens (batch, time), what a tokenizer returned (padding at the end becomes lengths), or embeddings (batch,
     time, features).
     """
-    if system_inputs.state is not None:
+    if problem.state is not None:
         raise InvalidInput(
             "Expected `state` left out with a language model, got one. Put the context before the tokens: settle "
             "passes it over."
         )
     device: torch.device = next(model.parameters()).device
-    if compute_device(device, system_inputs.dtype) != device:
-        raise Unsupported(
-            f"Expected a language model where there is {system_inputs.dtype}, got {device}. Move it: model.to('cpu')."
-        )
-    values, lengths = _tokens(system_inputs)
+    if compute_device(device, dtype) != device:
+        raise Unsupported(f"Expected a language model where there is {dtype}, got {device}. Move it: model.to('cpu').")
+    values, lengths = _tokens(problem)
     _checks.same_device(values, device, "inputs")
     _within_vocabulary(values, model)
-    system = LanguageModel(model, dtype=system_inputs.dtype, coupled=system_inputs.coupled)
+    system = LanguageModel(model, dtype=dtype, coupled=problem.coupled)
     if lengths is not None and system.grows:
         raise Unsupported(
             "Expected sequences of one length with a model whose attention cache grows, got `lengths`. Cut them to the same "
             "length, or run them one by one."
         )
-    sequences = sequences_of(values.transpose(0, 1), lengths, system_inputs, device, batch=len(values))
-    state = system.initial_state(sequences.batch, torch.empty(0, dtype=system_inputs.dtype, device=device))
-    return Problem(system, sequences, state, next(model.parameters()).dtype)
+    sequences = sequences_of(values.transpose(0, 1), lengths, problem, dtype, device, batch=len(values))
+    state = system.initial_state(sequences.batch, torch.empty(0, dtype=dtype, device=device))
+    return CastProblem(system, sequences, state, next(model.parameters()).dtype)
 
 
 def _within_vocabulary(values: Tensor, model: Any) -> None:
@@ -59,8 +57,8 @@ def _within_vocabulary(values: Tensor, model: Any) -> None:
         )
 
 
-def _tokens(system_inputs: SystemInputs) -> tuple[Tensor, Any]:
-    values, lengths = system_inputs.inputs, system_inputs.lengths
+def _tokens(problem: Problem) -> tuple[Tensor, Any]:
+    values, lengths = problem.inputs, problem.lengths
     if isinstance(values, Mapping) or hasattr(values, "input_ids"):  # what a tokenizer returns is like a mapping
         mask = values.get("attention_mask")
         if mask is not None and lengths is None and not bool(mask.all()):

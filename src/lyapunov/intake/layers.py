@@ -11,7 +11,7 @@ from lyapunov._shapes import State
 from lyapunov._trees import tree_flatten
 from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.intake.inputs import cast, unpack
-from lyapunov.intake.problem import Problem, SystemInputs, compute_device, same_device, sequences_of, state_batch
+from lyapunov.intake.problem import CastProblem, Problem, compute_device, same_device, sequences_of, state_batch
 from lyapunov.systems import GRU, LSTM, RNN, CoupledStack, Layer, Stack, System, eval_mode
 
 Hook = TypeVar("Hook", bound=Callable[..., Any])
@@ -19,7 +19,7 @@ LAYERS = (nn.RNN, nn.GRU, nn.LSTM)
 CELLS = (nn.RNNCell, nn.GRUCell, nn.LSTMCell)
 
 
-def layer_system(module: nn.RNNBase, system_inputs: SystemInputs) -> System:
+def layer_system(module: nn.RNNBase, problem: Problem, dtype: torch.dtype) -> System:
     """One or several layers of `nn.RNN`, `nn.GRU` or `nn.LSTM`, without what drives them."""
     require_plain(module)
     if module.bidirectional:
@@ -29,41 +29,41 @@ def layer_system(module: nn.RNNBase, system_inputs: SystemInputs) -> System:
             "around it; lyapunov.spectrum(captured.core(direction='forward')), and the same with 'backward'."
         )
     source: Any = module.weight_hh_l0
-    same_device(system_inputs, source.device)
-    _require_fitting(module, system_inputs)
-    build = _LayerBuilder(module, system_inputs, compute_device(source.device, system_inputs.dtype))
+    same_device(problem, source.device)
+    _require_fitting(module, problem)
+    build = _LayerBuilder(module, problem, dtype, compute_device(source.device, dtype))
     with eval_mode(module):
         layers = [build(f"_l{at}", at) for at in range(module.num_layers)]
-    return layers[0] if len(layers) == 1 else (CoupledStack if system_inputs.coupled else Stack)(layers)
+    return layers[0] if len(layers) == 1 else (CoupledStack if problem.coupled else Stack)(layers)
 
 
-def layer_problem(module: nn.RNNBase, system_inputs: SystemInputs) -> Problem:
+def layer_problem(module: nn.RNNBase, problem: Problem, dtype: torch.dtype) -> CastProblem:
     """The same with inputs and state as the module takes them."""
-    system = layer_system(module, system_inputs)
+    system = layer_system(module, problem, dtype)
     device = system.device
-    inputs, lengths = unpack(system_inputs.inputs, system_inputs.lengths, batch_first=module.batch_first)
+    inputs, lengths = unpack(problem.inputs, problem.lengths, batch_first=module.batch_first)
     values, unbatched = _time_major(inputs, module, module.batch_first, unbatched_allowed=True)
-    sequences = sequences_of(values, lengths, system_inputs, device, batch=state_batch(system_inputs.state, 1))
-    state = _module_state(module, system_inputs.state, sequences.batch, unbatched=unbatched)
+    sequences = sequences_of(values, lengths, problem, dtype, device, batch=state_batch(problem.state, 1))
+    state = _module_state(module, problem.state, sequences.batch, unbatched=unbatched)
     if state is None:
-        start = system.initial_state(sequences.batch, torch.empty(0, dtype=system_inputs.dtype, device=device))
+        start = system.initial_state(sequences.batch, torch.empty(0, dtype=dtype, device=device))
     else:
-        start = split_layers(cast(state, system_inputs.dtype, device), system)
-    return Problem(system, sequences, start, module.weight_hh_l0.dtype)  # type: ignore[union-attr]
+        start = split_layers(cast(state, dtype, device), system)
+    return CastProblem(system, sequences, start, module.weight_hh_l0.dtype)  # type: ignore[union-attr]
 
 
-def cell_problem(module: nn.RNNCellBase, system_inputs: SystemInputs) -> Problem:
+def cell_problem(module: nn.RNNCellBase, problem: Problem, dtype: torch.dtype) -> CastProblem:
     """A cell, driven along the time axis of (batch, time, features)."""
     require_plain(module)
     _require_hooks_that_watch(module)
-    same_device(system_inputs, module.weight_hh.device)
-    device = compute_device(module.weight_hh.device, system_inputs.dtype)
-    _require_fitting(module, system_inputs)
+    same_device(problem, module.weight_hh.device)
+    device = compute_device(module.weight_hh.device, dtype)
+    _require_fitting(module, problem)
     with eval_mode(module):
-        layer = _LayerBuilder(module, system_inputs, device)("", 0)
-    values, _ = _time_major(system_inputs.inputs, module, True, unbatched_allowed=False)
-    sequences = sequences_of(values, system_inputs.lengths, system_inputs, device, batch=state_batch(system_inputs.state, 0))
-    state = system_inputs.state
+        layer = _LayerBuilder(module, problem, dtype, device)("", 0)
+    values, _ = _time_major(problem.inputs, module, True, unbatched_allowed=False)
+    sequences = sequences_of(values, problem.lengths, problem, dtype, device, batch=state_batch(problem.state, 0))
+    state = problem.state
     if state is not None:
         parts = _state_parts(module, state)
         for part in parts:
@@ -75,10 +75,10 @@ def cell_problem(module: nn.RNNCellBase, system_inputs: SystemInputs) -> Problem
             )
         _checks.finite_tree(state, "state")
         state = tuple(parts) if isinstance(module, nn.LSTMCell) else parts[0]
-    state = cast(state, system_inputs.dtype, device)
+    state = cast(state, dtype, device)
     if state is None:
-        state = layer.initial_state(sequences.batch, torch.empty(0, dtype=system_inputs.dtype, device=device))
-    return Problem(layer, sequences, state, module.weight_hh.dtype)
+        state = layer.initial_state(sequences.batch, torch.empty(0, dtype=dtype, device=device))
+    return CastProblem(layer, sequences, state, module.weight_hh.dtype)
 
 
 def _require_hooks_that_watch(module: nn.RNNCellBase) -> None:
@@ -127,15 +127,15 @@ def kind_of(module: nn.Module) -> type[nn.Module]:
     return next(kind for kind in (*LAYERS, *CELLS) if isinstance(module, kind))
 
 
-def _require_fitting(module: nn.RNNBase | nn.RNNCellBase, system_inputs: SystemInputs) -> None:
+def _require_fitting(module: nn.RNNBase | nn.RNNCellBase, problem: Problem) -> None:
     """Inputs that are given, and a linearization that the kind has."""
     kind = kind_of(module)
-    if system_inputs.inputs is None:
+    if problem.inputs is None:
         raise InvalidInput(
             f"Expected `inputs` with a {kind.__name__}, got none. For a network without a drive pass zeros of shape "
             f"(batch, time, {module.input_size})."
         )
-    if system_inputs.linearization == "hidden" and kind not in (nn.LSTM, nn.LSTMCell):
+    if problem.linearization == "hidden" and kind not in (nn.LSTM, nn.LSTMCell):
         raise InvalidInput(
             f"Expected linearization='full' with a {kind.__name__}, got 'hidden'. Leave it out: "
             "only an LSTM has a cell state to hold."
@@ -145,8 +145,8 @@ def _require_fitting(module: nn.RNNBase | nn.RNNCellBase, system_inputs: SystemI
 class _LayerBuilder:
     """Closed forms from a module's weights, read through its attributes (so that parametrizations work) and cast."""
 
-    def __init__(self, module: nn.RNNBase | nn.RNNCellBase, system_inputs: SystemInputs, device: torch.device) -> None:
-        self._module, self._system_inputs, self._device = module, system_inputs, device
+    def __init__(self, module: nn.RNNBase | nn.RNNCellBase, problem: Problem, dtype: torch.dtype, device: torch.device) -> None:
+        self._module, self._problem, self._dtype, self._device = module, problem, dtype, device
 
     def __call__(self, suffix: str, at: int) -> Layer:
         names = ["weight_ih", "weight_hh", *(["bias_ih", "bias_hh"] if self._module.bias else [])]
@@ -154,7 +154,7 @@ class _LayerBuilder:
         if isinstance(self._module, nn.LSTM | nn.LSTMCell):
             if getattr(self._module, "proj_size", 0):
                 weights["weight_hr"] = self._weight("weight_hr" + suffix)
-            return LSTM(**weights, linearization=self._system_inputs.linearization, layer=at)
+            return LSTM(**weights, linearization=self._problem.linearization, layer=at)
         if isinstance(self._module, nn.GRU | nn.GRUCell):
             return GRU(**weights, layer=at)
         return RNN(**weights, nonlinearity=self._module.nonlinearity, layer=at)  # type: ignore[arg-type]
@@ -162,7 +162,7 @@ class _LayerBuilder:
     def _weight(self, name: str) -> Tensor:
         weight = getattr(self._module, name)
         _checks.finite(weight, name)
-        return weight.to(self._device, self._system_inputs.dtype)
+        return weight.to(self._device, self._dtype)
 
 
 def _time_major(inputs: Any, module: nn.Module, batch_first: bool, *, unbatched_allowed: bool) -> tuple[Any, bool]:

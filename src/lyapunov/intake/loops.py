@@ -12,15 +12,15 @@ from lyapunov._trees import tree_flatten, tree_map
 from lyapunov.errors import InvalidInput
 from lyapunov.intake.foreign import require_usable
 from lyapunov.intake.inputs import with_tensors
-from lyapunov.intake.problem import Problem, SystemInputs, compute_device, same_device
+from lyapunov.intake.problem import CastProblem, Problem, compute_device, same_device
 from lyapunov.intake.steps import step_problem
 from lyapunov.systems import Loop, Step, TokenStep, cast_tensor, require_order
 
 
-def loop_problem(loop: Loop, system_inputs: SystemInputs) -> Problem:
+def loop_problem(loop: Loop, problem: Problem, dtype: torch.dtype) -> CastProblem:
     """The block as a step whose state and constant input are the loop's own."""
     for name in ("state", "carried"):
-        if getattr(system_inputs, name) is not None:
+        if getattr(problem, name) is not None:
             raise InvalidInput(
                 f"Expected `{name}` left out with a Loop, which has its own, got it. Make another: "
                 "Loop(block, state, injected)."
@@ -32,13 +32,13 @@ def loop_problem(loop: Loop, system_inputs: SystemInputs) -> Problem:
     require_usable(loop.block)
     state, injected = with_tensors(loop.state), with_tensors(loop.injected)
     require_order(loop.block)
-    same_device(replace(system_inputs, state=injected), next(iter(_tensors(state)), torch.empty(0)).device)
-    function = _looped(loop.block, _cast_with_graph(injected, system_inputs.dtype), driven=system_inputs.inputs is not None)
-    problem = replace(step_problem(function, replace(system_inputs, state=state)), constant=_detached(injected))
+    same_device(replace(problem, state=injected), next(iter(_tensors(state)), torch.empty(0)).device)
+    function = _looped(loop.block, _cast_with_graph(injected, dtype), driven=problem.inputs is not None)
+    found = replace(step_problem(function, replace(problem, state=state), dtype), constant=_detached(injected))
     if loop.by_token is False:
-        return problem
-    tokens, whole = _tokens(loop.by_token, problem.state), problem.system
-    return replace(problem, system=TokenStep(whole, problem.state, tokens) if isinstance(whole, Step) else whole)
+        return found
+    tokens, whole = _tokens(loop.by_token, found.state), found.system
+    return replace(found, system=TokenStep(whole, found.state, tokens) if isinstance(whole, Step) else whole)
 
 
 def _looped(block: Callable[..., Any], injected: Any, *, driven: bool) -> Callable[..., Any]:

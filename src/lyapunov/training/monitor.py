@@ -13,8 +13,8 @@ from safetensors import SafetensorError
 
 from lyapunov import _checks
 from lyapunov.errors import Diverged, InvalidInput, LyapunovWarning
-from lyapunov.estimate import RunOptions
-from lyapunov.intake import SystemInputs
+from lyapunov.estimate import QR, RunOptions
+from lyapunov.intake import problem
 from lyapunov.systems import Linearization
 from lyapunov.training.alarms import AlarmThresholds, alarms
 from lyapunov.training.clock import Clock
@@ -118,7 +118,8 @@ class Monitor:
         stopping = (stop_on,) if isinstance(stop_on, str) else tuple(stop_on)
         for kind in stopping:
             _checks.one_of(kind, get_args(Kind), "stop_on")
-        system_inputs = SystemInputs(None, state, steps, lengths, linearization, coupled, dtype, carried)
+        words = {"state": state, "carried": carried, "steps": steps, "lengths": lengths, "dt": dt}
+        asked = problem(system, probe, linearization=linearization, coupled=coupled, **words)
         k = _checks.whole_number(k, "k", least=1)
         self.k, self.sinks = k, [sinks] if callable(sinks) else list(sinks)
         self.thresholds = (
@@ -130,8 +131,8 @@ class Monitor:
         self._every = Logarithmic() if every is None else as_schedule(every)
         self._at_most = None if at_most is None else _checks.positive(at_most, "at_most")
         self._stop_on, self._name, self._about = stopping, name, dict(about or {})
-        self._probe = Probe(system, probe, system_inputs, core=core, sequences=sequences)
-        self._run_options = RunOptions(k, settle, align, from_initial_state, qr_every, dt, seed, fewer=True, coarse=True)
+        self._probe = Probe(asked, core=core, sequences=sequences)
+        self._options = RunOptions(settle, align, from_initial_state, None if qr_every is None else QR(qr_every), dtype, seed)
         self._spectra, self._losses = WarmStartedSpectra(), Losses()
         self._readings: list[Reading] = []
         self._clock, self._complained = Clock(), set()
@@ -162,7 +163,7 @@ class Monitor:
         self._losses.add(losses)
         now, found = self._moment(step, epoch), None
         if is_leader() and self._is_due(now) and self._probe.ready():
-            found = self._measure(now, self._run_options.k)
+            found = self._measure(now, self.k)
         if self._probe.waits and is_leader() and self._is_due(now._replace(step=step + 1)):
             self._probe.ready()  # so that the next step's batch is caught
         if self._stop_on:
@@ -174,7 +175,7 @@ class Monitor:
         if not self._probe.ready():
             raise InvalidInput("Expected a `probe` to read along, got none yet. Pass one to Monitor, or call observe(...).")
         self._losses.add(losses)
-        return self._measure(self._moment(step, epoch), None if whole else self._run_options.k)
+        return self._measure(self._moment(step, epoch), None if whole else self.k)
 
     def note(self, **losses: Any) -> None:
         """Losses that come when no step ends (of a validation, say): they go into the next reading."""
@@ -231,9 +232,8 @@ class Monitor:
         return reading
 
     def _found(self, now: Moment, k: int | None) -> Reading:
-        system, system_inputs = self._probe.take()
-        system_inputs = system_inputs if k is not None else replace(system_inputs, dtype=torch.float64)
-        measured = self._spectra.measure(system, system_inputs, replace(self._run_options, k=k))
+        options = self._options if k is not None else replace(self._options, dtype=torch.float64)
+        measured = self._spectra.measure(self._probe.take(), options, k)
         earlier = [reading for reading in self._readings if reading.failure is None]
         reading = _reading(now, measured, self.k)
         if earlier:

@@ -1,7 +1,9 @@
 """Warm starts: one reading after another of a network that changes a little in between starts where the last one ended."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,7 +12,7 @@ from torch.nn.utils.rnn import PackedSequence
 from lyapunov._shapes import Frames
 from lyapunov._trees import tree_flatten, tree_map
 from lyapunov.estimate import RunOptions, Spectrum, WarmStart, estimated, memory_time
-from lyapunov.intake import SystemInputs
+from lyapunov.intake import Captured, Problem
 from lyapunov.tangent import SETTLED_RATIO, orthonormalise, random_frame
 from lyapunov.training.reading import distance
 
@@ -18,6 +20,9 @@ _FORGOTTEN = -math.log(SETTLED_RATIO)
 """Memory times in which a difference of states shrinks to SETTLED_RATIO of what it was."""
 _OUTGROWN = 1.5
 """Times as long as the settling that was found: then it is looked for again."""
+
+
+Estimated = Callable[..., tuple[Spectrum, WarmStart]]
 
 
 @dataclass(frozen=True)
@@ -50,22 +55,23 @@ class WarmStartedSpectra:
         self._shape: Any = None
         self._measured = False
 
-    def measure(self, target: Any, system_inputs: SystemInputs, run_options: RunOptions) -> Measurement:
-        """The next spectrum. `run_options`: as the user has them; `k` None for all exponents: one outside of the series."""
+    def measure(self, asked: Problem, options: RunOptions, k: int | None) -> Measurement:
+        """The next spectrum. `k`: the most exponents; None: all of them, in a spectrum outside of the series."""
         check = not self._measured
         self._measured = True
-        if run_options.k is None:
-            spectrum, warm_start = estimated(target, system_inputs, run_options, check=check)
+        run = partial(estimated, asked, k=k, fewer=True, coarse=True)
+        if k is None:
+            spectrum, warm_start = run(options, check=check)
             return Measurement(spectrum, warm_start.saturated, None)
-        shape = _shape(system_inputs.inputs)
+        shape = _shape(asked)
         if shape != self._shape:
             self._warm_start, self._shape = None, shape
-        warm = self._warm_started(target, system_inputs, run_options) if self._can_warm_start(run_options) else None
+        warm = self._warm_started(run, options) if self._can_warm_start(options, k) else None
         if warm is not None and not self._is_cold_start_due():
             found, error = warm, None
         else:
             start = None if self._warm_start is None else self._warm_start._replace(frames=None)
-            found = estimated(target, system_inputs, run_options, check=check, warm_start=start)
+            found = run(options, check=check, warm_start=start)
             self._settle, self._align = found[0].settings.settle, found[0].settings.align
             error = None if warm is None else distance(found[0].exponents.tolist(), warm[0].exponents.tolist())
             self._trusted = error is None or not error > max(2 * found[1].tolerated, found[1].disagreement or 0.0)
@@ -100,17 +106,17 @@ class WarmStartedSpectra:
         self._settle, self._align, self._count = state["settle"], state["align"], state["count"]
         self._trusted, self._memory_time, self._shape = state["trusted"], state["memory"], state["shape"]
 
-    def _can_warm_start(self, run_options: RunOptions) -> bool:
+    def _can_warm_start(self, options: RunOptions, k: int) -> bool:
         warm_start = self._warm_start
         if (
             warm_start is None
             or warm_start.frames is None
-            or run_options.from_initial_state
+            or options.from_initial_state
             or not (self._trusted or self._is_cold_start_due())
         ):
             return False
         frames = warm_start.frames
-        fits = all(part.shape[-1] == min(run_options.k or 0, part.shape[-2]) for part in frames)
+        fits = all(part.shape[-1] == min(k, part.shape[-2]) for part in frames)
         return fits and all(bool(torch.isfinite(part).all()) for part in frames)
 
     def _is_cold_start_due(self) -> bool:
@@ -123,18 +129,19 @@ class WarmStartedSpectra:
         outgrown = settled and _FORGOTTEN * self._memory_time > _OUTGROWN * max(self._settle, 1)
         return _is_power_of_three(self._count) or outgrown
 
-    def _warm_started(self, target: Any, system_inputs: SystemInputs, run_options: RunOptions) -> tuple[Spectrum, WarmStart]:
+    def _warm_started(self, run: Estimated, options: RunOptions) -> tuple[Spectrum, WarmStart]:
         """From the frames of the last run."""
         warm_start = self._warm_start
         assert warm_start is not None
-        same = replace(run_options, settle=self._settle, align=self._align)
+        same = replace(options, settle=self._settle, align=self._align)
         frames: Any = warm_start.frames
-        start = warm_start._replace(frames=_refreshed(frames, run_options.seed + 1))
-        return estimated(target, system_inputs, same, check=False, warm_start=start)
+        start = warm_start._replace(frames=_refreshed(frames, options.seed + 1))
+        return run(same, check=False, warm_start=start)
 
 
-def _shape(inputs: Any) -> Any:
+def _shape(asked: Problem) -> Any:
     """What must be the same for frames, and for numbers of steps, to fit: plain values."""
+    inputs = None if isinstance(asked, Captured) else asked.inputs
     if isinstance(inputs, PackedSequence):
         return (tuple(inputs.data.shape), tuple(inputs.batch_sizes.tolist()))
     return tuple(tuple(leaf.shape) for leaf in tree_flatten(inputs)[0] if hasattr(leaf, "shape"))

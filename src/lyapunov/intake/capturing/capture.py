@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from lyapunov._trees import tree_map
 from lyapunov.errors import InvalidInput, LyapunovWarning, Unsupported
 from lyapunov.intake.capturing.calls import Part, own_starts, sequences, stretch, together
-from lyapunov.intake.capturing.captured import Captured, Core, plain_name, shown, weights_digest
+from lyapunov.intake.capturing.captured import Captured, plain_name, weights_digest
 from lyapunov.intake.capturing.cells import called_step, cells_in, depends_on_itself
+from lyapunov.intake.capturing.core import Core, shown
 from lyapunov.intake.capturing.preserving import preserving_state
 from lyapunov.intake.capturing.subclasses import calls_within
 from lyapunov.intake.capturing.turns import Turn, no_turn, turn_of

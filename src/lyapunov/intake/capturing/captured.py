@@ -4,95 +4,38 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from lyapunov import _checks
 from lyapunov._shown import Shown
 from lyapunov._trees import tree_flatten
 from lyapunov.errors import InvalidInput, Unsupported
-from lyapunov.intake.capturing.calls import Piece, Received, as_taken
+from lyapunov.intake.capturing.calls import Piece, as_taken
 from lyapunov.intake.capturing.cells import CalledStep
+from lyapunov.intake.capturing.core import Core, shown
 from lyapunov.intake.capturing.directions import layers_of
 from lyapunov.intake.capturing.turns import Turn, as_loop, no_turn
 from lyapunov.intake.closed_loops import ClosedLoop
 from lyapunov.intake.inputs import PaddedSequences, digest
-from lyapunov.intake.layers import LAYERS, cell_problem, kind_of, layer_problem, require_plain
-from lyapunov.intake.problem import Problem, SystemInputs
+from lyapunov.intake.layers import LAYERS, cell_problem, layer_problem, require_plain
+from lyapunov.intake.problem import CastProblem, Problem
 from lyapunov.intake.steps import step_problem
 from lyapunov.systems import IndependentLayers
 
 Direction = Literal["forward", "backward"]
 
 
-@dataclass(frozen=True, eq=False)
-class Core:
-    """A recurrent layer or cell in a model. `received`: None where it was not called, or has a forward of its own."""
-
-    name: str
-    module: Any
-    calls: int
-    received: Received | None = None
-    fed_by: frozenset[str] = frozenset()
-    """The cores whose outputs reach its inputs; itself, too, where it is in a closed loop."""
-    state_changed: bool = False
-    """Whether the state it is given depends on one that it returned, without being it."""
-    other_weights: bool = False
-    """Whether it returned something else than the weights that it holds make of what it received."""
-    through: tuple[str, ...] = ()
-    """The other cores of that loop."""
-    failure: str = ""
-    """The error that the model raised when this core returned other outputs."""
-    turn: Turn | Unsupported | None = None
-    """The way from its output round to its next input, or why there is none; None where it is not fed by its own output."""
-    refusal: str = ""
-    """Why it is not taken: its forward is one of its own, and returns something else."""
-    piece: Piece | None = None
-    """A cell of the user's own, as the step it was called for."""
-    left_out: int = 0
-    """Sequences of a single step, which are none."""
-    sources: tuple[tuple[nn.Module, str], ...] = ()
-    """The other cores that feed it, each with a hash of the weights by which it did."""
-
-    @property
-    def forgets(self) -> bool:
-        """Whether each of several calls is one step, and none goes on where another one ended."""
-        return self.received is not None and self.calls > 1 and len(self.received.values) == 1
-
-    @property
-    def start(self) -> str:
-        """Where its sequences start from, in words."""
-        given = None if self.received is None else self.received.state
-        return "a state of its own" if given is not None and any(bool(part.any()) for part in given) else "zeros"
-
-    @property
-    def shown(self) -> str:
-        """Its name, in words where it has none."""
-        return shown(self.name)
-
-    @property
-    def kind(self) -> str:
-        """Its type and sizes."""
-        module = self.module
-        if self.piece is not None:
-            kind, sizes = type(module.module), " + ".join(str(leaf[0].numel()) for leaf in self.piece.state)
-            return f"{kind.__module__}.{kind.__qualname__} as a step, state {sizes}"
-        parts = [f"{module.input_size} -> {module.hidden_size}"]
-        if isinstance(module, LAYERS):
-            parts += [f"projected to {module.proj_size}"] if module.proj_size else []
-            parts += [f"{module.num_layers} layers"] if module.num_layers > 1 else []
-            parts += ["bidirectional"] if module.bidirectional else []
-        return f"{kind_of(module).__name__}({', '.join(parts)})"
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Captured(Shown):
-    """The recurrent cores of a model, with the inputs, states and lengths they really received: for `lyapunov.spectrum`.
+@dataclass(frozen=True, eq=False, repr=False, init=False)
+class Captured(Problem, Shown):
+    """The recurrent cores of a model, with the inputs, states and lengths they really received: a problem.
 
     Several cores that feed each other in a chain are analysed together, layer by layer; else `core(name)` picks one.
 
     Attributes:
         cores: in the order of `model.named_modules()`, those that were never called included.
         direction, called: the direction that was picked, if any; a hash of what the model was called with.
+        padded: (batch,), the valid steps of sequences that the model pads and does not pack; the user alone knows them.
 
     Methods take:
         name, direction: a core's name in `model.named_modules()` (None: the only one); "forward", "backward" or None.
@@ -103,8 +46,18 @@ class Captured(Shown):
     """
 
     cores: tuple[Core, ...]
-    direction: Direction | None = None
-    called: str = ""
+    direction: Direction | None
+    called: str
+    padded: Any
+
+    def __init__(
+        self, cores: tuple[Core, ...], direction: Direction | None = None, called: str = "", *, padded: Any = None, **words: Any
+    ) -> None:
+        own = {"cores": cores, "direction": direction, "called": called, "padded": padded}
+        self.__dict__.update(
+            {"carried": None, "steps": None, "linearization": "full", "coupled": False, "dt": 1.0} | words | own
+        )
+        self.__post_init__()
 
     def core(self, name: str | None = None, *, direction: Direction | None = None) -> "Captured":
         """One core alone, and one direction of it."""
@@ -119,7 +72,25 @@ class Captured(Shown):
             raise InvalidInput(
                 f"Expected `direction` with a bidirectional layer, got {found.shown}, a {found.kind}. Leave it out."
             )
-        return Captured((found,), direction, self.called)
+        return Captured((found,), direction, self.called, padded=self.padded, **self._words())
+
+    def replaced(self, **given: Any) -> "Captured":
+        """The same but for what is given. Raises InvalidInput where the model's pass says it."""
+        for name in ("inputs", "state", "carried", "steps"):
+            if name in given:
+                raise InvalidInput(
+                    f"Expected `{name}` left out with what was captured, got it. To change it, pass the pieces: "
+                    "captured.module, captured.inputs, captured.state, captured.lengths."
+                )
+        padded = given.pop("lengths", self.padded)
+        return Captured(self.cores, self.direction, self.called, padded=padded, **(self._words() | given))
+
+    def _own(self, name: str) -> Any:
+        said = self._words() | {"lengths": self.padded}
+        return said.get(name)  # what the pass says is refused, as it is replaced
+
+    def _words(self) -> dict[str, Any]:
+        return {name: self.__dict__[name] for name in ("linearization", "coupled", "dt")}
 
     def closed_loop(self, name: str | None = None) -> ClosedLoop:
         """The loop of a core that the model feeds with its own output, as `lyapunov.closed_loop` makes it.
@@ -150,20 +121,26 @@ class Captured(Shown):
         """The only core itself; for a direction, a one-directional module with its weights."""
         return self._piece().module if self.direction else self._only().module
 
-    @property
-    def inputs(self) -> Tensor:
+    @property  # a problem's own, read when it is asked for
+    def system(self) -> nn.Module:  # type: ignore[bad-override]
+        """The same, as problems call it."""
+        return self.module
+
+    @property  # a problem's own, read when it is asked for
+    def inputs(self) -> Tensor:  # type: ignore[bad-override]
         """What the only core received, as it takes it: `lyapunov.spectrum(captured.module, captured.inputs, ...)`."""
         return self._piece().inputs
 
-    @property
-    def state(self) -> Any:
+    @property  # a problem's own, read when it is asked for
+    def state(self) -> Any:  # type: ignore[bad-override]
         """The state it started from, as it takes it; None for its own."""
         return self._piece().state
 
-    @property
-    def lengths(self) -> Tensor | None:
+    @property  # a problem's own, read when it is asked for
+    def lengths(self) -> Tensor | None:  # type: ignore[bad-override]
         """(batch,): the valid steps of each sequence; None where all are as long."""
-        return self._piece().lengths
+        found = self._piece().lengths
+        return self.padded if found is None else found
 
     def __repr__(self) -> str:
         of = f", {self.direction} direction" if self.direction else ""
@@ -242,32 +219,26 @@ def _around(core: Core) -> str:
     return f"Where the module around it is the cell, name that: lyapunov.capture(model, ..., core={outer!r}). " if outer else ""
 
 
-def captured_problem(captured: Captured, system_inputs: SystemInputs) -> Problem:
+def captured_problem(captured: Captured, dtype: torch.dtype) -> CastProblem:
     """The problem of one core, or of several in a chain: layers beside each other, each along its own inputs."""
-    _padded(captured, system_inputs)
-    for name in ("inputs", "state", "steps"):
-        if getattr(system_inputs, name) is not None:
-            raise InvalidInput(
-                f"Expected `{name}` left out with what was captured, got it. To change it, pass the pieces: captured.module, "
-                "captured.inputs, captured.state, captured.lengths."
-            )
+    _padded(captured)
     cores = _chain(captured)
     for core in cores:
         _refuse_loop(core)
         _refuse_outdated(core)
     found = [piece for core in cores for piece in pieces(core, captured.direction)]
-    if len(found) > 1 and system_inputs.coupled:
+    if len(found) > 1 and captured.coupled:
         raise Unsupported(
             "Expected coupled=False with layers that have inputs of their own, got coupled=True: how one drives the next is "
             "not in what was captured. Write one step of all of them as step(state, x), and pass that."
         )
-    problems = [_problem(piece, system_inputs) for piece in found]
+    problems = [_problem(piece, captured, dtype) for piece in found]
     return replace(problems[0] if len(problems) == 1 else _beside(problems, cores), called=captured.called)
 
 
-def _padded(captured: Captured, system_inputs: SystemInputs) -> None:
-    """Lengths of sequences that the model pads and does not pack are known to the user alone."""
-    if system_inputs.lengths is None:
+def _padded(captured: Captured) -> None:
+    """Lengths are given only with sequences that were captured whole and forwards."""
+    if captured.padded is None:
         return
     if captured.direction == "backward" or any(core.received and core.received.lengths is not None for core in captured.cores):
         raise InvalidInput(
@@ -276,11 +247,12 @@ def _padded(captured: Captured, system_inputs: SystemInputs) -> None:
         )
 
 
-def _problem(piece: Piece, system_inputs: SystemInputs) -> Problem:
+def _problem(piece: Piece, captured: Captured, dtype: torch.dtype) -> CastProblem:
     layered = isinstance(piece.module, LAYERS)
     build: Any = step_problem if isinstance(piece.module, CalledStep) else layer_problem if layered else cell_problem
-    lengths = system_inputs.lengths if piece.lengths is None else piece.lengths
-    return build(piece.module, replace(system_inputs, inputs=piece.inputs, state=piece.state, lengths=lengths))
+    lengths = captured.padded if piece.lengths is None else piece.lengths
+    words = {"linearization": captured.linearization, "coupled": captured.coupled}
+    return build(piece.module, Problem(piece.module, piece.inputs, piece.state, lengths=lengths, **words), dtype)
 
 
 def _chain(captured: Captured) -> list[Core]:
@@ -326,7 +298,7 @@ def weights_digest(module: nn.Module) -> str:
     return digest([weight.detach().double() for weight in module.parameters()])
 
 
-def _beside(problems: list[Problem], cores: list[Core]) -> Problem:
+def _beside(problems: list[CastProblem], cores: list[Core]) -> CastProblem:
     first = problems[0].sequences
     forms = {(str(one.system.device), _form(one.sequences)) for one in problems}
     if len(forms) > 1:
@@ -338,7 +310,7 @@ def _beside(problems: list[Problem], cores: list[Core]) -> Problem:
     values = tuple(one.sequences.values for one in problems)
     state = tuple(one.state for one in problems)
     sequences = PaddedSequences(values, first.batch, first.steps, first.lengths)
-    return Problem(IndependentLayers(systems), sequences, state, problems[0].source_dtype)
+    return CastProblem(IndependentLayers(systems), sequences, state, problems[0].precision)
 
 
 def _form(sequences: PaddedSequences) -> tuple[int, int, tuple[int, ...]]:
@@ -349,11 +321,6 @@ def _form(sequences: PaddedSequences) -> tuple[int, int, tuple[int, ...]]:
 def plain_name(name: str) -> str:
     """A name of `named_modules()` without what `torch.compile` puts into it."""
     return ".".join(part for part in name.split(".") if part != "_orig_mod")
-
-
-def shown(name: str) -> str:
-    """The name of a module as it is printed."""
-    return name or "(the model itself)"
 
 
 def _listed(cores: list[Core] | tuple[Core, ...]) -> str:
