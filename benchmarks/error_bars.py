@@ -84,7 +84,8 @@ def warm() -> None:
     apart, held, converged = [], np.zeros((2, LEADING)), np.zeros(2)
     for at in range(STARTS):
         system, inputs, _ = systems.demo_lstm(7000 + at, cell)
-        monitor = lyapunov.Monitor(system, inputs, k=LEADING, settle=SETTLE, align=ALIGN, seed=at)
+        options = lyapunov.RunOptions(settle=SETTLE, align=ALIGN, seed=at)
+        monitor = lyapunov.Monitor(system, inputs, k=LEADING, options=options)
         readings = [monitor.read(step) for step in (0, 1, 2)]  # the second one is made from a cold start, to check the first
         spectra = [readings[0].spectrum, readings[2].spectrum]
         values = [spectrum.exponents.numpy() for spectrum in spectra]

@@ -7,7 +7,7 @@ from torch.func import jvp, vmap
 
 from cases import ALL, BATCH, COUPLED, MODULES, STACKS, Case, drawn
 from lyapunov._trees import tree_flatten, tree_map
-from lyapunov.intake import Problem
+from lyapunov.intake import CastProblem
 from lyapunov.systems import IndependentLayers, Stack, Step, System, TokenStep, forward_mode_push
 from lyapunov.tangent import NOISE_LIMIT_FIXED, RolloutOptions, random_frame, rollout
 from tolerances import CLOSED_FORM, FIRST_COLUMNS, ROUNDING, SINGLE
@@ -49,7 +49,7 @@ def flat(tree) -> Tensor:
     return torch.cat([leaf.reshape(-1) for leaf in leaves])
 
 
-def test_push_is_forward_mode(problem: Problem) -> None:
+def test_push_is_forward_mode(problem: CastProblem) -> None:
     system, state, x = problem.system, problem.state, problem.sequences.at(0)
     frame = frames(system, 4)
     moved = system.push(state, x, frame)[1]
@@ -87,7 +87,7 @@ def one_token(system: TokenStep, state, at: int):
     return step
 
 
-def module_step(module: nn.Module, vector: Tensor, problem: Problem, x: Tensor) -> Tensor:
+def module_step(module: nn.Module, vector: Tensor, problem: CastProblem, x: Tensor) -> Tensor:
     """PyTorch's own step on the differentiated coordinates of all layers, layer by layer; dropout off."""
     state = problem.system.with_vectors(problem.state, vector.split(problem.system.block_sizes, dim=-1))
     layers = state if hasattr(problem.system, "layers") else (state,)
@@ -108,7 +108,7 @@ def module_step(module: nn.Module, vector: Tensor, problem: Problem, x: Tensor) 
 
 
 @every_module
-def test_push_is_forward_mode_through_pytorchs_own_module(case: Case, problem: Problem) -> None:
+def test_push_is_forward_mode_through_pytorchs_own_module(case: Case, problem: CastProblem) -> None:
     system, x = problem.system, problem.sequences.at(0)
     point = torch.cat(system.vectors(problem.state), dim=-1)
     identity = torch.eye(point.shape[-1], dtype=DOUBLE)
@@ -126,7 +126,7 @@ def test_push_is_forward_mode_through_pytorchs_own_module(case: Case, problem: P
 
 
 @every_module
-def test_steps_are_the_modules_own(case: Case, problem: Problem) -> None:
+def test_steps_are_the_modules_own(case: Case, problem: CastProblem) -> None:
     system, x = problem.system, problem.sequences.at(0)
     point = torch.cat(system.vectors(problem.state), dim=-1)
     with torch.no_grad():
@@ -135,13 +135,13 @@ def test_steps_are_the_modules_own(case: Case, problem: Problem) -> None:
     torch.testing.assert_close(stepped, expected, rtol=0, atol=ROUNDING)
 
 
-def test_pushed_state_is_the_stepped_state(problem: Problem) -> None:
+def test_pushed_state_is_the_stepped_state(problem: CastProblem) -> None:
     system, state, x = problem.system, problem.state, problem.sequences.at(0)
     pushed = system.push(state, x, frames(system, 2))[0]
     torch.testing.assert_close(flat(pushed), flat(system.step(state, x)), rtol=0, atol=ROUNDING)
 
 
-def test_push_is_linear_in_the_frame(problem: Problem) -> None:
+def test_push_is_linear_in_the_frame(problem: CastProblem) -> None:
     system, state, x = problem.system, problem.state, problem.sequences.at(0)
     one, two = frames(system, 3), frames(system, 3, seed=40)
     mixed = tree_map(lambda a, b: 2 * a - 0.5 * b, one, two)
@@ -150,7 +150,7 @@ def test_push_is_linear_in_the_frame(problem: Problem) -> None:
         torch.testing.assert_close(got, 2 * a - 0.5 * b, rtol=ROUNDING, atol=ROUNDING)
 
 
-def test_sequences_are_independent(problem: Problem) -> None:
+def test_sequences_are_independent(problem: CastProblem) -> None:
     system, state, x = problem.system, problem.state, problem.sequences.at(0)
     frame = frames(system, 3)
     together = system.push(state, x, frame)
@@ -160,7 +160,7 @@ def test_sequences_are_independent(problem: Problem) -> None:
         torch.testing.assert_close(flat(alone), flat(expected), rtol=ROUNDING, atol=ROUNDING)
 
 
-def test_float32_keeps_its_dtype_and_agrees(case: Case, problem: Problem) -> None:
+def test_float32_keeps_its_dtype_and_agrees(case: Case, problem: CastProblem) -> None:
     double, single = case.build(DOUBLE), case.build(SINGLE_DTYPE)
     if case in ALL and case.name in KNOWN_DOUBLE_ONLY:
         pytest.skip("a known map holds float64 constants")
@@ -172,7 +172,7 @@ def test_float32_keeps_its_dtype_and_agrees(case: Case, problem: Problem) -> Non
 
 
 @pytest.mark.parametrize("columns", [1, 3])
-def test_first_columns_do_not_depend_on_how_many_there_are(columns: int, problem: Problem) -> None:
+def test_first_columns_do_not_depend_on_how_many_there_are(columns: int, problem: CastProblem) -> None:
     """Before sorting, at the same orthonormalisations, wherever the arithmetic resolves the columns."""
     few, full = grown(problem, columns), grown(problem, max(problem.system.block_sizes))
     for block in range(len(problem.system.block_sizes)):
@@ -183,7 +183,7 @@ def test_first_columns_do_not_depend_on_how_many_there_are(columns: int, problem
         torch.testing.assert_close(a[..., resolved], b[..., resolved], rtol=0, atol=FIRST_COLUMNS)
 
 
-def grown(problem: Problem, columns: int):
+def grown(problem: CastProblem, columns: int):
     """A short run with at most so many columns in each block."""
     sizes = problem.system.block_sizes
     like = torch.empty(0, dtype=DOUBLE)
@@ -196,7 +196,7 @@ def grown(problem: Problem, columns: int):
 
 
 @pytest.mark.parametrize("columns", [2, 70], ids=["narrow", "wide"])
-def test_pull_is_the_transpose_of_push(columns: int, problem: Problem) -> None:
+def test_pull_is_the_transpose_of_push(columns: int, problem: CastProblem) -> None:
     system, state, x = problem.system, problem.state, problem.sequences.at(0)
     right, left = frames(system, columns), frames(system, columns, seed=50)
     pushed, pulled = system.push(state, x, right)[1], system.pull(state, x, left)
@@ -204,7 +204,7 @@ def test_pull_is_the_transpose_of_push(columns: int, problem: Problem) -> None:
         torch.testing.assert_close(u.mT @ j_v, jt_u.mT @ v, rtol=CLOSED_FORM, atol=CLOSED_FORM)
 
 
-def test_paths_add_up_to_the_push(problem: Problem) -> None:
+def test_paths_add_up_to_the_push(problem: CastProblem) -> None:
     """Each alone is less than the whole, where there are several."""
     system, state, x = problem.system, problem.state, problem.sequences.at(0)
     frame = frames(system, 2)
@@ -213,14 +213,14 @@ def test_paths_add_up_to_the_push(problem: Problem) -> None:
         torch.testing.assert_close(sum(part[at] for part in found.values()), whole, rtol=0, atol=CLOSED_FORM)
 
 
-def test_an_output_is_made_of_the_states_coordinates(problem: Problem) -> None:
+def test_an_output_is_made_of_the_states_coordinates(problem: CastProblem) -> None:
     system, state = problem.system, problem.state
     vector = torch.cat(system.vectors(state), dim=-1)
     output = flat(system.output(state))
     assert torch.isin(output, vector).all()
 
 
-def test_log_volume_is_the_log_determinant(problem: Problem) -> None:
+def test_log_volume_is_the_log_determinant(problem: CastProblem) -> None:
     system, state, x = problem.system, problem.state, problem.sequences.at(0)
     volume = system.log_volume(state, x)
     if volume is None:
@@ -230,7 +230,7 @@ def test_log_volume_is_the_log_determinant(problem: Problem) -> None:
     torch.testing.assert_close(volume.reshape(BATCH, -1), expected, rtol=CLOSED_FORM, atol=CLOSED_FORM)
 
 
-def test_the_log_diagonal_is_the_growth_of_invariant_axes_and_planes(problem: Problem) -> None:
+def test_the_log_diagonal_is_the_growth_of_invariant_axes_and_planes(problem: CastProblem) -> None:
     system, state, inputs = problem.system, problem.state, [problem.sequences.at(t) for t in range(3)]
     if not system.triangular:
         return
@@ -242,13 +242,13 @@ def test_the_log_diagonal_is_the_growth_of_invariant_axes_and_planes(problem: Pr
         torch.testing.assert_close(flat(states[at + 1]), flat(system.step(states[at], x)), rtol=0, atol=ROUNDING)
 
 
-def test_labels_name_every_row(problem: Problem) -> None:
+def test_labels_name_every_row(problem: CastProblem) -> None:
     system = problem.system
     assert len(system.labels) == sum(system.block_sizes)
     assert len(set(system.labels)) == len(system.labels)
 
 
-def test_initial_state_has_the_form_of_a_state(problem: Problem) -> None:
+def test_initial_state_has_the_form_of_a_state(problem: CastProblem) -> None:
     initial = problem.system.initial_state(BATCH, torch.empty(0, dtype=DOUBLE))
     shapes = [leaf.shape for leaf in tree_flatten(initial)[0]]
     assert shapes == [leaf.shape for leaf in tree_flatten(problem.state)[0]]

@@ -6,6 +6,7 @@ import io
 import json
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -60,9 +61,17 @@ def _associated(runs: Sequence[lyapunov.Run]) -> series.Association:
     return found
 
 
+def _made(system: Any, inputs: Any, **given: Any) -> lyapunov.Monitor:
+    words = told(given)
+    asked, run = ({each.name for each in fields(one)} for one in (lyapunov.Problem, lyapunov.RunOptions))
+    problem = lyapunov.problem(system, inputs, **{name: words.pop(name) for name in asked & words.keys()})
+    options = lyapunov.RunOptions(**{name: words.pop(name) for name in run & words.keys()})
+    return lyapunov.Monitor(problem, options=options, **words)
+
+
 def monitor(system: Any, inputs: Any, **given: Any) -> lyapunov.Monitor:
     """One that looks when it is told to."""
-    return lyapunov.Monitor(system, inputs, **told(given))
+    return _made(system, inputs, **given)
 
 
 def read(monitor: lyapunov.Monitor, step: int, *, whole: bool = False, **losses: float) -> Values:
@@ -99,7 +108,7 @@ def _of_reading(found: lyapunov.Reading) -> Values:
 
 def continued(monitor: lyapunov.Monitor, system: Any, inputs: Any, **given: Any) -> lyapunov.Monitor:
     """Another process, which goes on where this one is."""
-    again = lyapunov.Monitor(system, inputs, **told(given))
+    again = _made(system, inputs, **given)
     again.load_state_dict(monitor.state_dict())
     return again
 

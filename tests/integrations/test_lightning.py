@@ -109,13 +109,11 @@ def test_it_is_watched_logged_and_not_disturbed(package, tmp_path) -> None:
 
 
 def test_an_alarm_stops_it(package, tmp_path) -> None:
-    thresholds = lyapunov.AlarmThresholds(contracting=10.0)
+    thresholds = lyapunov.AlarmThresholds(contracting=10.0, stop_on=["contracting"])
 
     def callback(net):
         return lightning_callback(
-            lyapunov.Monitor(
-                net.rnn, LONG, every=5, k=1, directory=tmp_path / "run", thresholds=thresholds, stop_on=["contracting"]
-            )
+            lyapunov.Monitor(net.rnn, LONG, every=5, k=1, directory=tmp_path / "run", thresholds=thresholds)
         )
 
     trainer = fit(package, tmp_path, callback, max_epochs=3)[1]

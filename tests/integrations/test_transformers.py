@@ -89,10 +89,9 @@ def test_it_is_watched_logged_and_not_disturbed(tmp_path) -> None:
 
 def test_an_alarm_stops_it(tmp_path) -> None:
     net = built()
-    thresholds, long = lyapunov.AlarmThresholds(contracting=10.0), drawn(10, 300, 3, seed=1).float()
-    watching = lyapunov.Monitor(
-        net.rnn, long, every=4, k=1, directory=tmp_path / "run", thresholds=thresholds, stop_on="contracting"
-    )
+    thresholds = lyapunov.AlarmThresholds(contracting=10.0, stop_on="contracting")
+    long = drawn(10, 300, 3, seed=1).float()
+    watching = lyapunov.Monitor(net.rnn, long, every=4, k=1, directory=tmp_path / "run", thresholds=thresholds)
     trainer = trainer_of(tmp_path, net, [transformers_callback(watching)])
     trainer.train()
     assert trainer.state.global_step == 1

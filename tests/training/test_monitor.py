@@ -26,6 +26,7 @@ SYMBOLS, UNITS = 11, 12
 TOKENS = torch.randint(0, SYMBOLS, (40, 8, 25), generator=torch.Generator().manual_seed(5))
 PROBE = torch.randint(0, SYMBOLS, (4, 60), generator=torch.Generator().manual_seed(6))
 CORE_PROBE = drawn(4, 60, 3, seed=7)
+DOUBLE = lyapunov.RunOptions(dtype=torch.float64)
 
 
 class Model(nn.Module):
@@ -56,7 +57,7 @@ def core() -> nn.LSTM:
 
 
 def monitor(system, probe=CORE_PROBE, *, directory, **kwargs) -> lyapunov.Monitor:
-    return lyapunov.Monitor(system, probe, directory=directory, **{"every": 1, "k": 3, "dtype": torch.float64, **kwargs})
+    return lyapunov.Monitor(system, probe, directory=directory, **{"every": 1, "k": 3, "options": DOUBLE, **kwargs})
 
 
 def nudge(module: nn.Module, size: float = 0.01) -> None:
@@ -168,7 +169,7 @@ def test_the_first_reading_is_the_spectrum(tmp_path) -> None:
 
 def test_a_model_is_read_along_what_its_core_really_receives(tmp_path) -> None:
     model = built().eval()
-    reading = lyapunov.Monitor(model, PROBE, every=1, k=2, dtype=torch.float64, directory=tmp_path).observe(0)
+    reading = lyapunov.Monitor(model, PROBE, every=1, k=2, options=DOUBLE, directory=tmp_path).observe(0)
     with torch.no_grad():
         received = model.embedding(PROBE)
     assert same(reading.exponents, lyapunov.spectrum(model.lstm, received, k=2).exponents)
@@ -177,7 +178,7 @@ def test_a_model_is_read_along_what_its_core_really_receives(tmp_path) -> None:
 def test_the_next_batch_is_what_the_core_gets_in_training(tmp_path) -> None:
     model = built()
     model.dropout.p = 0.0
-    watching = lyapunov.Monitor(model, every=1, k=2, sequences=5, dtype=torch.float64, directory=tmp_path)
+    watching = lyapunov.Monitor(model, every=1, k=2, sequences=5, options=DOUBLE, directory=tmp_path)
     assert watching.observe(0) is None
     assert len(model.lstm._forward_pre_hooks) == 1
     with torch.random.fork_rng():
@@ -271,7 +272,7 @@ def test_a_run_goes_on_after_a_checkpoint_as_if_nothing_had_happened(tmp_path) -
     for step in range(4):
         whole.observe(step)
         monitored = first.observe(step)
-        for weights in (module, first._probe._system, half):
+        for weights in (module, first._probe._asked.system, half):
             nudge(weights)
     file = io.BytesIO()
     torch.save(first.state_dict(), file)
@@ -429,7 +430,7 @@ def test_a_sink_is_told_finite_numbers_and_one_that_fails_warns_once(tmp_path) -
 
 def test_a_network_that_breaks_is_a_reading_that_says_so(tmp_path) -> None:
     module = core()
-    watching = monitor(module, directory=tmp_path, stop_on=["broken"])
+    watching = monitor(module, directory=tmp_path, thresholds=AlarmThresholds(stop_on=["broken"]))
     watching.observe(0)
     kept = copy.deepcopy(module.state_dict())
     with torch.no_grad():
@@ -476,6 +477,54 @@ def test_what_is_wrong_from_the_start_is_an_error(tmp_path) -> None:
         monitor(core(), directory=tmp_path).observe(-1)
 
 
+@pytest.mark.parametrize(
+    ("word", "place"),
+    [
+        ("linearization", r"lyapunov\.problem\(system, inputs, linearization=\.\.\.\)"),
+        ("state", r"lyapunov\.problem\(system, inputs, state=\.\.\.\)"),
+        ("settle", r"options=lyapunov\.RunOptions\(settle=\.\.\.\)"),
+        ("qr_every", r"options=lyapunov\.RunOptions\(method=lyapunov\.QR\(every=\.\.\.\)\)"),
+        ("stop_on", r"thresholds=lyapunov\.AlarmThresholds\(stop_on=\.\.\.\)"),
+    ],
+)
+def test_an_argument_of_the_problem_or_the_options_is_told_its_place(word: str, place: str) -> None:
+    with pytest.raises(TypeError, match=f"^Expected `{word}` in {place}, got it as an argument of Monitor"):
+        lyapunov.Monitor(core(), CORE_PROBE, **{word: 1})
+    with pytest.raises(TypeError, match="unexpected keyword argument 'evry'"):
+        lyapunov.Monitor(core(), CORE_PROBE, evry=1)
+
+
+def test_a_problem_and_options_hold_for_every_reading(tmp_path) -> None:
+    asked = lyapunov.problem(core(), CORE_PROBE, linearization="hidden", dt=0.5)
+    options = lyapunov.RunOptions(settle=5, align=10, seed=3, method=lyapunov.QR(every=2), dtype=torch.float64)
+    watching = lyapunov.Monitor(asked, k=2, every=1, options=options, directory=tmp_path)
+    expected = lyapunov.spectrum(asked, k=2, options=options)
+    found = watching.observe(0).spectrum
+    assert same(found.exponents, expected.exponents)
+    assert (found.settings.linearization, found.settings.dt, found.settings.seed) == ("hidden", 0.5, 3)
+    with pytest.raises(lyapunov.InvalidInput, match="`inputs` left out with a problem that has its own"):
+        lyapunov.Monitor(asked, CORE_PROBE)
+
+
+def test_what_is_swallowed_is_logged_with_its_traceback_and_warnings_point_at_the_callers_line(tmp_path, caplog) -> None:
+    module = core()
+
+    def broken(step, numbers) -> None:
+        raise ConnectionError("no such host")
+
+    watching = monitor(module, directory=tmp_path, sinks=[broken])
+    with pytest.warns(lyapunov.LyapunovWarning, match="no such host") as first:
+        watching.observe(0)
+    with torch.no_grad():
+        module.weight_hh_l0[0, 0] = math.nan
+    watching.observe(1)
+    with pytest.warns(lyapunov.LyapunovWarning, match="a step after 1, got 0") as second:
+        watching.finish(0)
+    assert [first[0].filename, second[0].filename] == [__file__, __file__]
+    traced = [record.exc_info[0] for record in caplog.records if record.exc_info]
+    assert traced[:2] == [ConnectionError, lyapunov.InvalidInput]
+
+
 def test_the_disk_may_fill_up_later_but_not_at_once(tmp_path, monkeypatch) -> None:
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(OSError, match="taken"):
@@ -497,7 +546,7 @@ def test_the_disk_may_fill_up_later_but_not_at_once(tmp_path, monkeypatch) -> No
 def test_alarms_are_logged_when_they_begin_and_may_stop_training(tmp_path, caplog) -> None:
     module = seeded(nn.RNN, 3, 40, batch_first=True, scale=10.0)
     long = drawn(10, 400, 3, seed=7)
-    watching = monitor(module, long, directory=tmp_path, stop_on=["chaos"], lag=3, k=1)
+    watching = monitor(module, long, directory=tmp_path, thresholds=AlarmThresholds(stop_on="chaos"), lag=3, k=1)
     readings = [watching.observe(step) for step in range(3)]
     assert all(reading.alarms[0].kind == "chaos" for reading in readings)
     assert all(reading.converged for reading in readings)
@@ -506,7 +555,8 @@ def test_alarms_are_logged_when_they_begin_and_may_stop_training(tmp_path, caplo
     assert monitor(module, directory=tmp_path, thresholds=AlarmThresholds(settled=3), lag=7).thresholds == AlarmThresholds(
         settled=3, lag=7
     )
-    assert monitor(module, directory=tmp_path, stop_on="chaos", sinks=print)._stop_on == ("chaos",)
+    assert AlarmThresholds(stop_on="chaos").stopping == AlarmThresholds(stop_on=["chaos"]).stopping == ("chaos",)
+    assert monitor(module, directory=tmp_path, sinks=print).sinks == [print]
     quiet = monitor(module, directory=tmp_path / "b", thresholds=AlarmThresholds())
     quiet.observe(0)
     assert not quiet.should_stop
@@ -515,9 +565,8 @@ def test_alarms_are_logged_when_they_begin_and_may_stop_training(tmp_path, caplo
 def test_an_alarm_that_is_not_certain_is_logged_and_stops_nothing(tmp_path, caplog) -> None:
     """Two sequences of 12 steps: nothing has settled or aligned by then."""
     module = seeded(nn.RNN, 3, 40, batch_first=True, scale=10.0)
-    watching = monitor(
-        module, drawn(2, 12, 3, seed=7), directory=tmp_path, stop_on=["contracting"], thresholds=AlarmThresholds(contracting=9)
-    )
+    thresholds = AlarmThresholds(contracting=9, stop_on=["contracting"])
+    watching = monitor(module, drawn(2, 12, 3, seed=7), directory=tmp_path, thresholds=thresholds)
     reading = watching.observe(0)
     assert reading.converged is False
     (alarm,) = [alarm for alarm in reading.alarms if alarm.kind == "contracting"]
@@ -545,9 +594,8 @@ def test_saturation_is_told_for_layers_that_know_it(tmp_path) -> None:
 
 
 def test_any_system_can_be_watched(tmp_path) -> None:
-    step = monitor(
-        lambda x, _: 4 * x * (1 - x), None, directory=tmp_path / "a", state=drawn(20, 1, seed=9).sigmoid(), steps=300
-    )
+    logistic = lyapunov.problem(lambda x, _: 4 * x * (1 - x), state=drawn(20, 1, seed=9).sigmoid(), steps=300)
+    step = monitor(logistic, None, directory=tmp_path / "a")
     assert step.observe(0).max == pytest.approx(math.log(2), abs=0.02)
     captured = lyapunov.capture(built(), PROBE)
     assert len(monitor(captured, None, directory=tmp_path / "b").observe(0).exponents) == 3
@@ -605,7 +653,8 @@ with torch.no_grad():
     model.rnn.weight_hh_l0.mul_(8)
 model = DistributedDataParallel(model)
 probe = torch.randn(10, 400, 3)
-monitor = lyapunov.Monitor(model, probe, every=2, k=1, stop_on=["chaos"], directory=f"{place}/run")
+thresholds = lyapunov.AlarmThresholds(stop_on="chaos")
+monitor = lyapunov.Monitor(model, probe, every=2, k=1, thresholds=thresholds, directory=f"{place}/run")
 steps = 0
 for step in range(10):
     model(torch.randn(4, 20, 3)).sum().backward()

@@ -1,6 +1,5 @@
 """`spectrum(...)`: checks, settings, rollout, statistics, result."""
 
-import warnings
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple, get_args
@@ -12,7 +11,8 @@ from lyapunov._frames import join_columns
 from lyapunov._progress import progress_bar
 from lyapunov._shapes import Frames
 from lyapunov._trees import tree_map
-from lyapunov.errors import Diverged, InvalidInput, LyapunovWarning
+from lyapunov._warning import warn
+from lyapunov.errors import Diverged, InvalidInput
 from lyapunov.estimate.result import Spectrum
 from lyapunov.estimate.run_options import QR, RunOptions, TimeMean
 from lyapunov.estimate.settings import Method, Settings, counted_exponents, decided, fingerprint, schedule
@@ -306,7 +306,7 @@ def _result(
     growth, left_out = without_empty(growth)
     settings = Settings.of(growth, problem, cast, options, k=k, inputs=inputs, left_open=chose_k)
     if left_out:
-        _warn(
+        warn(
             f"Expected sequences longer than settle + align = {growth.settle + growth.align}, got shorter ones at {left_out}: "
             "they are left out. Pass smaller settle and align to use them."
         )
@@ -338,8 +338,4 @@ def _layers(labels: tuple[Label, ...], sizes: tuple[int, ...]) -> torch.Tensor:
 def _warn_of_tail(result: Spectrum) -> None:
     finding = unreliable_tail(result, result.settings)
     if finding is not None:
-        _warn(f"Expected exponents above the precision floor, got {finding.message}")
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, LyapunovWarning, stacklevel=4)
+        warn(f"Expected exponents above the precision floor, got {finding.message}")

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lyapunov.errors import InvalidInput
+from lyapunov.estimate import RunOptions
 from lyapunov.intake import one_hot_sequences
 from lyapunov.tasks.characters import Trainer, Training, new_model
 from lyapunov.tasks.text import Corpus
@@ -63,14 +64,12 @@ def run_demo(data: Corpus, training: Training, directory: Path, *, say: Callable
     trainer = Trainer(model, data, training)
     steps = min(SETTLE + ALIGN + COUNT, len(data.valid) // SEQUENCES)
     probe = one_hot_sequences(data.valid, size=len(data.vocabulary), sequences=SEQUENCES, steps=steps)
-    enough = steps == SETTLE + ALIGN + COUNT
+    settle, align = (SETTLE, ALIGN) if steps == SETTLE + ALIGN + COUNT else (None, None)
     monitor = Monitor(
         model.lstm,
         probe,
         k=LEADING,
-        settle=SETTLE if enough else None,
-        align=ALIGN if enough else None,
-        seed=training.seed,
+        options=RunOptions(settle, align, seed=training.seed),
         directory=directory,
         name=f"LSTM with {training.hidden} units, {data.name}",
         about={"corpus": data.name, **dataclasses.asdict(training)},

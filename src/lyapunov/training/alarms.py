@@ -1,16 +1,17 @@
 """What is worth a word while a network trains, each a sentence with its number."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 from lyapunov import _checks
-from lyapunov.training.reading import Alarm, Reading, distance, root_mean_square
+from lyapunov.training.reading import Alarm, Kind, Reading, distance, root_mean_square
 
 
 @dataclass(frozen=True)
 class AlarmThresholds:
-    """When an alarm is raised.
+    """When an alarm is raised, and which ones stop the training.
 
     Attributes:
         lag: how many steps back the task needs the network to remember; None: not known, no alarm.
@@ -18,6 +19,7 @@ class AlarmThresholds:
         saturated: the fraction of units that may sit where nothing moves them.
         settled, still: the spectrum has settled when the last `settled` readings all lie within the fraction `still` of the way
             that it has come since the first one.
+        stop_on: the kind or kinds at which `Monitor.should_stop` becomes true, where the reading's verdict allows to claim them.
 
     Example:
         >>> lyapunov.AlarmThresholds(lag=50).saturated
@@ -29,12 +31,24 @@ class AlarmThresholds:
     saturated: float = 0.5
     settled: int = 5
     still: float = 0.1
+    stop_on: Kind | Collection[Kind] = ()
 
     def __post_init__(self) -> None:
         if self.lag is not None:
             _checks.positive(self.lag, "lag")
         _checks.whole_number(self.settled, "settled", least=2)
         _checks.positive(self.still, "still")
+        for kind in self.stopping:
+            _checks.one_of(kind, get_args(Kind), "stop_on")
+
+    @property
+    def stopping(self) -> tuple[Kind, ...]:
+        """The kinds that stop the training."""
+        return (self.stop_on,) if isinstance(self.stop_on, str) else tuple(self.stop_on)
+
+    def stop(self, alarm: Alarm) -> bool:
+        """Whether the training is to stop."""
+        return alarm.kind in self.stopping and not alarm.tentative
 
 
 def alarms(now: Reading, first: Reading | None, recent: Sequence[Reading], thresholds: AlarmThresholds) -> tuple[Alarm, ...]:

@@ -1,6 +1,10 @@
-"""How long measuring takes, as a fraction of all time."""
+"""When to measure: by a schedule, as far as the time that measuring takes allows."""
 
 import time
+
+from lyapunov import _checks
+from lyapunov.training.reading import Reading
+from lyapunov.training.schedules import Logarithmic, Moment, Schedule, as_schedule
 
 
 class Clock:
@@ -47,3 +51,20 @@ class Clock:
     @property
     def _elapsed(self) -> float:
         return self._before + time.perf_counter() - self._began
+
+
+class Pace:
+    """A schedule, by which nothing is due where measuring would take more than `at_most` of all time."""
+
+    def __init__(self, every: int | Schedule | None, at_most: float | None) -> None:
+        self.schedule = Logarithmic() if every is None else as_schedule(every)
+        self.clock = Clock()
+        self._at_most = None if at_most is None else _checks.positive(at_most, "at_most")
+
+    def is_due(self, now: Moment, last: Reading | None) -> bool:
+        """Whether to measure now; the first time, in any case."""
+        if last is None:
+            return True
+        if not self.schedule.due(now, Moment(last.step, last.epoch)):
+            return False
+        return self._at_most is None or self.clock.fraction_after(last.seconds) <= self._at_most

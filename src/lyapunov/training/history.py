@@ -2,19 +2,22 @@
 
 import itertools
 import json
+import logging
 import re
-import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+from safetensors import SafetensorError
 
 from lyapunov._json_safe import json_safe
 from lyapunov._optional import import_optional
 from lyapunov._shown import Shown
-from lyapunov.errors import InvalidInput, LyapunovWarning
+from lyapunov._warning import WarnOnce, warn
+from lyapunov.errors import InvalidInput
 from lyapunov.estimate import Spectrum, exponent_unit
 from lyapunov.training.reading import Reading
 
@@ -23,6 +26,7 @@ FORMAT = 1
 NAME = "history.jsonl"
 LOCK = ".lock"
 """A file whose lock the process that writes the run holds."""
+_log = logging.getLogger("lyapunov")
 
 
 class History:
@@ -196,7 +200,7 @@ class Run(Shown):
                 try:
                     found[reading.step] = Spectrum.load(file)
                 except InvalidInput as error:
-                    warnings.warn(f"{error} It is passed over.", LyapunovWarning, stacklevel=2)
+                    warn(f"{error} It is passed over.")
         return found
 
     def to_pandas(self) -> Any:
@@ -208,6 +212,95 @@ class Run(Shown):
             for reading in self.readings
         ]
         return import_optional("pandas", "pandas").DataFrame(rows, columns=None if rows else ["step"]).set_index("step")
+
+
+class Recorder:
+    """Keeps a run's readings on disk, in a history that is opened by the first of them.
+
+    directory: where; None: in a new folder in `runs`. Where it holds a run already, the new one goes into a new folder beside
+    it, unless it `goes_on`. about: what is written of the run.
+    """
+
+    def __init__(self, directory: Path | None, about: Mapping[str, object], *, goes_on: bool) -> None:
+        if goes_on and directory is None:
+            raise InvalidInput(
+                "Expected a `directory` with resume=True, got none. Pass the folder of the run to resume."
+            )
+        self.directory = directory
+        self.warn_once = WarnOnce()
+        self._about, self._goes_on = dict(about), goes_on
+        self._history: History | None = None
+
+    @property
+    def opened(self) -> bool:
+        """Whether a reading was kept, or was to be."""
+        return self._history is not None
+
+    def recalled(self) -> list[Reading]:
+        """What an earlier process left of the run that goes on."""
+        known = self._known()
+        return [] if known is None else list(known.readings)
+
+    def keep(self, reading: Reading) -> Reading:
+        """Spectrum first, then the line that names it. Raises where the very first one cannot be written."""
+        first = not self.opened
+        try:
+            history = self._history or self._open(reading)
+            if reading.spectrum is not None:
+                reading = replace(reading, file=history.save_spectrum(reading.spectrum, reading.step))
+            history.append(reading.record())
+        except (OSError, SafetensorError) as error:
+            if first:
+                raise
+            _log.warning("step %d is not in the history", reading.step, exc_info=error)
+            self.warn_once("history", f"Expected to write the history in {self.directory}, got: {error}. Training continues.")
+        return reading
+
+    def go_on(self, directory: Path | None) -> None:
+        """After a state was loaded that was kept in `directory`: there, where no other one was given."""
+        # A state from elsewhere does not go on in a run that the directory may hold.
+        self._goes_on |= self.directory is None or directory is None or self.directory.resolve() == directory.resolve()
+        self.directory = directory if self.directory is None else self.directory
+
+    def _known(self) -> Run | None:
+        there = self._goes_on and self.directory is not None and (self.directory / NAME).exists()
+        return Run.load(self.directory) if there and self.directory is not None else None
+
+    def _open(self, reading: Reading) -> History:
+        about = self._description(reading)
+        if self._goes_on and self.directory is not None:
+            known = self._known()
+            if known is not None:
+                _require_same(known, about)
+            history = History(self.directory)
+        else:
+            history = History.new(self.directory)
+            if self.directory not in (None, history.directory):
+                self.warn_once(
+                    "directory",
+                    f"Expected a directory without a run, got {self.directory}, which holds one: this run is kept in "
+                    f"{history.directory}. To resume that one, pass resume=True, or load its state_dict.",
+                )
+        self._history, self.directory = history, history.directory
+        history.append(about)
+        return history
+
+    def _description(self, reading: Reading) -> dict[str, object]:
+        about = {"kind": "run", "format": FORMAT, "time": datetime.now(UTC).isoformat(timespec="seconds"), **self._about}
+        if reading.spectrum is None:
+            return about
+        settings = asdict(reading.spectrum.settings)
+        return about | {name: settings[name] for name in ("system", "size", "dt")} | {"settings": settings}
+
+
+def _require_same(run: Run, about: Mapping[str, object]) -> None:
+    """Readings of one run only in one directory."""
+    for key in ("system", "size", "k"):
+        if key in about and run.about.get(key, about[key]) != about[key]:
+            raise InvalidInput(
+                f"Expected the same {key} as the run in {run.directory}, {run.about[key]}, got {about[key]}. Choose another "
+                "directory for another run."
+            )
 
 
 def _records(file: Path) -> list[dict[str, Any] | Reading]:

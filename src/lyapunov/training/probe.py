@@ -1,6 +1,5 @@
 """Which system a monitor measures, and along which inputs: the user's, or those of the next batch."""
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +10,8 @@ from torch.utils.hooks import RemovableHandle
 
 from lyapunov import _checks
 from lyapunov._trees import tree_map
-from lyapunov.errors import InvalidInput, LyapunovError, LyapunovWarning, Unsupported
+from lyapunov._warning import warn
+from lyapunov.errors import InvalidInput, LyapunovError, Unsupported
 from lyapunov.intake import Captured, Problem, capture, cores_of, is_captured, only_watches, require_whole, unwrapped
 
 _PATIENCE = 20
@@ -57,11 +57,9 @@ class Probe:
             self._waited = 0
         self._waited += 1
         if self._waited == _PATIENCE:
-            warnings.warn(
+            warn(
                 f"Expected {type(layer).__name__} to be called in training, got no call of it in {_PATIENCE} steps: "
-                "there are no inputs to measure along. Pass the `probe` yourself (compiled models do not see hooks).",
-                LyapunovWarning,
-                stacklevel=4,
+                "there are no inputs to measure along. Pass the `probe` yourself (compiled models do not see hooks)."
             )
         return False
 

@@ -167,7 +167,8 @@ def test_two_cells_are_named() -> None:
 def test_a_monitor_watches_a_cell_of_the_users_own(tmp_path) -> None:
     model = built(WithLSTMCell)
     for number, core in enumerate((None, "cell")):
-        monitor = lyapunov.Monitor(model, (INPUTS,), core=core, k=2, dtype=torch.float64, directory=tmp_path / str(number))
+        options, place = lyapunov.RunOptions(dtype=torch.float64), tmp_path / str(number)
+        monitor = lyapunov.Monitor(model, (INPUTS,), core=core, k=2, options=options, directory=place)
         expected = lyapunov.spectrum(lyapunov.capture(model, INPUTS), k=2)
         assert same(monitor.read(0).exponents, expected.exponents)
 

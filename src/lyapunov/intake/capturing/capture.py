@@ -2,7 +2,6 @@
 
 import math
 import re
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from lyapunov._trees import tree_map
-from lyapunov.errors import InvalidInput, LyapunovWarning, Unsupported
+from lyapunov._warning import warn
+from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.intake.capturing.calls import Part, own_starts, sequences, stretch, together
 from lyapunov.intake.capturing.captured import Captured, plain_name, weights_digest
 from lyapunov.intake.capturing.cells import called_step, cells_in, depends_on_itself
@@ -264,9 +264,7 @@ def _cores(owner: nn.Module, core: str | None) -> dict[str, Any]:
         return {}
     if cores:
         if others:
-            warnings.warn(
-                f"Expected PyTorch's own recurrent layers only, got {_not_followed(others)}", LyapunovWarning, stacklevel=3
-            )
+            warn(f"Expected PyTorch's own recurrent layers only, got {_not_followed(others)}")
         return cores
     if others:
         raise Unsupported(f"Expected one of PyTorch's own recurrent layers inside, got {_not_followed(others)}")
