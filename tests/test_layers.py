@@ -129,7 +129,7 @@ ORDER = {
         "estimator",
     ),
     "analysis": (
-        "prepared",
+        "trajectory",
         "verdicts",
         "lag_decay",
         "readout",

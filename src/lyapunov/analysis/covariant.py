@@ -12,7 +12,7 @@ from lyapunov._progress import progress_bar
 from lyapunov._shapes import Exponents, Frame
 from lyapunov._shown import ExponentSequence, Parts, Shown
 from lyapunov.analysis.ginelli import Combinations, Stretch, require_directions, subspaces_apart
-from lyapunov.analysis.prepared import Prepared, prepared
+from lyapunov.analysis.trajectory import Trajectory, settled
 from lyapunov.analysis.verdicts import too_few, unsettled
 from lyapunov.errors import InvalidInput
 from lyapunov.estimate import Finding, Verdict, errors, number
@@ -167,42 +167,42 @@ def covariant_vectors(
         Ginelli et al. 2007.
     """
     asked = problem(system, inputs, state=state, carried=carried, steps=steps, linearization=linearization)
-    with prepared(asked, dtype, settle=settle, check=check, equal=True) as ready:
-        why = f" (the system has {ready.size} exponents)"
-        count = _checks.whole_number(ready.size if k is None else k, "k", least=1, most=ready.size, why=why)
-        first = ready.settle + ready.aligned(align)
-        last = ready.stop - ready.aligned(align_back, "align_back")
+    with settled(asked, dtype, settle=settle, check=check, equal=True) as along:
+        why = f" (the system has {along.size} exponents)"
+        count = _checks.whole_number(along.size if k is None else k, "k", least=1, most=along.size, why=why)
+        first = along.start + along.aligned(align)
+        last = along.stop - along.aligned(align_back, "align_back")
         if first >= last:
             raise InvalidInput(
-                f"Expected `inputs` longer than settle + align + align_back, got {ready.stop} steps for {ready.settle} + "
-                f"{first - ready.settle} + {ready.stop - last}. Pass longer sequences, or smaller transients."
+                f"Expected `inputs` longer than settle + align + align_back, got {along.stop} steps for {along.start} + "
+                f"{first - along.start} + {along.stop - last}. Pass longer sequences, or smaller transients."
             )
         kept = _checks.whole_number(keep, "keep", least=0, most=last - first, why=" (the counted steps)")
-        with progress_bar("Covariant vectors", 2 * (ready.stop - ready.settle), enabled=progress) as advance:
-            return _found(ready, count, range(first, last), kept, seed, advance)
+        with progress_bar("Covariant vectors", 2 * (along.stop - along.start), enabled=progress) as advance:
+            return _found(along, count, range(first, last), kept, seed, advance)
 
 
-def _found(ready: Prepared, k: int, counted: range, kept: int, seed: int, advance: Callable[[int], None]) -> CovariantVectors:
+def _found(along: Trajectory, k: int, counted: range, kept: int, seed: int, advance: Callable[[int], None]) -> CovariantVectors:
     """Sweep forward to store frames and triangles, then back through the triangles to the vectors."""
-    batch, there = ready.problem.sequences.batch, ready.stop - ready.settle
-    trajectory = ready.trajectory(k, seed)
-    history, end = _History(counted, batch, k), ready.like
+    batch, there = along.inputs.batch, along.stop - along.start
+    trajectory = along.checkpointed(k, seed)
+    history, end = _History(counted, batch, k), along.like
     met: list[Frame] = []
     for segment in require_directions(trajectory.forward()):
         history.add(segment)
         met += segment.frames_at(counted.start)
         end = segment.frames[-1]
-        advance(segment.stop - ready.settle)
-    other = ready.trajectory(k, seed + 1).forward()
+        advance(segment.stop - along.start)
+    other = along.checkpointed(k, seed + 1).forward()
     before = subspaces_apart(met[0], next(frame for segment in other for frame in segment.frames_at(counted.start)))
     del other
-    combinations, sums = Combinations(end, seed), _Sums(ready, counted, kept)
+    combinations, sums = Combinations(end, seed), _Sums(along, counted, kept)
     for segment in trajectory.backward():
         combinations.converge(segment, counted.stop)
         steps = range(max(counted.start - segment.first, 0), min(counted.stop - segment.first, segment.steps))
         if len(steps):
             sums.add(combinations.pull_back(segment, steps), steps)
-        advance(there + ready.stop - segment.first)
+        advance(there + along.stop - segment.first)
         if segment.first <= counted.start:
             break
     return sums.result(history, torch.maximum(before, combinations.disagreement))
@@ -227,10 +227,10 @@ class _History:
 class _Sums:
     """What is asked of the vectors, summed over the counted steps of all sequences as they come, the last first."""
 
-    def __init__(self, ready: Prepared, counted: range, kept: int) -> None:
-        self._ready, self._counted, self._kept = ready, counted, kept
-        self._growth, self._participation, self._angles = (ready.like.new_zeros(()) for _ in range(3))
-        self._smallest = ready.like.new_tensor(torch.pi / 2)
+    def __init__(self, along: Trajectory, counted: range, kept: int) -> None:
+        self._along, self._counted, self._kept = along, counted, kept
+        self._growth, self._participation, self._angles = (along.like.new_zeros(()) for _ in range(3))
+        self._smallest = along.like.new_tensor(torch.pi / 2)
         self._path_fractions: dict[str, Tensor] = {}
         self._vectors: list[Tensor] = []
         self._kept_growth: list[Tensor] = []
@@ -249,7 +249,7 @@ class _Sums:
 
     def _shared(self, segment: Segment, at: int, before: Frame, after: Frame, growth: Tensor) -> dict[str, Tensor]:
         """(k,) of every path, summed over sequences."""
-        system = self._ready.system
+        system = self._along.system
         if type(system).paths is System.paths:  # one path, which carries all
             return {"recurrence": torch.full_like(growth[0], len(growth))}
         moved = system.paths(segment.states[at], segment.inputs[at], (before,))
@@ -265,9 +265,9 @@ class _Sums:
 
     def result(self, history: _History, disagreement: Tensor) -> CovariantVectors:
         """Means over all that was added."""
-        total, system = len(self._counted) * self._ready.problem.sequences.batch, self._ready.system
+        total, system = len(self._counted) * self._along.inputs.batch, self._along.system
         found, exponents = errors(history.growth, history.steps), history.growth.sum((0, 1)) / history.steps.sum()
-        state = unsettled(self._ready.settle, self._ready.distance(), float(exponents[0]))
+        state = unsettled(self._along.start, self._along.distance(), float(exponents[0]))
         return CovariantVectors(
             exponents=exponents,
             standard_errors=found.standard_errors,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lyapunov import _checks
 from lyapunov.analysis.adjoint import Adjoint, Sensitivity, leaves_of
-from lyapunov.analysis.prepared import Prepared, prepared
+from lyapunov.analysis.trajectory import Trajectory, settled
 from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.intake import problem, require_full
 from lyapunov.systems import System
@@ -80,12 +80,12 @@ def exponent_sum(
     asked = require_full(problem(system, inputs, state=state, carried=carried, steps=steps, lengths=lengths))
     _checks.flag(fixed_trajectory, "fixed_trajectory")
     differentiated = torch.is_grad_enabled()
-    with prepared(asked, dtype, settle=settle, check=check, graph=True) as ready:
-        run = _Run.of(ready, _sums(k, ready.size), ready.aligned(align), seed, fixed=fixed_trajectory)
+    with settled(asked, dtype, settle=settle, check=check, graph=True) as along:
+        run = _Run.of(along, _sums(k, along.size), along.aligned(align), seed, fixed=fixed_trajectory)
         weights = run.weights() if differentiated else []
-        if weights and not ready.system.differentiable:
+        if weights and not along.system.differentiable:
             raise Unsupported(
-                f"Expected a system that reverse mode can follow, got {ready.system.name}, whose step writes into its caches. "
+                f"Expected a system that reverse mode can follow, got {along.system.name}, whose step writes into its caches. "
                 "Take the value alone, within torch.no_grad()."
             )
         with torch.no_grad():
@@ -130,7 +130,7 @@ class _Grown(torch.autograd.Function):
 class _Run:
     """The trajectory of state and frame, and what of it is counted: sums over `sums` columns, from step `start` on."""
 
-    ready: Prepared
+    along: Trajectory
     trajectory: CheckpointedTrajectory
     sums: tuple[int, ...]
     start: int
@@ -143,23 +143,23 @@ class _Run:
     """The frames before the first counted step, and after the last one."""
 
     @classmethod
-    def of(cls, ready: Prepared, sums: tuple[int, ...], align: int, seed: int, *, fixed: bool) -> "_Run":
-        inputs, start = ready.problem.sequences, ready.settle + align
-        by_volume = ready.system.volume_cost != "none" and sums == (ready.size,)
-        stops = torch.full((inputs.batch,), ready.stop) if inputs.lengths is None else inputs.lengths
-        trajectory = ready.trajectory(None if by_volume else sums[-1], seed)
-        return cls(ready, trajectory, sums, start, fixed, float((stops - start).clamp(min=0).sum()), by_volume)
+    def of(cls, along: Trajectory, sums: tuple[int, ...], align: int, seed: int, *, fixed: bool) -> "_Run":
+        inputs, start = along.inputs, along.start + align
+        by_volume = along.system.volume_cost != "none" and sums == (along.size,)
+        stops = torch.full((inputs.batch,), along.stop) if inputs.lengths is None else inputs.lengths
+        trajectory = along.checkpointed(None if by_volume else sums[-1], seed)
+        return cls(along, trajectory, sums, start, fixed, float((stops - start).clamp(min=0).sum()), by_volume)
 
     def weights(self) -> list[Tensor]:
         """The leaves that the first step depends on, and the parameters of all modules that the system calls upon."""
-        frame = torch.ones(self.ready.problem.sequences.batch, self.ready.size, 1).to(self.ready.like)
-        met = leaves_of(self.ready.system.push(self.ready.state, self.ready.problem.sequences.at(self.ready.settle), (frame,)))
-        held = [weight for module in self.ready.system.modules for weight in module.parameters() if weight.requires_grad]
+        frame = torch.ones(self.along.inputs.batch, self.along.size, 1).to(self.along.like)
+        met = leaves_of(self.along.system.push(self.along.state, self.along.inputs.at(self.along.start), (frame,)))
+        held = [weight for module in self.along.system.modules for weight in module.parameters() if weight.requires_grad]
         return list({id(weight): weight for weight in (*met, *held)}.values())
 
     def value(self) -> Tensor:
         """(sums,), by a sweep forwards."""
-        total = self.ready.like.new_zeros(len(self.sums))
+        total = self.along.like.new_zeros(len(self.sums))
         for segment in self.trajectory.forward():
             total = total + self._grown(segment)
             for frame in segment.frames_at(self.start):
@@ -169,7 +169,7 @@ class _Run:
 
     def gradient(self, cotangents: Tensor, weights: Sequence[Tensor]) -> list[Tensor]:
         """By the weights, of the sums times `cotangents` (sums,): a sweep backwards."""
-        system, inputs = self.ready.system, self.ready.problem.sequences
+        system, inputs = self.along.system, self.along.inputs
         shares = cotangents / self.counted
         with ExitStack() as around:
             without_autocast = torch.autocast(system.device.type, enabled=False)
@@ -184,8 +184,8 @@ class _Run:
 
     def _backwards(self, shares: Tensor) -> Iterator[tuple[Segment, Tensor | None]]:
         """Segments, the last one first, and how the growth depends on every J_t Q_(t-1) of theirs: (steps x batch, n, k)."""
-        ahead = [] if self.last_frame is None else [(self.ready.stop, Sensitivity(self.last_frame, self.sums, shares))]
-        if self.aligned is not None and self.start > self.ready.settle:
+        ahead = [] if self.last_frame is None else [(self.along.stop, Sensitivity(self.last_frame, self.sums, shares))]
+        if self.aligned is not None and self.start > self.along.start:
             ahead.append((self.start, Sensitivity(self.aligned, self.sums, -shares)))
         for segment in self.trajectory.backward():
             found = None
@@ -202,7 +202,7 @@ class _Run:
         """(sums,): over the counted steps of all sequences."""
         counted = self._counted(segment)
         if self.by_volume:
-            return torch.where(counted > 0, _volumes(self.ready.system, segment), 0.0).sum().unsqueeze(0)
+            return torch.where(counted > 0, _volumes(self.along.system, segment), 0.0).sum().unsqueeze(0)
         grown = torch.stack([factor.diagonal(dim1=-2, dim2=-1).log() for factor in segment.factors])
         grown = grown.masked_fill(segment.vanished, -math.inf).flatten(0, 1)
         columns = [one - 1 for one in self.sums]
@@ -211,7 +211,7 @@ class _Run:
     def _counted(self, segment: Segment) -> Tensor:
         """(steps x batch,): 1 for steps that are counted and made, else 0."""
         made = [self.trajectory.running(t) & (t >= self.start) for t in range(segment.first, segment.stop)]
-        return torch.cat(made).to(self.ready.like)
+        return torch.cat(made).to(self.along.like)
 
 
 def _volumes(system: System, segment: Segment) -> Tensor:

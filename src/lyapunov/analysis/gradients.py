@@ -15,8 +15,8 @@ from lyapunov._shapes import State
 from lyapunov._shown import Parts, Shown
 from lyapunov._trees import tree_flatten
 from lyapunov.analysis.lag_decay import Mean, Slope, mean, slope, starting_times
-from lyapunov.analysis.prepared import Prepared, prepared
 from lyapunov.analysis.readout import LinearizedReadout, Readout
+from lyapunov.analysis.trajectory import Trajectory, settled
 from lyapunov.analysis.verdicts import unsettled
 from lyapunov.errors import Diverged, InvalidInput
 from lyapunov.estimate import Finding, Verdict, half_widths, memory_time, number
@@ -192,41 +192,41 @@ def gradient_exponents(
     _checks.require_nonempty(wanted, "lags", "lags=(20, 80)")
     wanted = _checks.ascending([_checks.whole_number(one, "lags", least=1) for one in wanted], "lags")
     asked = require_full(problem(system, inputs, state=state, carried=carried, steps=steps, lengths=lengths))
-    with prepared(asked, dtype, settle=settle, check=check) as ready:
-        linearized = LinearizedReadout(readout, ready)
-        times = _times(ready, wanted[-1], _checks.whole_number(starts, "starts", least=1))
+    with settled(asked, dtype, settle=settle, check=check) as along:
+        linearized = LinearizedReadout(readout, along)
+        times = _times(along, wanted[-1], _checks.whole_number(starts, "starts", least=1))
         total = len(times) * wanted[-1]
         with linearized.running(), progress_bar("Gradients seen from the readout", total, enabled=progress) as advance:
-            return _measured(ready, linearized, times, wanted, k, advance)
+            return _measured(along, linearized, times, wanted, k, advance)
 
 
-def _times(ready: Prepared, longest: int, starts: int) -> list[int]:
+def _times(along: Trajectory, longest: int, starts: int) -> list[int]:
     """Numbers of steps made, at which the readout reads."""
-    first = ready.settle + longest
-    if first > ready.stop:
+    first = along.start + longest
+    if first > along.stop:
         raise InvalidInput(
-            f"Expected `inputs` longer than settle + lag = {ready.settle} + {longest}, got {ready.stop} steps. Pass longer "
+            f"Expected `inputs` longer than settle + lag = {along.start} + {longest}, got {along.stop} steps. Pass longer "
             "sequences, a shorter lag, or a smaller settle."
         )
-    return starting_times(first, ready.stop, starts)
+    return starting_times(first, along.stop, starts)
 
 
 def _measured(
-    ready: Prepared,
+    along: Trajectory,
     linearized: LinearizedReadout,
     times: list[int],
     lags: tuple[int, ...],
     k: int | None,
     advance: Callable[[int], None],
 ) -> GradientExponents:
-    batch, lengths = ready.problem.sequences.batch, ready.problem.sequences.lengths
-    stops = torch.full((batch,), ready.stop) if lengths is None else lengths
+    batch, lengths = along.inputs.batch, along.inputs.lengths
+    stops = torch.full((batch,), along.stop) if lengths is None else lengths
     weights = (torch.tensor(times).unsqueeze(-1) <= stops).double()
     if not bool(weights.any()):
         raise InvalidInput("Expected a sequence longer than settle + lag, got none. Pass a shorter lag.")
     found, done = [], 0
-    for group, states in _groups(ready, linearized, times, lags[-1]):
-        pulled = _pulled_back(ready, linearized, group, states, lags, done, advance)
+    for group, states in _groups(along, linearized, times, lags[-1]):
+        pulled = _pulled_back(along, linearized, group, states, lags, done, advance)
         found.append(pulled.unflatten(1, (len(group), batch)))
         done += len(group) * lags[-1]
     logs = torch.cat(found, dim=1)
@@ -243,21 +243,21 @@ def _measured(
         mean_square=squares.mean((-1, -2)),
         variance=squares.var(-1, correction=0).mean(-1),
         condition=ratio.median(-1).values,
-        system=ready.system.name,
-        settle=ready.settle,
-        distance=ready.distance(),
+        system=along.system.name,
+        settle=along.start,
+        distance=along.distance(),
     )
 
 
 def _groups(
-    ready: Prepared, linearized: LinearizedReadout, times: list[int], longest: int
+    along: Trajectory, linearized: LinearizedReadout, times: list[int], longest: int
 ) -> Iterator[tuple[list[int], dict[int, State]]]:
     """Starting times that are worked on together, with the states that lead to them, by the number of steps made."""
-    inputs = ready.problem.sequences
-    width = max(1, _AT_ONCE // (inputs.batch * ready.size * linearized.outputs))
-    size = 1 if ready.system.grows else width  # caches of different length are no batch
-    propagator = TangentPropagator(ready.system, inputs, ready.workers)
-    states, state, t = {ready.settle: ready.state}, ready.state, ready.settle
+    inputs = along.inputs
+    width = max(1, _AT_ONCE // (inputs.batch * along.size * linearized.outputs))
+    size = 1 if along.system.grows else width  # caches of different length are no batch
+    propagator = TangentPropagator(along.system, inputs, along.workers)
+    states, state, t = {along.start: along.state}, along.state, along.start
     for first in range(0, len(times), size):
         group = times[first : first + size]
         while t < group[-1]:
@@ -270,7 +270,7 @@ def _groups(
 
 
 def _pulled_back(
-    ready: Prepared,
+    along: Trajectory,
     linearized: LinearizedReadout,
     group: list[int],
     states: dict[int, State],
@@ -279,7 +279,7 @@ def _pulled_back(
     advance: Callable[[int], None],
 ) -> Tensor:
     """(1 + lags, group x batch, r): ln of the singular values of the readout itself and at every lag."""
-    system, inputs = ready.system, ready.problem.sequences
+    system, inputs = along.system, along.inputs
     frame, triangle = linearized.frame(joined([states[t] for t in group]))
     scale = torch.zeros(len(frame), 1, dtype=frame.dtype, device=frame.device)
     found = [_log_singular(triangle, scale)]

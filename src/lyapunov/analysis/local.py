@@ -10,7 +10,7 @@ from torch import Tensor
 from lyapunov import _checks
 from lyapunov._progress import progress_bar
 from lyapunov._shown import Parts, Shown
-from lyapunov.analysis.prepared import Prepared, prepared
+from lyapunov.analysis.trajectory import Trajectory, settled
 from lyapunov.analysis.verdicts import misaligned, too_few, unsettled
 from lyapunov.estimate import Verdict, number
 from lyapunov.intake import problem
@@ -138,31 +138,31 @@ def local_exponents(
         True
     """
     asked = problem(system, inputs, state=state, carried=carried, steps=steps, linearization=linearization)
-    with prepared(asked, dtype, settle=settle, check=check, equal=True) as ready:
-        why = f" (the system has {ready.size} exponents)"
-        count = _checks.whole_number(k, "k", least=1, most=ready.size, why=why)
-        first = ready.settle + ready.aligned(align, most=LONGEST)
-        growth = torch.full((ready.problem.sequences.batch, ready.stop, count), torch.nan, dtype=torch.float64)
-        with progress_bar("Growth by step", ready.stop, enabled=progress) as advance:
-            for segment in ready.trajectory(count, seed).forward():
+    with settled(asked, dtype, settle=settle, check=check, equal=True) as along:
+        why = f" (the system has {along.size} exponents)"
+        count = _checks.whole_number(k, "k", least=1, most=along.size, why=why)
+        first = along.start + along.aligned(align, most=LONGEST)
+        growth = torch.full((along.inputs.batch, along.stop, count), torch.nan, dtype=torch.float64)
+        with progress_bar("Growth by step", along.stop, enabled=progress) as advance:
+            for segment in along.checkpointed(count, seed).forward():
                 grown = torch.stack([factor.diagonal(dim1=-2, dim2=-1).log() for factor in segment.factors])
                 grown = grown.masked_fill(segment.vanished, -torch.inf)
                 growth[:, segment.first : segment.stop] = grown.transpose(0, 1).double().cpu()
                 advance(segment.stop)
-        verdict = _verdict(ready, growth, first, seed)
+        verdict = _verdict(along, growth, first, seed)
     growth[:, :first] = torch.nan
-    return LocalExponents(growth, first, ready.system.name, verdict)
+    return LocalExponents(growth, first, along.system.name, verdict)
 
 
-def _verdict(ready: Prepared, growth: Tensor, first: int, seed: int) -> Verdict:
+def _verdict(along: Trajectory, growth: Tensor, first: int, seed: int) -> Verdict:
     """From a second frame along the steps that align, a second state along those that settle, and the growth that counts."""
-    aligning, counted, findings = growth[:, ready.settle : first], growth[:, first:].transpose(0, 1), []
-    if ready.size > 1:  # of one direction there is nothing to align
+    aligning, counted, findings = growth[:, along.start : first], growth[:, first:].transpose(0, 1), []
+    if along.size > 1:  # of one direction there is nothing to align
         other = torch.zeros_like(aligning)
-        trajectory = ready.trajectory(growth.shape[-1], seed + 1, stop=first) if first > ready.settle else None
+        trajectory = along.checkpointed(growth.shape[-1], seed + 1, stop=first) if first > along.start else None
         for segment in () if trajectory is None else trajectory.forward():
             grown = torch.stack([factor.diagonal(dim1=-2, dim2=-1).log() for factor in segment.factors])
-            other[:, segment.first - ready.settle : segment.stop - ready.settle] = grown.transpose(0, 1).double().cpu()
+            other[:, segment.first - along.start : segment.stop - along.start] = grown.transpose(0, 1).double().cpu()
         findings = misaligned(aligning, other)
-    state = unsettled(ready.settle, ready.distance(), float(counted[..., 0].mean()))
+    state = unsettled(along.start, along.distance(), float(counted[..., 0].mean()))
     return Verdict((*state, *findings, *too_few(counted, torch.ones(counted.shape[:2], dtype=torch.float64))))

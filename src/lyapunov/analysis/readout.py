@@ -10,7 +10,7 @@ from torch.func import vjp, vmap
 
 from lyapunov import _checks
 from lyapunov._shapes import Frame, State
-from lyapunov.analysis.prepared import Prepared
+from lyapunov.analysis.trajectory import Trajectory
 from lyapunov.errors import InvalidInput
 from lyapunov.systems import CastCall
 
@@ -21,13 +21,13 @@ Readout = nn.Module | Tensor | Callable[[Any], Tensor] | Literal["hidden", "stat
 class LinearizedReadout:
     """A readout as a function of a system's state. `outputs`: how many numbers it gives of one sequence."""
 
-    def __init__(self, readout: Readout, ready: Prepared) -> None:
-        self._system = ready.system
+    def __init__(self, readout: Readout, along: Trajectory) -> None:
+        self._system = along.system
         self._call: CastCall | None = None
-        self._read = self._chosen(readout, ready)
+        self._read = self._chosen(readout, along)
         with self.running():
-            shown = self._first(ready.state)
-        batch = ready.problem.sequences.batch
+            shown = self._first(along.state)
+        batch = along.inputs.batch
         if not isinstance(shown, Tensor) or shown.dim() != 2 or len(shown) != batch or not shown.is_floating_point():
             got = tuple(shown.shape) if isinstance(shown, Tensor) else type(shown).__name__
             raise InvalidInput(
@@ -64,20 +64,20 @@ class LinearizedReadout:
         u, s, _ = torch.linalg.svd(transposed, full_matrices=False)
         return u, torch.diag_embed(s)
 
-    def _chosen(self, readout: Readout, ready: Prepared) -> Callable[[State], Any]:
+    def _chosen(self, readout: Readout, along: Trajectory) -> Callable[[State], Any]:
         if isinstance(readout, str):
             _checks.one_of(readout, ("hidden", "state"), "readout")
             return self._coordinates if readout == "state" else self._output
         if isinstance(readout, Tensor):
-            matrix = readout.detach().to(ready.like)
-            _checks.shape(matrix, ("outputs", self._output(ready.state).shape[1]), "readout", "Its columns are the units.")
+            matrix = readout.detach().to(along.like)
+            _checks.shape(matrix, ("outputs", self._output(along.state).shape[1]), "readout", "Its columns are the units.")
             return lambda state: self._output(state) @ matrix.mT
         if not callable(readout):
             raise InvalidInput(
                 f"Expected `readout` to be a module, a function, a matrix, 'hidden' or 'state', got {type(readout).__name__}. "
                 "Pass one of those."
             )
-        call = self._call = CastCall(readout, ready.like.dtype, ready.like.device)
+        call = self._call = CastCall(readout, along.like.dtype, along.like.device)
         return lambda state: call(self._system.output(state))
 
     def _coordinates(self, state: State) -> Tensor:

@@ -15,7 +15,7 @@ from lyapunov._warning import warn
 from lyapunov.errors import Diverged, InvalidInput
 from lyapunov.estimate.result import Spectrum
 from lyapunov.estimate.run_options import QR, RunOptions, TimeMean
-from lyapunov.estimate.settings import Method, Settings, counted_exponents, decided, fingerprint, schedule
+from lyapunov.estimate.settings import Method, Settings, counted_exponents, decided, fingerprint, rollout_options
 from lyapunov.estimate.statistics import estimates, without_empty
 from lyapunov.estimate.transients import is_positive
 from lyapunov.estimate.verdict import judge, unreliable_tail
@@ -177,7 +177,7 @@ def estimated(
 ) -> tuple[Spectrum, WarmStart]:
     """The spectrum that `spectrum` returns, without warnings, and what the run leaves to the next.
 
-    `fewer`: of a system that has less than `k` exponents, all are taken. `coarse`: see `schedule`.
+    `fewer`: of a system that has less than `k` exponents, all are taken. `coarse`: see `rollout_options`.
     `warm_start`: what an earlier run left. Its frames, aligned to these inputs once, are where this one's start, with its
     interval tried first; and what was found of its state's burn-in holds for this one, too, which does not check it again
     (`settle` and `align` given). Without frames, only the interval is taken over.
@@ -186,7 +186,7 @@ def estimated(
     with torch.inference_mode(False), torch.no_grad():
         cast = recognize(asked, torch.float64 if options.dtype is None else options.dtype)
         width, options = counted_exponents(cast, k, fewer=fewer), decided(cast, options)
-        plan = schedule(cast, options, width, coarse=coarse)
+        plan = rollout_options(cast, options, width, coarse=coarse)
         if warm_start is not None:
             plan = replace(plan, first=warm_start.qr_every, follow_copies=plan.follow_copies and not warm)
         result_of = partial(

@@ -135,7 +135,7 @@ def decided(cast: CastProblem, options: RunOptions) -> RunOptions:
     return replace(options, method=method, dtype=options.dtype or torch.float64)
 
 
-def schedule(cast: CastProblem, options: RunOptions, k: int, *, coarse: bool = False) -> RolloutOptions:
+def rollout_options(cast: CastProblem, options: RunOptions, k: int, *, coarse: bool = False) -> RolloutOptions:
     """What the loop is to do with its steps, and how it finds in the data what is left open.
 
     Left None: `settle`, `align` and the interval are found, the first two within a quarter of the inputs each (of the median
