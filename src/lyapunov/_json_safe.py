@@ -1,15 +1,20 @@
 """Values as JSON can hold them."""
 
 import math
-from typing import Any
+from typing import TypeAlias
+
+Json: TypeAlias = bool | int | float | str | list["Json"] | dict[str, "Json"] | None
+"""What strict JSON can hold."""
 
 
-def json_safe(value: Any) -> Any:
+def json_safe(value: object) -> Json:
     """Dictionaries, lists, numbers and strings; infinities and NaN as strings, which strict JSON has no numbers for."""
     if isinstance(value, dict):
-        return {key: json_safe(item) for key, item in value.items()}
+        return {str(key): json_safe(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [json_safe(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
-    return value
+    if isinstance(value, bool | int | float | str | None):
+        return value
+    raise TypeError(f"Expected plain values, got {type(value).__name__}. Pass numbers, words, lists and dictionaries of them.")

@@ -2,10 +2,10 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -129,19 +129,21 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _runs(found: list[dict[str, Any]], spec: "SearchSpec", *, maximize: bool) -> "Iterator[Run]":
+def _runs(found: Sequence[Mapping[str, object]], spec: "SearchSpec", *, maximize: bool) -> "Iterator[Run]":
     """Of the best trials, those that have left readings."""
     from lyapunov.training import NAME, Run
 
     for row in _ranked(found, maximize=maximize)[:BEST]:
-        folder = spec.run_folder(row["trial"])
+        trial = row["trial"]
+        folder = spec.run_folder(trial) if isinstance(trial, int) else None
         if folder is not None and (folder / NAME).exists() and (run := Run.load(folder)).readings:
             yield run
 
 
-def _ranked(found: list[dict[str, Any]], *, maximize: bool) -> list[dict[str, Any]]:
+def _ranked(found: Sequence[Mapping[str, object]], *, maximize: bool) -> list[Mapping[str, object]]:
     """Completed trials, the best first."""
-    return sorted((row for row in found if row["state"] == "complete"), key=lambda row: row["value"], reverse=maximize)
+    complete = [(value, row) for row in found if row["state"] == "complete" and isinstance(value := row["value"], float)]
+    return [row for _, row in sorted(complete, key=lambda pair: pair[0], reverse=maximize)]
 
 
 def _pruner(name: Pruner, rule: "SpectrumRule") -> object:
@@ -179,7 +181,7 @@ class _Bar:
         self._progress.update(self._task, completed=now.finished, description=about)
 
 
-def _show(found: list[dict[str, Any]], *, maximize: bool) -> None:
+def _show(found: Sequence[Mapping[str, object]], *, maximize: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 

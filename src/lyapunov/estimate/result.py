@@ -5,7 +5,7 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lyapunov import _checks
 from lyapunov._atomic import write_atomically
-from lyapunov._json_safe import json_safe
+from lyapunov._json_safe import Json, json_safe
 from lyapunov._optional import import_optional
 from lyapunov._shapes import Exponents
 from lyapunov._shown import ExponentSequence, Parts, Shown
@@ -27,6 +27,9 @@ from lyapunov.estimate.statistics import Estimates
 from lyapunov.estimate.timescales import exponent_unit, time_columns, time_lists, times
 from lyapunov.estimate.verdict import Finding, Verdict
 from lyapunov.tangent import Window
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 _FORMAT = "lyapunov-spectrum-3"
 _ON_DISK = "from_reset"
@@ -126,33 +129,32 @@ class Spectrum(ExponentSequence, Shown, SpectrumQuantities):
         """
         return ByLayer.of(self)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Json]:
         """Plain lists, numbers and strings, ready for JSON: infinities and NaN as strings."""
-        return json_safe(
-            {
-                "unit": exponent_unit(self.settings.dt),
-                "exponents": self.exponents.tolist(),
-                "standard_errors": self.standard_errors.tolist(),
-                "intervals_95": self.interval(0.95).tolist(),
-                "reliable": self.reliable.tolist(),
-                "layer": self.layer.tolist(),
-                **time_lists(self.timescales),
-                "correlation_times": self.correlation_times.tolist(),
-                "lost_at": self.lost_at.tolist(),
-                "rank": self.rank,
-                **self.quantities(),
-                "errors": {name: self.standard_error(name) for name in BY_NAME},
-                "mean_standard_error": self.mean_standard_error,
-                "mean_count": self.mean_count,
-                "volume_residual": self.volume_residual,
-                "verdict": str(self.verdict),
-                "converged": self.verdict.converged,
-                "findings": [finding._asdict() for finding in self.verdict.findings],
-                "settings": dataclasses.asdict(self.settings),
-            }
-        )
+        found = {
+            "unit": exponent_unit(self.settings.dt),
+            "exponents": self.exponents.tolist(),
+            "standard_errors": self.standard_errors.tolist(),
+            "intervals_95": self.interval(0.95).tolist(),
+            "reliable": self.reliable.tolist(),
+            "layer": self.layer.tolist(),
+            **time_lists(self.timescales),
+            "correlation_times": self.correlation_times.tolist(),
+            "lost_at": self.lost_at.tolist(),
+            "rank": self.rank,
+            **self.quantities(),
+            "errors": {name: self.standard_error(name) for name in BY_NAME},
+            "mean_standard_error": self.mean_standard_error,
+            "mean_count": self.mean_count,
+            "volume_residual": self.volume_residual,
+            "verdict": str(self.verdict),
+            "converged": self.verdict.converged,
+            "findings": [finding._asdict() for finding in self.verdict.findings],
+            "settings": dataclasses.asdict(self.settings),
+        }
+        return {name: json_safe(value) for name, value in found.items()}
 
-    def to_pandas(self) -> Any:
+    def to_pandas(self) -> "DataFrame":
         """A pandas DataFrame with a row per exponent, numbered from 1 (`i`); needs pandas.
 
         `converged` is that of the whole result, the same in every row; the verdict in words is in `.attrs["verdict"]`.

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from lyapunov.report import series
 from lyapunov.report.series import Association, Band, Distances
@@ -18,13 +17,15 @@ _DIGITS = 6
 _DOMAINS = {1: [(0.0, 1.0)], 2: [(0.55, 1.0), (0.0, 0.45)], 3: [(0.70, 1.0), (0.36, 0.64), (0.0, 0.30)]}
 """Where panels lie, one below the other: one without a number in it is left out."""
 
-Figure = dict[str, Any]
+Part = dict[str, object]
+"""A trace, a layout, or what else Plotly takes: of words, numbers, lists and dictionaries."""
+Figure = Mapping[str, object]
 
 
 def course(runs: Sequence[Run]) -> Figure:
     """Largest and mean exponent with their bands, and the losses, one below the other by training step, where there are any."""
     named = [(run.name, COLOURS[at % len(COLOURS)]) for at, run in enumerate(runs)]
-    traces: list[dict[str, Any]] = []
+    traces: list[Part] = []
     for (name, colour), run in zip(named, runs, strict=True):
         traces += _band(series.largest(run), name, colour, axis="", legend=len(runs) > 1)
         traces += _band(series.mean(run), name, colour, axis="2", legend=False)
@@ -32,13 +33,12 @@ def course(runs: Sequence[Run]) -> Figure:
     titles = {"": f"largest exponent<br>({runs[0].unit})", "2": "mean exponent<br>(of all)", "3": "loss"}
     data = [trace for trace in traces if trace["x"]]
     panels = [axis for axis in titles if any(trace["xaxis"] == f"x{axis}" for trace in data)]
-    layout: dict[str, Any] = {"height": 240 * len(panels)}
+    layout: Part = {"height": 240 * len(panels)}
     for axis, (low, high) in zip(panels, _DOMAINS[len(panels)], strict=True):
         last = axis == panels[-1]
+        below = {"title": {"text": "training step"}} if last else {}
         layout[f"yaxis{axis}"] = {"domain": [low, high], "title": {"text": titles[axis]}, "zeroline": axis == ""}
-        layout[f"xaxis{axis}"] = {"anchor": f"y{axis}", "showticklabels": last} | ({"matches": "x"} if axis else {})
-        if last:
-            layout[f"xaxis{axis}"]["title"] = {"text": "training step"}
+        layout[f"xaxis{axis}"] = {"anchor": f"y{axis}", "showticklabels": last} | ({"matches": "x"} if axis else {}) | below
     return {"data": data, "layout": layout}
 
 
@@ -103,13 +103,13 @@ def association(found: Association, label: str) -> Figure:
 
 def frames(
     by_step: Mapping[int, Sequence[float]], errors: Mapping[int, Sequence[float]], converged: Mapping[int, bool | None]
-) -> list[dict[str, Any]]:
+) -> list[Part]:
     """What the slider goes through: exponents and their standard errors at each step, and whether they have converged."""
-    return [
-        {"step": step, "exponents": numbers(by_step[step]), "errors": numbers(errors.get(step, ()))}
-        | {"converged": converged.get(step)}
-        for step in sorted(by_step)
-    ]
+    found: list[Part] = []
+    for step in sorted(by_step):
+        shown = {"exponents": numbers(by_step[step]), "errors": numbers(errors.get(step, ()))}
+        found.append({"step": step, **shown, "converged": converged.get(step)})
+    return found
 
 
 def numbers(values: Iterable[float | None]) -> list[float | None]:
@@ -134,12 +134,12 @@ def _line(
     *,
     axis: str,
     converged: Sequence[bool | None] = (),
-) -> dict[str, Any]:
+) -> Part:
     """What is not converged has a hollow marker, also where there are too many points for markers of the others."""
     few, wrong = len(steps) <= 60, False in converged
     mode = "lines+markers" if few or wrong else "lines"
-    trace: dict[str, Any] = {"type": "scatter", "mode": mode, "x": list(steps), "y": numbers(values), "name": name}
-    marker: dict[str, Any] = {"size": 5}
+    trace: Part = {"type": "scatter", "mode": mode, "x": list(steps), "y": numbers(values), "name": name}
+    marker: Part = {"size": 5}
     hover = f"{_escaped(name)}, step %{{x}}: %{{y}}"
     if wrong:
         sizes = [7 if sure is False else 5 if few else 0 for sure in converged]
@@ -154,9 +154,9 @@ def _symbols(converged: Sequence[bool | None]) -> list[str]:
     return [_HOLLOW if sure is False else "circle" for sure in converged]
 
 
-def _band(band: Band, name: str, colour: str, *, axis: str, legend: bool) -> list[dict[str, Any]]:
+def _band(band: Band, name: str, colour: str, *, axis: str, legend: bool) -> list[Part]:
     """A line with what is around it; the edges come first, so that the line lies on top."""
-    edge: dict[str, Any] = {"type": "scatter", "mode": "lines", "x": list(band.steps), "xaxis": f"x{axis}", "yaxis": f"y{axis}"}
+    edge: Part = {"type": "scatter", "mode": "lines", "x": list(band.steps), "xaxis": f"x{axis}", "yaxis": f"y{axis}"}
     edge |= {"line": {"width": 0, "color": colour}, "hoverinfo": "skip", "showlegend": False, "legendgroup": name}
     red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
     fill = {"fill": "tonexty", "fillcolor": f"rgba({red},{green},{blue},{_BAND})"}
@@ -164,7 +164,7 @@ def _band(band: Band, name: str, colour: str, *, axis: str, legend: bool) -> lis
     return [edge | {"y": numbers(band.low)}, edge | {"y": numbers(band.high)} | fill, line]
 
 
-def _losses(runs: Sequence[Run]) -> list[dict[str, Any]]:
+def _losses(runs: Sequence[Run]) -> list[Part]:
     names = list(dict.fromkeys(name for run in runs for name in series.losses(run)))
     data = []
     for at, run in enumerate(runs):

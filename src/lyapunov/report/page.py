@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from lyapunov._atomic import write_atomically
 from lyapunov._optional import import_optional
@@ -128,7 +127,7 @@ class _Shown:
         return found
 
     @cached_property
-    def data(self) -> dict[str, Any]:
+    def data(self) -> dict[str, object]:
         """For the slider: frames and a heat map of each kind; epochs by step."""
         leading = {reading.step: reading.standard_errors for reading in series.valid_readings(self.run)}
         whole = {step: found.standard_errors.tolist() for step, found in self.spectra.items()}
@@ -148,7 +147,7 @@ class _Shown:
         }
 
     @cached_property
-    def table(self) -> dict[str, Any]:
+    def table(self) -> dict[str, object]:
         """Every reading: the columns, and a row each."""
         losses = list(series.losses(self.run))
         most = max((len(reading.exponents) for reading in self.run.readings), default=0)
@@ -225,7 +224,7 @@ def _padded(values: Sequence[float], count: int) -> list[float | None]:
     return [*values, *[None] * (count - len(values))]
 
 
-def _cell(value: Any) -> Any:
+def _cell(value: object) -> object:
     """As JSON has it; what is not finite in words."""
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 

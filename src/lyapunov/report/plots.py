@@ -29,6 +29,7 @@ from lyapunov.training import Run
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 UNRELIABLE = "0.75"
 
@@ -126,8 +127,8 @@ def compare(a: Spectrum, b: Spectrum, ax: "Axes | None" = None, *, labels: Seque
         )
     ax = axes_or_new(ax)
     for result, label, marker in zip((a, b), labels, ("o", "s"), strict=True):
-        few: dict[str, Any] = {"marker": marker} if len(result) <= 20 else {}
-        spectrum(result, ax, label=f"{label}: largest {result.max:.4g}{unsure(result.verdict.converged)}", **few)
+        marker = marker if len(result) <= 20 else ""
+        spectrum(result, ax, label=f"{label}: largest {result.max:.4g}{unsure(result.verdict.converged)}", marker=marker)
     ax.set_title(f"Largest exponent, {labels[0]} - {labels[1]}: {_difference(a, b)}", fontsize="medium")
     ax.legend(frameon=False, fontsize="small")
     return ax
@@ -338,7 +339,7 @@ def save_demo_figure(run: Run, path: Path) -> None:
 def save_report_figures(runs: Sequence[Run], directory: Path, suffix: str = "png") -> list[Path]:
     """Each figure of the report in a file of its own (.png, .svg or .pdf); the files, in order."""
     directory.mkdir(parents=True, exist_ok=True)
-    drawn: dict[str, Callable[[Axes], Any]] = {
+    drawn: dict[str, Callable[[Axes], object]] = {
         "largest": lambda ax: largest_exponents(runs, ax),
         "mean": lambda ax: mean_exponents(runs, ax),
         "losses": lambda ax: losses(runs, ax),
@@ -356,19 +357,19 @@ def save_report_figures(runs: Sequence[Run], directory: Path, suffix: str = "png
             drawn[f"{name}-against-loss"] = lambda ax, found=found, label=label: association(found, ax, label=label)
     files = []
     for name, draw in drawn.items():
-        figure, ax = _subplots(1)
+        figure, (ax,) = _subplots(1)
         draw(ax)
         files.append(directory / f"{name}.{suffix}")
         figure.savefig(files[-1], dpi=150)
     return files
 
 
-def _of_run(run: Run, slug: str) -> "dict[str, Callable[[Axes], Any]]":
+def _of_run(run: Run, slug: str) -> "dict[str, Callable[[Axes], object]]":
     """Figures that are of one run by itself."""
     spectra = run.spectra()
     full = {step: result for step, result in spectra.items() if result.is_full}
     by_step = series.whole(spectra) if len(full) > 1 else series.leading(run)
-    drawn: dict[str, Callable[[Axes], Any]] = {}
+    drawn: dict[str, Callable[[Axes], object]] = {}
     if by_step:
         drawn[f"map-{slug}"] = lambda ax: spectrum_map(by_step, ax, unit=run.unit).set_title(run.name)
         drawn[f"spectra-{slug}"] = lambda ax: spectra_by_step(by_step, ax, unit=run.unit).set_title(run.name)
@@ -388,8 +389,8 @@ def save_spectrum_figure(result: Spectrum, path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
-def _subplots(count: int) -> tuple[Any, Any]:
+def _subplots(count: int) -> "tuple[Figure, Sequence[Axes]]":
     """Panels of a figure of its own, outside pyplot's global state."""
     Figure = import_optional("matplotlib.figure", "plot").Figure
     figure = Figure(figsize=(5.2 * count, 4.2), layout="constrained")
-    return figure, figure.subplots(1, count)
+    return figure, figure.subplots(1, count, squeeze=False)[0]

@@ -110,8 +110,8 @@ _CHOSEN = {
 
 def _flat(run: Run) -> dict[str, str]:
     """What the user noted, what the monitor was passed, and what the first reading chose, by names of one kind each."""
-    reported = {str(name): str(value) for name, value in dict(run.about.get("about") or {}).items()}
+    reported = {str(name): str(value) for name, value in run.noted.items()}
     monitor = {f"monitor: {name}": run.about.get(name) for name in ("system", "size", "k", "every", "lag", "time")}
-    chosen = dict(run.about.get("settings") or {})
+    chosen = dict(run.settings)
     first = {f"first reading: {label}": chosen.get(name) for name, label in _CHOSEN.items()}
     return reported | {name: str(value) for name, value in (monitor | first).items() if value is not None}

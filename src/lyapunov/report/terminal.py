@@ -3,7 +3,6 @@
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any
 
 from rich import box
 from rich.console import Console, Group
@@ -135,10 +134,10 @@ class ReadingTable:
 
     def _table(self, readings: Sequence[Reading], *, caption: bool = True) -> Table:
         rows = [dict(zip(self._columns, self._cells(reading), strict=True)) for reading in readings]
-        shape: Any = {"box": box.SIMPLE_HEAD, "padding": (0, _BETWEEN - 1, 0, 0), "pad_edge": False}
         title = Text(self._title, style="italic", no_wrap=True, overflow="ellipsis")
         below = self._caption(readings) if caption else None
-        table = Table(title=title, title_justify="left", caption=below, caption_justify="left", **shape)
+        table = Table(title=title, title_justify="left", caption=below, caption_justify="left", box=box.SIMPLE_HEAD)
+        table.padding, table.pad_edge = (0, _BETWEEN - 1, 0, 0), False
         columns = self._fitting(rows)
         for column in columns:
             table.add_column(_head(column), justify="right", no_wrap=True)

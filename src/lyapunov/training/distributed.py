@@ -1,7 +1,5 @@
 """Training on several processes: one of them measures."""
 
-from typing import Any
-
 import torch
 from torch import distributed
 
@@ -19,7 +17,7 @@ def agreed(flag: bool) -> bool:
     """The leader's flag, on every rank: all must call this."""
     if not _runs_in_several():
         return flag
-    device: Any = "cuda" if distributed.get_backend() == "nccl" else "cpu"
+    device = torch.device("cuda" if distributed.get_backend() == "nccl" else "cpu")
     reported = torch.tensor([flag], dtype=torch.uint8, device=device)
     distributed.broadcast(reported, src=0)
     return bool(reported.item())

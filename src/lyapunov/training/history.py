@@ -8,18 +8,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError
 
-from lyapunov._json_safe import json_safe
+from lyapunov._json_safe import Json, json_safe
 from lyapunov._optional import import_optional
 from lyapunov._shown import Shown
 from lyapunov._warning import WarnOnce, warn
 from lyapunov.errors import InvalidInput
 from lyapunov.estimate import Spectrum, exponent_unit
 from lyapunov.training.reading import Reading
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 FORMAT = 1
 """Of the lines. A reader passes over fields that it does not know."""
@@ -60,7 +63,7 @@ class History:
                 return found
         raise AssertionError("there are always more places")
 
-    def append(self, record: Mapping[str, Any]) -> None:
+    def append(self, record: Mapping[str, object]) -> None:
         """One line, in the system's hands when this returns: killing the process does not undo it."""
         line = (json.dumps(json_safe(dict(record)), allow_nan=False) + "\n").encode()
         with self.file.open("ab", buffering=0) as file:
@@ -137,7 +140,7 @@ class Run(Shown):
     """
 
     directory: Path
-    about: Mapping[str, Any]
+    about: Mapping[str, Json]
     readings: tuple[Reading, ...]
 
     @classmethod
@@ -161,7 +164,7 @@ class Run(Shown):
                 f"Expected the folder of a run, with a {NAME} in it, got {directory}. Pass the `directory` of a "
                 "lyapunov.Monitor, or runs/demo after `lyapunov demo`."
             )
-        about: dict[str, Any] = {}
+        about: dict[str, Json] = {}
         readings: list[Reading] = []
         for record in _records(file):
             if isinstance(record, dict):
@@ -178,6 +181,20 @@ class Run(Shown):
         return str(self.about.get("name") or self.directory.resolve().name)
 
     @property
+    def noted(self) -> Mapping[str, Json]:
+        """What the user had written of it."""
+        return self._part("about")
+
+    @property
+    def settings(self) -> Mapping[str, Json]:
+        """The settings of its first spectrum, by name."""
+        return self._part("settings")
+
+    def _part(self, name: str) -> Mapping[str, Json]:
+        found = self.about.get(name)
+        return found if isinstance(found, dict) else {}
+
+    @property
     def slug(self) -> str:
         """The name of its folder, fit for the name of a file."""
         return re.sub(r"[^\w.-]+", "-", self.directory.resolve().name) or "run"
@@ -185,7 +202,8 @@ class Run(Shown):
     @property
     def unit(self) -> str:
         """The unit of the exponents in every reading: nats per step, or per unit of time where the monitor was given `dt`."""
-        return exponent_unit(self.about.get("dt", 1.0))
+        dt = self.about.get("dt", 1.0)
+        return exponent_unit(dt if isinstance(dt, int | float) else 1.0)
 
     def __repr__(self) -> str:
         latest = f"; {self.readings[-1]}" if self.readings else ""
@@ -203,7 +221,7 @@ class Run(Shown):
                     warn(f"{error} It is passed over.")
         return found
 
-    def to_pandas(self) -> Any:
+    def to_pandas(self) -> "DataFrame":
         """A pandas DataFrame with a row per reading, by step: losses, numbers, and the leading exponents."""
         rows = [
             {"step": reading.step, "epoch": reading.epoch, **reading.losses}
@@ -303,7 +321,7 @@ def _require_same(run: Run, about: Mapping[str, object]) -> None:
             )
 
 
-def _records(file: Path) -> list[dict[str, Any] | Reading]:
+def _records(file: Path) -> list[dict[str, Json] | Reading]:
     """Descriptions of the run, and readings; other kinds, and a last line that a kill cut short, are passed over."""
     records = []
     for number, line in enumerate(file.read_bytes().splitlines(keepends=True), start=1):
@@ -321,10 +339,11 @@ def _records(file: Path) -> list[dict[str, Any] | Reading]:
     return records
 
 
-def _record(line: dict[str, Any]) -> dict[str, Any] | Reading | None:
+def _record(line: dict[str, Json]) -> dict[str, Json] | Reading | None:
     """What a line says."""
-    if line.get("format", FORMAT) > FORMAT:
-        raise ValueError(line["format"])
+    form = line.get("format", FORMAT)
+    if not isinstance(form, int) or form > FORMAT:
+        raise ValueError(form)
     if line["kind"] == "reading":
         return Reading.from_record(line)
     if not all(isinstance(line.get(name) or {}, dict) for name in ("about", "settings")):

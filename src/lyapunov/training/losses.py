@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from numbers import Real
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,10 +13,10 @@ class Losses:
     """Means over what was reported since the last reading."""
 
     def __init__(self) -> None:
-        self._sums: dict[str, Any] = {}
+        self._sums: dict[str, float | Tensor] = {}
         self._counts: dict[str, int] = {}
 
-    def add(self, losses: Mapping[str, Any]) -> None:
+    def add(self, losses: Mapping[str, object]) -> None:
         """One step's; None is passed over."""
         for name, value in losses.items():
             if value is not None:
@@ -36,7 +35,7 @@ class Losses:
         return means
 
 
-def _number(value: Any, name: str) -> Any:
+def _number(value: object, name: str) -> float | Tensor:
     if isinstance(value, Tensor) and value.numel() == 1 and not value.is_complex():
         return value.detach().reshape(()).to(torch.float32 if value.device.type == "mps" else torch.float64)
     if isinstance(value, Real):

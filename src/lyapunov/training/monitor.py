@@ -22,7 +22,7 @@ from lyapunov.training.reading import Alarm, Reading, distance
 from lyapunov.training.schedules import Moment, Schedule
 from lyapunov.training.warm_start import Measurement, WarmStartedSpectra
 
-Sink = Callable[..., Any]
+Sink = Callable[..., object]
 """Told the step and finite numbers by name, at every reading; also words by name, where it has a true `takes_texts`."""
 _log = logging.getLogger("lyapunov")
 
@@ -136,7 +136,7 @@ class Monitor:
         """`seconds` over all the time since the monitor was made; of a run that is continued, over both parts."""
         return self._pace.clock.fraction
 
-    def observe(self, step: int, *, epoch: int | None = None, **losses: Any) -> Reading | None:
+    def observe(self, step: int, *, epoch: int | None = None, **losses: object) -> Reading | None:
         """To be called after every training step (or as often as a reading may be due): a reading where one is, else None.
 
         `losses`: numbers, or tensors with one (which are not waited for); their means go into the next reading.
@@ -151,18 +151,18 @@ class Monitor:
             self.should_stop = agreed(self.should_stop)
         return found
 
-    def read(self, step: int, *, epoch: int | None = None, whole: bool = False, **losses: Any) -> Reading:
+    def read(self, step: int, *, epoch: int | None = None, whole: bool = False, **losses: object) -> Reading:
         """A reading now, whatever the schedule says. `whole`: all exponents of the system."""
         if not self._probe.ready():
             raise InvalidInput("Expected a `probe` to read along, got none yet. Pass one to Monitor, or call observe(...).")
         self._losses.add(losses)
         return self._measure(self._moment(step, epoch), None if whole else self.k)
 
-    def note(self, **losses: Any) -> None:
+    def note(self, **losses: object) -> None:
         """Losses that come when no step ends (of a validation, say): they go into the next reading."""
         self._losses.add(losses)
 
-    def finish(self, step: int, *, epoch: int | None = None, **losses: Any) -> Reading | None:
+    def finish(self, step: int, *, epoch: int | None = None, **losses: object) -> Reading | None:
         """The last reading: of the last step, where it has none yet; losses that came after it are added to one that it has."""
         self._losses.add(losses)
         if not is_leader():

@@ -1,7 +1,6 @@
 """Which system a monitor measures, and along which inputs: the user's, or those of the next batch."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -114,7 +113,7 @@ class Probe:
         return cores[core]
 
     @only_watches
-    def _catch(self, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def _catch(self, module: nn.RNNBase, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
         if not module.training:  # a validation in between is not a training batch
             return
         if self._hook is not None:
@@ -129,7 +128,7 @@ class Probe:
         )
 
 
-def _first(value: Any, sequences: int, *, axis: int) -> Any:
+def _first(value: object, sequences: int, *, axis: int) -> object:
     """Copies of the first sequences; what is unbatched whole."""
 
     def cut(leaf: Tensor) -> Tensor:
@@ -139,7 +138,7 @@ def _first(value: Any, sequences: int, *, axis: int) -> Any:
     return None if value is None else tree_map(cut, value)
 
 
-def _arguments(given: Any) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+def _arguments(given: object) -> tuple[tuple[object, ...], Mapping[str, object]]:
     if isinstance(given, Mapping):
         return (), given
     return (tuple(given) if isinstance(given, tuple) else (given,)), {}

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from lyapunov._json_safe import json_safe
+from lyapunov._json_safe import Json, json_safe
 from lyapunov._shown import Parts, Shown, html_of
 from lyapunov.estimate import READING_NAMES, TIME_NAMES, Spectrum, Timescale
 
@@ -138,12 +138,13 @@ class Reading(Shown):
         said = self.failure or self.verdict
         return {"lyapunov/verdict": said} if said else {}
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> dict[str, Json]:
         """A line of the history."""
         values = {each.name: getattr(self, each.name) for each in dataclasses.fields(self) if each.name != "spectrum"}
         values["alarms"] = [alarm._asdict() for alarm in self.alarms]
         derived = {name: getattr(self, name) for name in ("max", "max_error", "memory")}
-        return json_safe({"kind": "reading", **values, "losses": dict(self.losses), **derived})
+        line = {"kind": "reading", **values, "losses": dict(self.losses), **derived}
+        return {name: json_safe(value) for name, value in line.items()}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "Reading":

@@ -52,7 +52,7 @@ class WarmStartedSpectra:
         self._count = 0
         self._trusted = True
         self._memory_time = 0.0
-        self._shape: Any = None
+        self._shape: object = None
         self._measured = False
 
     def measure(self, asked: Problem, options: RunOptions, k: int | None) -> Measurement:
@@ -139,7 +139,7 @@ class WarmStartedSpectra:
         return run(same, check=False, warm_start=start)
 
 
-def _shape(asked: Problem) -> Any:
+def _shape(asked: Problem) -> object:
     """What must be the same for frames, and for numbers of steps, to fit: plain values."""
     inputs = None if isinstance(asked, Captured) else asked.inputs
     if isinstance(inputs, PackedSequence):
