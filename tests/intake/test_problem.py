@@ -36,7 +36,7 @@ def loop() -> lyapunov.ClosedLoop:
 CALLS: dict[str, Callable[..., Any]] = {
     "spectrum": lambda *along: lyapunov.spectrum(*along, k=2).exponents,
     "covariant_vectors": lambda *along: lyapunov.covariant_vectors(*along, k=2, settle=5, align=5, align_back=5).exponents,
-    "local_exponents": lambda *along: lyapunov.local_exponents(*along, settle=5, align=5).growth,
+    "local_exponents": lambda *along: lyapunov.local_exponents(*along, settle=5, align=5).growth.nan_to_num(),
     "exponent_sum": lambda *along: lyapunov.exponent_sum(*along, k=2),
     "flossing_loss": lambda *along: lyapunov.flossing_loss(*along, k=2),
     "gradient_exponents": lambda *along: lyapunov.gradient_exponents(*along, lags=5).exponents,
