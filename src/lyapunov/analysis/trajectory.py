@@ -37,7 +37,7 @@ class Trajectory:
 
     @property
     def inputs(self) -> PaddedSequences:
-        """What drives it."""
+        """The sequences that drive the system, step by step."""
         return self.cast.sequences
 
     @property

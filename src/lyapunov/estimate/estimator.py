@@ -76,7 +76,7 @@ def spectrum(
         system: `nn.RNN`, `nn.GRU`, `nn.LSTM` or a cell of theirs; a function (or module) `step(state, x) -> state` with a
             tensor or pytree state, batch first; a `Loop`, which brings its state; a `System`; or what `lyapunov.capture(model,
             ...)` returned, which brings its inputs, state and lengths. Modules are taken in evaluation mode and left as they
-            were.
+            were. Or a problem, as `lyapunov.problem` makes it, in the place of system and inputs.
         inputs: for a layer as the layer itself takes them; else (batch, time, ...) or a pytree of those; None: autonomous.
         k: how many leading exponents; None: all.
         state: where to start, as the module takes it (a step needs one).
@@ -98,6 +98,7 @@ def spectrum(
         dt: time of one step; exponents are divided by it.
         dtype: of the computation.
         seed: of the frames, one per sequence.
+        options: settle, align, from_initial_state, method, dtype and seed in one object, in the place of these keywords.
         check: test the system's promises on two steps first.
         progress: a bar (None: on a terminal, after two seconds).
 

@@ -12,8 +12,16 @@ from lyapunov.errors import InvalidInput
 class QR:
     """Frames that are orthonormalised: for any system.
 
-    every: steps between orthonormalisations; None: as many as the arithmetic bears, tried and taken back where too many.
-    chunks: pieces of each sequence that run side by side, each aligned anew over steps that the one before still counts.
+    Attributes:
+        every: steps between orthonormalisations; None: as many as the arithmetic bears, tried and rolled back where too many.
+        chunks: pieces of each sequence that run side by side, each aligned over steps that the one before still counts.
+
+    Raises:
+        InvalidInput: where one of them is no whole number above zero.
+
+    Example:
+        >>> lyapunov.RunOptions(method=lyapunov.QR(every=5)).method.every
+        5
     """
 
     every: int | None = None
@@ -27,18 +35,32 @@ class QR:
 
 @dataclass(frozen=True)
 class TimeMean:
-    """Time means of ln |diag J|: for systems whose Jacobians are triangular, whose exponents have this closed form."""
+    """Time means of ln |diag J|: for systems whose Jacobians are triangular, whose exponents have this closed form.
+
+    Example:
+        >>> lyapunov.RunOptions(method=lyapunov.TimeMean()).method
+        TimeMean()
+    """
 
 
 @dataclass(frozen=True)
 class RunOptions:
     """How a spectrum is run. None leaves it to the run, whose choice is in the result's `.settings`.
 
-    settle, align: steps of burn-in for the state, then for the frame; not counted. None: found in the data.
-    from_initial_state: the network as trained, from its initial state, nothing discarded: finite-time exponents.
-    method: `QR(every=..., chunks=...)`, or `TimeMean()`. None: the time mean where the Jacobians are triangular, else QR.
-    dtype: of the computation; None: float64, and float32 for the leading exponents of a `Monitor`.
-    seed: of the frames, one per sequence.
+    Attributes:
+        settle, align: steps of burn-in for the state, then for the frame; not counted. None: found in the data.
+        from_initial_state: the network as trained, from its initial state, nothing discarded: finite-time exponents.
+        method: `QR(every=..., chunks=...)`, or `TimeMean()`. None: the time mean where Jacobians are triangular, else QR.
+        dtype: of the computation; None: float64, and float32 for the leading exponents of a `Monitor`.
+        seed: of the frames, one per sequence.
+
+    Raises:
+        InvalidInput: where a setting is none that it knows, or where `from_initial_state` excludes it.
+
+    Example:
+        >>> options = lyapunov.RunOptions(settle=50, align=50)
+        >>> lyapunov.spectrum(torch.nn.GRU(2, 6), torch.randn(400, 3, 2), options=options).settings.settle
+        50
     """
 
     settle: int | None = None

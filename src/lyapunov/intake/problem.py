@@ -17,7 +17,18 @@ from lyapunov.systems import Linearization, System
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Problem:
-    """What `lyapunov.problem` makes: what is stepped, along what, and from where. Its objects are the caller's own, uncast."""
+    """What `lyapunov.problem` makes: what is stepped, along what, and from where. Its objects are the caller's own, uncast.
+
+    Attributes:
+        system, inputs, state, carried, steps, lengths, linearization, coupled, dt: as they were passed to `lyapunov.problem`.
+
+    Methods take:
+        given: what is said anew, by name.
+
+    Example:
+        >>> lyapunov.problem(torch.nn.GRU(2, 6), torch.randn(40, 3, 2), dt=0.1)
+        Problem(system=GRU, inputs=Tensor(40, 3, 2), dt=0.1)
+    """
 
     system: Any
     inputs: Any = None

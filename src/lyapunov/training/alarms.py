@@ -19,7 +19,7 @@ class AlarmThresholds:
         saturated: the fraction of units that may sit where nothing moves them.
         settled, still: the spectrum has settled when the last `settled` readings all lie within the fraction `still` of the way
             that it has come since the first one.
-        stop_on: the kind or kinds at which `Monitor.should_stop` becomes true, where the reading's verdict allows to claim them.
+        stop_on: the kinds at which `Monitor.should_stop` becomes true, where the reading's verdict allows to claim them.
 
     Example:
         >>> lyapunov.AlarmThresholds(lag=50).saturated

@@ -241,9 +241,7 @@ class Recorder:
 
     def __init__(self, directory: Path | None, about: Mapping[str, object], *, goes_on: bool) -> None:
         if goes_on and directory is None:
-            raise InvalidInput(
-                "Expected a `directory` with resume=True, got none. Pass the folder of the run to resume."
-            )
+            raise InvalidInput("Expected a `directory` with resume=True, got none. Pass the folder of the run to resume.")
         self.directory = directory
         self.warn_once = WarnOnce()
         self._about, self._goes_on = dict(about), goes_on
