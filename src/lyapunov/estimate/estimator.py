@@ -15,7 +15,7 @@ from lyapunov._warning import warn
 from lyapunov.errors import Diverged, InvalidInput
 from lyapunov.estimate.result import Spectrum
 from lyapunov.estimate.run_options import QR, RunOptions, TimeMean
-from lyapunov.estimate.settings import Method, Settings, counted_exponents, decided, fingerprint, rollout_options
+from lyapunov.estimate.settings import Method, counted_exponents, decided, fingerprint, rollout_options, settings_of
 from lyapunov.estimate.statistics import estimates, without_empty
 from lyapunov.estimate.transients import is_positive
 from lyapunov.estimate.verdict import judge, unreliable_tail
@@ -305,7 +305,7 @@ def _result(
     growth: Growth, *, problem: Problem, cast: CastProblem, options: RunOptions, k: int, inputs: str, chose_k: bool
 ) -> Spectrum:
     growth, left_out = without_empty(growth)
-    settings = Settings.of(growth, problem, cast, options, k=k, inputs=inputs, left_open=chose_k)
+    settings = settings_of(growth, problem, cast, options, k=k, inputs=inputs, left_open=chose_k)
     if left_out:
         warn(
             f"Expected sequences longer than settle + align = {growth.settle + growth.align}, got shorter ones at {left_out}: "

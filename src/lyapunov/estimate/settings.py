@@ -75,38 +75,38 @@ class Settings(Shown):
         rows = [(each.name, str(getattr(self, each.name))) for each in fields(self)]
         return Parts(["Settings"], [("setting", "value"), *rows])
 
-    @classmethod
-    def of(
-        cls, growth: Growth, problem: Problem, cast: CastProblem, options: RunOptions, *, k: int, inputs: str, left_open: bool
-    ) -> "Settings":
-        """Of a run, by what it was asked and what it found. `left_open`: whether `k` was."""
-        method = options.method
-        given = {"settle": options.settle, "align": options.align, "qr_every": getattr(method, "every", None)}
-        if options.from_initial_state:
-            given = {"qr_every": given["qr_every"]}
-        return cls(
-            system=cast.system.name,
-            size=total_size(cast.system),
-            k=k,
-            batch=growth.steps.shape[1],
-            settle=growth.settle,
-            align=growth.align,
-            count=growth.count,
-            qr_every=growth.qr_every,
-            dt=float(problem.dt),
-            dtype=_short(options.dtype or torch.float64),
-            source_dtype=_short(cast.precision),
-            device=str(cast.system.device),
-            seed=options.seed,
-            linearization=problem.linearization,
-            coupled=problem.coupled,
-            from_initial_state=options.from_initial_state,
-            inputs=inputs,
-            called=cast.called,
-            chosen=(*(["k"] if left_open else []), *(name for name, value in given.items() if value is None)),
-            chunks=method.chunks if isinstance(method, QR) else 1,
-            method="closed" if isinstance(method, TimeMean) else "qr",
-        )
+
+def settings_of(
+    growth: Growth, problem: Problem, cast: CastProblem, options: RunOptions, *, k: int, inputs: str, left_open: bool
+) -> Settings:
+    """Of a run, by what it was asked and what it found. `left_open`: whether `k` was."""
+    method = options.method
+    given = {"settle": options.settle, "align": options.align, "qr_every": getattr(method, "every", None)}
+    if options.from_initial_state:
+        given = {"qr_every": given["qr_every"]}
+    return Settings(
+        system=cast.system.name,
+        size=total_size(cast.system),
+        k=k,
+        batch=growth.steps.shape[1],
+        settle=growth.settle,
+        align=growth.align,
+        count=growth.count,
+        qr_every=growth.qr_every,
+        dt=float(problem.dt),
+        dtype=_short(options.dtype or torch.float64),
+        source_dtype=_short(cast.precision),
+        device=str(cast.system.device),
+        seed=options.seed,
+        linearization=problem.linearization,
+        coupled=problem.coupled,
+        from_initial_state=options.from_initial_state,
+        inputs=inputs,
+        called=cast.called,
+        chosen=(*(["k"] if left_open else []), *(name for name, value in given.items() if value is None)),
+        chunks=method.chunks if isinstance(method, QR) else 1,
+        method="closed" if isinstance(method, TimeMean) else "qr",
+    )
 
 
 def fingerprint(cast: CastProblem) -> str:

@@ -21,6 +21,9 @@ class AlarmThresholds:
             that it has come since the first one.
         stop_on: the kinds at which `Monitor.should_stop` becomes true, where the reading's verdict allows to claim them.
 
+    Methods take:
+        alarm: one of a reading's.
+
     Example:
         >>> lyapunov.AlarmThresholds(lag=50).saturated
         0.5

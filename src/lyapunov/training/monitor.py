@@ -60,6 +60,7 @@ class Monitor:
         step, epoch: when it is; the epoch may be left out.
         losses: numbers by name, or tensors with one (which are not waited for).
         whole: whether all exponents of the system are measured.
+        state: what `state_dict` returned.
 
     Raises:
         InvalidInput, Unsupported, BadSystem, Diverged: at the first reading; later failures are readings that say so.

@@ -16,9 +16,9 @@ from lyapunov._trees import tree_map
 from lyapunov._warning import warn
 from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.intake.capturing.calls import Part, own_starts, sequences, stretch, together
-from lyapunov.intake.capturing.captured import Captured, plain_name, weights_digest
+from lyapunov.intake.capturing.captured import Captured, weights_digest
 from lyapunov.intake.capturing.cells import called_step, cells_in, depends_on_itself
-from lyapunov.intake.capturing.core import Core, shown
+from lyapunov.intake.capturing.core import Core, plain_name, shown
 from lyapunov.intake.capturing.preserving import preserving_state
 from lyapunov.intake.capturing.subclasses import calls_within
 from lyapunov.intake.capturing.turns import Turn, no_turn, turn_of

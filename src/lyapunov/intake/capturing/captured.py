@@ -13,7 +13,7 @@ from lyapunov._trees import tree_flatten
 from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.intake.capturing.calls import Piece, as_taken
 from lyapunov.intake.capturing.cells import CalledStep
-from lyapunov.intake.capturing.core import Core, shown
+from lyapunov.intake.capturing.core import Core, plain_name, shown
 from lyapunov.intake.capturing.directions import layers_of
 from lyapunov.intake.capturing.turns import Turn, as_loop, no_turn
 from lyapunov.intake.closed_loops import ClosedLoop
@@ -39,6 +39,7 @@ class Captured(Problem, Shown):
 
     Methods take:
         name, direction: a core's name in `model.named_modules()` (None: the only one); "forward", "backward" or None.
+        given, words: what a problem leaves open, by name (linearization, coupled, dt, lengths).
 
     Example:
         >>> len(lyapunov.capture(torch.nn.LSTM(2, 6), torch.randn(40, 3, 2)).cores)
@@ -316,11 +317,6 @@ def _beside(problems: list[CastProblem], cores: list[Core]) -> CastProblem:
 def _form(sequences: PaddedSequences) -> tuple[int, int, tuple[int, ...]]:
     lengths = () if sequences.lengths is None else tuple(sequences.lengths.tolist())
     return sequences.batch, sequences.steps, lengths
-
-
-def plain_name(name: str) -> str:
-    """A name of `named_modules()` without what `torch.compile` puts into it."""
-    return ".".join(part for part in name.split(".") if part != "_orig_mod")
 
 
 def _listed(cores: list[Core] | tuple[Core, ...]) -> str:

@@ -74,3 +74,8 @@ class Core:
 def shown(name: str) -> str:
     """The name of a module as it is printed."""
     return name or "(the model itself)"
+
+
+def plain_name(name: str) -> str:
+    """A name of `named_modules()` without what `torch.compile` puts into it."""
+    return ".".join(part for part in name.split(".") if part != "_orig_mod")
