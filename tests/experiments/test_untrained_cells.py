@@ -22,7 +22,7 @@ from experiments.cells.recipes import Recipe
 from experiments.cells.records import append, known, shared
 from experiments.cells.regression import cross_validated, fitted, folds, ranks
 from experiments.cells.training import Copy, work
-from experiments.cells.use import Pool, halved, search
+from experiments.cells.use import Pool, alone_count, cost_of, halved, search
 from experiments.cells.variants import variants
 from experiments.commands import RECORDED
 from scipy.stats import spearmanr
@@ -270,23 +270,25 @@ def test_isomorphic_cells_are_never_split_and_what_failed_is_worst() -> None:
     assert ranks(np.array([2.0, np.inf, 1.0, np.inf])).tolist() == [1 / 3, 2.5 / 3, 0.0, 2.5 / 3]
 
 
+FRACTIONS = (1 / 27, 1 / 9, 1 / 3, 1.0)
+
+
 def test_halving_keeps_the_best_third_and_costs_what_it_trains() -> None:
     rungs = np.array([[float(at)] * 4 for at in range(27)])
-    fractions = (1 / 27, 1 / 9, 1 / 3, 1.0)
-    found, cost = halved(rungs, np.arange(27)[::-1], fractions)
-    assert found == 0
-    assert cost == pytest.approx(1 + 9 * 2 / 27 + 3 * 6 / 27 + 18 / 27)
+    assert halved(rungs, np.arange(27)[::-1]) == 0
+    assert cost_of(27, FRACTIONS) == pytest.approx(1 + 9 * 2 / 27 + 3 * 6 / 27 + 18 / 27)
 
 
 def test_a_perfect_screen_saves_regret_and_one_that_costs_much_does_not() -> None:
     source = np.random.default_rng(0)
     final = source.permutation(300) / 299
     rungs = np.column_stack([final + 0.3 * source.normal(size=300), final, final, final])
-    fractions = (1 / 27, 1 / 9, 1 / 3, 1.0)
 
     def mean(predicted: np.ndarray, screen: float) -> np.ndarray:
-        pool = Pool("toy", rungs, final, predicted, np.arange(300.0), screen, fractions)
-        return np.mean([search(pool, np.random.default_rng(at).permutation(300)) for at in range(40)], axis=0)
+        pool = Pool("toy", rungs, final, predicted, np.arange(300.0), screen, FRACTIONS)
+        count = alone_count(pool)
+        assert count == 27 if screen == 0 else count > 50
+        return np.mean([search(pool, np.random.default_rng(at).permutation(300), count) for at in range(40)], axis=0)
 
     screened, alone = mean(final, 0.0)
     assert screened < alone - 0.01
