@@ -3,12 +3,11 @@
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from lyapunov._atomic import write_atomically
 
 
-def write_rows(rows: Sequence[Mapping[str, Any]], file: Path) -> None:
+def write_rows(rows: Sequence[Mapping[str, object]], file: Path) -> None:
     """A column per name that any row has, in the order in which they come; whole or not at all."""
 
     def write(partial: Path) -> None:

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,7 +18,7 @@ PREDICTED = 0.4
 
 
 def predict(
-    loop: ClosedLoop, inputs: Any = None, *, steps: int, state: Any = None, dtype: torch.dtype = torch.float64
+    loop: ClosedLoop, inputs: object = None, *, steps: int, state: object = None, dtype: torch.dtype = torch.float64
 ) -> Tensor:
     """What the loop predicts: the outputs of its readout over `steps` free steps, after a warm-up along `inputs`.
 
@@ -48,8 +47,7 @@ def predict(
     system_inputs = SystemInputs(inputs, state, max(count, 2), None, "full", True, dtype)
     with torch.inference_mode(False), torch.no_grad():
         problem = recognize(loop, system_inputs)
-        system: Any = problem.system
-        found, at = [], problem.state
+        system, found, at = problem.system, [], problem.state
         readout = Feed(loop.readout, None, dtype=dtype, device=system.device)
         with system.running(), readout.running():
             for _ in range(count):

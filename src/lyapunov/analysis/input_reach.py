@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +32,9 @@ from lyapunov.intake import (
 )
 from lyapunov.systems import System, check_contract, joined, total_size
 from lyapunov.tangent import TangentPropagator, Workers
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 _AT_ONCE = 2**22
 """Numbers in the graph of one sweep back, roughly: so many starting times are taken together."""
@@ -105,7 +108,7 @@ class InputReach(LagDecay):
             findings.append(Finding("unreliable tail", f"{message} Compute in float64 (model.double()), or use shorter lags."))
         return Verdict(tuple(findings))
 
-    def to_pandas(self) -> Any:
+    def to_pandas(self) -> "DataFrame":
         """A pandas DataFrame with a row per lag: `mean`, `standard_error`, `low_95`, `high_95`, of logarithms; needs pandas."""
         pandas, interval = import_optional("pandas", "pandas"), self.interval()
         columns = {
@@ -132,14 +135,14 @@ class InputReach(LagDecay):
 
 
 def input_reach(
-    model: Any,
-    inputs: Any,
+    model: object,
+    inputs: object,
     *,
     lags: int = 40,
     starts: int = 20,
     by_feature: bool = False,
-    state: Any = None,
-    carried: Any = None,
+    state: object = None,
+    carried: object = None,
     dtype: torch.dtype = torch.float64,
     check: bool = True,
     progress: bool | None = None,
@@ -185,7 +188,7 @@ def input_reach(
     return InputReach(torch.arange(longest + 1), norms, torch.tensor(times), features, name)
 
 
-def _is_whole(model: Any) -> bool:
+def _is_whole(model: object) -> bool:
     """A module that is called with its inputs alone: with recurrent cores inside, or without any."""
     return is_captured(model) or (isinstance(model, nn.Module) and not isinstance(unwrapped(model), LAYERS + CELLS))
 
@@ -282,7 +285,7 @@ def _squares(outputs: Tensor, inputs: list[Tensor]) -> list[Tensor]:
 
 
 def _of_system(
-    model: Any, system_inputs: SystemInputs, longest: int, count: int, *, check: bool, progress: bool | None
+    model: object, system_inputs: SystemInputs, longest: int, count: int, *, check: bool, progress: bool | None
 ) -> tuple[str, list[int], Tensor]:
     with torch.inference_mode(False), torch.no_grad():
         problem = recognize(model, system_inputs)

@@ -191,11 +191,11 @@ def echo_state(conditional: Spectrum) -> EchoState:
 
 def loop_spectra(
     loop: ClosedLoop,
-    inputs: Any = None,
+    inputs: object = None,
     *,
     steps: int,
     k: int | None = None,
-    state: Any = None,
+    state: object = None,
     dt: float = 1.0,
     settle: int | None = None,
     align: int | None = None,

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,7 +34,7 @@ class PairedRuns:
     lengths: Tensor
     independent: float
     system: str
-    measured: Any
+    measured: object
 
 
 class _Comparison:
@@ -75,7 +74,7 @@ class _Comparison:
 
 
 def of_system(
-    system: Any, system_inputs: SystemInputs, starts: int, seed: int, *, check: bool, progress: bool | None
+    system: object, system_inputs: SystemInputs, starts: int, seed: int, *, check: bool, progress: bool | None
 ) -> PairedRuns:
     """Of whatever `lyapunov.spectrum` takes, step by step."""
     with torch.inference_mode(False), torch.no_grad():
@@ -151,7 +150,7 @@ def _paired(
     lengths: Tensor,
     inputs: PaddedSequences,
     name: str,
-    measured: Any,
+    measured: object,
     different: float = 0.0,
 ) -> PairedRuns:
     """`different`: the fraction of sequences whose own starts differ; those are no copies, whatever drives them."""

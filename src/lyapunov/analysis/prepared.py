@@ -3,7 +3,6 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -90,7 +89,7 @@ class Prepared:
 
 @contextmanager
 def prepared(
-    system: Any, system_inputs: SystemInputs, *, settle: int | None, check: bool, equal: bool = False, graph: bool = False
+    system: object, system_inputs: SystemInputs, *, settle: int | None, check: bool, equal: bool = False, graph: bool = False
 ) -> Generator[Prepared, None, None]:
     """Within it, the system is running. `settle` None: found in the data, within a quarter of the inputs.
 

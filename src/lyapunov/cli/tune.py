@@ -13,6 +13,8 @@ from cyclopts.validators import Number
 from lyapunov.cli import Loading
 
 if TYPE_CHECKING:
+    from optuna.pruners import BasePruner
+
     from lyapunov.training import Run
     from lyapunov.tuning import SearchSpec, SearchStatus, SpectrumRule
 
@@ -144,7 +146,7 @@ def _ranked(found: list[dict[str, Any]], *, maximize: bool) -> list[dict[str, An
     return sorted((row for row in found if row["state"] == "complete"), key=lambda row: row["value"], reverse=maximize)
 
 
-def _pruner(name: Pruner, rule: "SpectrumRule") -> object:
+def _pruner(name: Pruner, rule: "SpectrumRule") -> "BasePruner":
     """In the process that needs it."""
     from lyapunov._optional import import_optional
     from lyapunov.integrations import spectrum_pruner
