@@ -187,7 +187,7 @@ def _stepwise(
     core: nn.RNNBase,
     args: tuple[State, ...],
     kwargs: Mapping[str, State],
-    output: tuple[Tensor, State],
+    output: tuple[State, State],
     states: list[list[Tensor]],
 ) -> tuple[Tensor, State]:
     """A layer's output, made again step by step so that every state is there."""
