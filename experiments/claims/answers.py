@@ -1,11 +1,11 @@
-"""The open questions' answers in words, with the numbers that `experiments.questions` and others left."""
+"""The open questions' answers in words, with the numbers that `experiments.claims.questions` and others left."""
 
 from collections.abc import Iterator
 
-from experiments.presets import Preset
-from experiments.questions import ASKED
+from experiments.claims.questions import ASKED
 from experiments.rows import read
-from experiments.table import RESULTS
+from experiments.sweeps.presets import Preset
+from experiments.sweeps.table import RESULTS
 
 Rows = list[dict[str, str]]
 

@@ -1,4 +1,4 @@
-"""Writes the numbers of findings.md, all of them: `python -m experiments.findings --record`.
+"""Writes the numbers of findings.md, all of them: `python -m experiments.claims.findings --record`.
 
 From results/*-small.csv; what the paper's authors published is read again where the shared data are there (LYAPUNOV_DATA_DIR),
 and left as it stands where they are not.
@@ -10,17 +10,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from experiments import answers, published
 from experiments.cells import chapter as cells
-from experiments.claims import CHAIN_AT, LEADING, Addition, Line, additions, chain, lines, pruning, tables
+from experiments.claims import answers, published_grid
+from experiments.claims.signals import CHAIN_AT, LEADING, Addition, Line, additions, chain, lines, pruning, tables
 from experiments.commands import arguments, run
 from experiments.force import claims as force
 from experiments.pages import replaced
-from experiments.presets import Preset
-from experiments.table import READOUTS, Table
+from experiments.sweeps.presets import Preset
+from experiments.sweeps.table import READOUTS, Table
 from lyapunov.tasks import DATA_DIR
 
-PAGE, PRESET = Path(__file__).with_suffix(".md"), "small"
+PAGE, PRESET = Path(__file__).parent.parent / "findings.md", "small"
 EARLY_LOSS = "early validation loss"
 
 
@@ -63,8 +63,8 @@ def blocks(preset: Preset) -> Iterator[tuple[str, list[str]]]:
     yield "force", list(force.paragraphs(preset))
     yield "cells", list(cells.paragraphs())
     if os.environ.get(DATA_DIR):
-        grid = published.columns(Path(os.environ[DATA_DIR]) / "reference_grid.csv")
-        yield "published", [f"- {name}: {value}" for name, value in published.findings(grid).items()]
+        grid = published_grid.columns(Path(os.environ[DATA_DIR]) / "reference_grid.csv")
+        yield "published", [f"- {name}: {value}" for name, value in published_grid.findings(grid).items()]
 
 
 def verdict(tested: Tested) -> Iterator[str]:

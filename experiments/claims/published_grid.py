@@ -1,4 +1,4 @@
-"""The grid that the paper's authors published, read again: `python -m experiments.published` prints what it says.
+"""The grid that the paper's authors published, read again: `python -m experiments.claims.published_grid` prints what it says.
 
 110 LSTM-512 on War and Peace, 11 dropouts x 10 learning rates; exponents at epochs 4 and 15 (in bits, of another estimator than
 the paper describes), validation loss by epoch. reference_grid.csv of the shared data; it is not part of this repository.

@@ -1,4 +1,4 @@
-"""The paper's open questions, each a short run: `python -m experiments.questions`.
+"""The paper's open questions, each a short run: `python -m experiments.claims.questions`.
 
 Input strength and the norm of input weights; one long sequence, ten short ones, or ten initial states on one input; whether
 lambda(i / N) collapses for growing N; the hidden against the full state; weights that stay against weights drawn anew.
@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 import lyapunov
-from experiments.fig1 import network
-from experiments.outputs import Outcome, command, panels
-from experiments.presets import Preset
+from experiments.figures.outputs import Outcome, command, panels
+from experiments.figures.regimes import network
+from experiments.sweeps.presets import Preset
 
 Row = dict[str, Any]
 STRENGTHS = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0)

@@ -3,7 +3,7 @@
 For every task and epoch: rank correlation of each readout, of the early validation loss and of the hyperparameters with what
 is predicted, with intervals (bootstrap over points of the sweep); partial ones given the learning rate and given the early
 loss; what readouts add to the early loss in a cross-validated prediction; the chain from the exponent by the reach of gradients
-to the loss; and what pruning by each signal would have lost at equal cost. `experiments.findings` writes them down.
+to the loss; and what pruning by each signal would have lost at equal cost. `experiments.claims.findings` writes them down.
 """
 
 from collections.abc import Iterator
@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.association import Estimate, Numbers, correlation, gain, random_regret, regret
-from experiments.presets import TASKS, Preset, sweep
-from experiments.table import READOUTS, Table
+from experiments.sweeps.presets import TASKS, Preset, sweep
+from experiments.sweeps.table import READOUTS, Table
 
 EPOCHS = (0, 1, 2, 4, 8)
 CHAIN_AT = 2

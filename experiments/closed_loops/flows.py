@@ -1,4 +1,6 @@
-"""Spectra of chaotic systems beside published values, with the time step and with half of it: `python -m experiments.flows`.
+"""Spectra of chaotic systems beside published values: `python -m experiments.closed_loops.flows`.
+
+Each with the time step and with half of it.
 
 What is measured is a row of results/flows.csv, written after each run: the command goes on where it was stopped. Each run takes
 one to ten minutes on one core. `--names lorenz rossler` measures these only.
@@ -16,10 +18,10 @@ import lyapunov
 from experiments.commands import RECORDED, arguments, run, scratch_of
 from experiments.pages import replaced
 from experiments.rows import read, write
-from experiments.table import RESULTS
+from experiments.sweeps.table import RESULTS
 from lyapunov.systems import known
 
-FILE, PAGE = RESULTS / "flows.csv", Path(__file__).parent.parent / "docs" / "closed-loops.md"
+FILE, PAGE = RESULTS / "flows.csv", Path(__file__).parents[2] / "docs" / "closed-loops.md"
 
 
 class Run(NamedTuple):

@@ -1,4 +1,4 @@
-"""Lorenz 1963 learned by closed loops, and their exponents beside the true ones: `python -m experiments.loops`.
+"""Lorenz 1963 learned by closed loops, and their exponents beside the true ones: `python -m experiments.closed_loops.lorenz`.
 
 A reservoir of 200 units (fixed weights, readout by ridge regression) and a GRU of 32 units (trained to predict the next step),
 three seeds each. A row of results/loops.csv per network, written after each: the command goes on where it was stopped. Beside
@@ -18,10 +18,10 @@ import lyapunov
 from experiments.commands import RECORDED, arguments, run, scratch_of
 from experiments.pages import replaced
 from experiments.rows import read, write
-from experiments.table import RESULTS
+from experiments.sweeps.table import RESULTS
 from lyapunov import known
 
-FILE, PAGE = RESULTS / "loops.csv", Path(__file__).parent.parent / "docs" / "closed-loops.md"
+FILE, PAGE = RESULTS / "loops.csv", Path(__file__).parents[2] / "docs" / "closed-loops.md"
 DT, SEEDS, K = 0.02, (0, 1, 2), 4
 
 

@@ -1,7 +1,8 @@
-"""What a reservoir's conditional exponent does to its free spectrum: `python -m experiments.radius`.
+"""What a reservoir's conditional exponent does to its free spectrum: `python -m experiments.closed_loops.spectral_radius`.
 
-Reservoirs of 100 units learn Lorenz 1963 as those of `experiments.loops` do, with spectral radii from 0.1 to 1.6. A row of
-results/radius.csv each, written after each: the command goes on where it was stopped. Draws docs/figures/closed_loops.png.
+Reservoirs of 100 units learn Lorenz 1963 as those of `experiments.closed_loops.lorenz` do, with spectral radii from 0.1 to 1.6.
+A row of results/radius.csv each, written after each: the command goes on where it was stopped.
+Draws docs/figures/closed_loops.png.
 """
 
 import warnings
@@ -12,13 +13,13 @@ import torch
 from matplotlib.figure import Figure
 
 import lyapunov
+from experiments.closed_loops.lorenz import DT, lorenz, reservoir
 from experiments.commands import RECORDED, arguments, run, scratch_of
-from experiments.loops import DT, lorenz, reservoir
 from experiments.rows import read, write
-from experiments.table import RESULTS
+from experiments.sweeps.table import RESULTS
 from lyapunov import known
 
-FILE, FIGURE = RESULTS / "radius.csv", Path(__file__).parent.parent / "docs" / "figures" / "closed_loops.png"
+FILE, FIGURE = RESULTS / "radius.csv", Path(__file__).parents[2] / "docs" / "figures" / "closed_loops.png"
 RADII = (0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 1.0, 1.1, 1.2, 1.4, 1.6)
 
 

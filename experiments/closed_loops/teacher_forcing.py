@@ -1,4 +1,4 @@
-"""The example with generalised teacher forcing, ten seeds: `python -m experiments.forced`.
+"""The example with generalised teacher forcing, ten seeds: `python -m experiments.closed_loops.teacher_forcing`.
 
 A row of results/forced.csv per seed, written after each (a minute): the command goes on where it was stopped. At the end it
 prints mean and standard error over seeds of the row that papers on this task report.
@@ -14,9 +14,9 @@ import torch
 import lyapunov
 from experiments.commands import RECORDED, arguments, run, scratch_of
 from experiments.rows import read, write
-from experiments.table import RESULTS
+from experiments.sweeps.table import RESULTS
 
-FILE, EXAMPLE = RESULTS / "forced.csv", Path(__file__).parent.parent / "examples" / "closed_loop.py"
+FILE, EXAMPLE = RESULTS / "forced.csv", Path(__file__).parents[2] / "examples" / "closed_loop.py"
 COLUMNS = ("largest", "kaplan_yorke", "distance", "conditional")
 
 

@@ -6,9 +6,9 @@ a, b: text; c, d: motion. Of the full state, and of the hidden state alone, whic
 import numpy as np
 
 from experiments.association import correlation
-from experiments.outputs import Outcome, command, panels
-from experiments.presets import Preset
-from experiments.table import Table, known_tables, spectra_of
+from experiments.figures.outputs import Outcome, command, panels
+from experiments.sweeps.presets import Preset
+from experiments.sweeps.table import Table, known_tables, spectra_of
 
 SHOWN = 6
 PANELS = {"text": ("largest", "max"), "motion": ("mean", "mean")}

@@ -13,8 +13,8 @@ from typing import Any
 from matplotlib.ticker import NullFormatter
 
 import lyapunov
-from experiments.outputs import Outcome, command, panels
-from experiments.presets import Preset, sweep
+from experiments.figures.outputs import Outcome, command, panels
+from experiments.sweeps.presets import Preset, sweep
 from lyapunov.tasks import Learner
 
 WAYS: dict[str, dict[str, Any]] = {

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 import lyapunov
-from experiments.fig1 import network
-from experiments.outputs import Outcome, command, panels
-from experiments.presets import Preset
+from experiments.figures.outputs import Outcome, command, panels
+from experiments.figures.regimes import network
+from experiments.sweeps.presets import Preset
 from lyapunov.intake import SystemInputs, recognize
 
 

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,11 +15,10 @@ from matplotlib.figure import Figure
 
 import lyapunov
 from experiments.commands import RECORDED, SCRATCH, arguments, run
-from experiments.presets import PRESETS, Preset
 from experiments.rows import Row, write
+from experiments.sweeps.presets import PRESETS, Preset
 
-HERE = Path(__file__).parent
-RESULTS, FIGURES, PAGE = RECORDED, HERE / "figures", HERE / "README.md"
+RESULTS, FIGURES, PAGE = RECORDED, Path(__file__).parent, Path(__file__).parent.parent / "README.md"
 START, END = "<!-- figures -->\n", "<!-- /figures -->"
 HEAD = "| figure | command | minutes | our number | the paper's | made with |\n" + "|---" * 6 + "|\n"
 
@@ -60,8 +60,13 @@ def _made(name: str, title: str, make: Callable[[Preset], Outcome], preset: Pres
         print("Nothing under version control was written; --record does.")
         return
     versions = f"lyapunov {lyapunov.__version__}, torch {torch.__version__}, {platform.machine()}, {os.cpu_count()} cores"
-    asked = f"`python -m experiments.{name} --preset {preset}`"
+    asked = f"`python -m {_command()} --preset {preset}`"
     add_line(f"{title} ({preset})", f"{asked} | {minutes:.1f} | {outcome.ours} | {outcome.theirs} | {versions}")
+
+
+def _command() -> str:
+    """The module that runs."""
+    return str(sys.modules["__main__"].__spec__.name).removesuffix(".__main__")
 
 
 def leave(name: str, preset: Preset, outcome: Outcome, results: Path = RESULTS, figures: Path = FIGURES) -> list[Path]:

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from experiments.association import Numbers
-from experiments.outputs import Outcome, command, panels
-from experiments.presets import Preset, sweep
-from experiments.sweep import run_sweep
-from experiments.table import Table, spectra_of
+from experiments.figures.outputs import Outcome, command, panels
+from experiments.sweeps.presets import Preset, sweep
+from experiments.sweeps.table import Table, spectra_of
+from experiments.sweeps.training import run_sweep
 
 SHARE = 0.1
 """Of the final value, within which a readout counts as settled."""

@@ -1,7 +1,8 @@
-"""The published estimator, transcribed from its description, beside the right one: `python -m experiments.estimator`.
+"""The published estimator beside the right one: `python -m experiments.figures.published_estimator`.
 
-For comparison only. It multiplies the frame by the transposed Jacobian in forward order of time, starts from the identity,
-takes base-2 logarithms, and of an LSTM looks at the hidden state alone. On systems whose exponents are known, and on a network
+Transcribed from its description, for comparison only. It multiplies the frame by the transposed Jacobian in forward order of
+time, starts from the identity, takes base-2 logarithms, and of an LSTM looks at the hidden state alone.
+On systems whose exponents are known, and on a network
 trained on text: how far off is it?
 """
 
@@ -13,8 +14,8 @@ import torch
 from torch import Tensor
 
 import lyapunov
-from experiments.outputs import Outcome, command, panels
-from experiments.presets import Preset, sweep
+from experiments.figures.outputs import Outcome, command, panels
+from experiments.sweeps.presets import Preset, sweep
 from lyapunov.intake import Problem, SystemInputs, recognize
 from lyapunov.systems import known
 from lyapunov.tasks import Learner

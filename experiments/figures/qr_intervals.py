@@ -11,9 +11,9 @@ import warnings
 import torch
 
 import lyapunov
-from experiments.fig1 import network
-from experiments.outputs import Outcome, command, panels
-from experiments.presets import Preset
+from experiments.figures.outputs import Outcome, command, panels
+from experiments.figures.regimes import network
+from experiments.sweeps.presets import Preset
 
 INTERVALS = (1, 2, 5, 10, 20, 50)
 

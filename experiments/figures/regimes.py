@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 import lyapunov
-from experiments.outputs import Outcome, command, panels
-from experiments.presets import Preset
+from experiments.figures.outputs import Outcome, command, panels
+from experiments.sweeps.presets import Preset
 
 GAINS = {"stable": 1.0, "marginal": 1.9, "chaotic": 3.0}
 """Standard deviations of the recurrent weights, times sqrt(N)."""

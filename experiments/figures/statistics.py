@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from experiments.association import correlation
-from experiments.outputs import Outcome, command
-from experiments.presets import TASKS, Preset
-from experiments.table import READOUTS, known_tables
+from experiments.figures.outputs import Outcome, command
+from experiments.sweeps.presets import TASKS, Preset
+from experiments.sweeps.table import READOUTS, known_tables
 
 
 def make(preset: Preset) -> Outcome:

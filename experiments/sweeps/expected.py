@@ -1,13 +1,13 @@
-"""Writes expected.json, what the tiny sweeps must give: `python -m experiments.expected --record`."""
+"""Writes expected.json, what the tiny sweeps must give: `python -m experiments.sweeps.expected --record`."""
 
 import json
 import tempfile
 from pathlib import Path
 
 from experiments.commands import arguments, run
-from experiments.presets import TASKS
 from experiments.rows import read
-from experiments.sweep import run_sweep
+from experiments.sweeps.presets import TASKS
+from experiments.sweeps.training import run_sweep
 
 FILE = Path(__file__).with_suffix(".json")
 CHECKED = ("held_out_loss", "full_max", "full_mean", "hidden_max", "hidden_mean", "seen_max", "measured_slope")

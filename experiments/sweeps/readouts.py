@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import lyapunov
-from experiments.presets import Sweep
+from experiments.sweeps.presets import Sweep
 from lyapunov.tasks import Learner
 
 LEADING = 16

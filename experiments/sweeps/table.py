@@ -11,8 +11,8 @@ from scipy.stats import rankdata
 
 from experiments.association import Numbers
 from experiments.commands import RECORDED, results_in
-from experiments.presets import Preset, sweep
 from experiments.rows import read
+from experiments.sweeps.presets import Preset, sweep
 from lyapunov import InvalidInput
 
 RESULTS = RECORDED
@@ -121,7 +121,7 @@ def known_tables(tasks: Iterable[str], preset: Preset) -> dict[str, Table]:
     """Of those sweeps that have left results; raises InvalidInput where none has."""
     found = {task: table for task in tasks if (table := Table.of(task, preset)) is not None}
     if not found:
-        raise InvalidInput("Expected results of a sweep, got none. Run python -m experiments.sweep text first.")
+        raise InvalidInput("Expected results of a sweep, got none. Run python -m experiments.sweeps text first.")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Every network of a sweep, trained and read after every epoch: `python -m experiments.sweep text --preset small`.
+"""Every network of a sweep, trained and read after every epoch: `python -m experiments.sweeps text --preset small`.
 
 Networks are dealt out to processes, one thread each. After every epoch the record is appended and then the checkpoint replaced,
 in runs/experiments/<sweep>/<number>; a process that dies at any moment loses at most the epoch it was at, and the same command
@@ -6,13 +6,11 @@ goes on to the same numbers. Finished networks are gathered in experiments/resul
 their whole spectra in <sweep>.safetensors, named network/epoch/linearization.
 """
 
-import argparse
 import json
 import os
 import platform
 import time
 import warnings
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from pathlib import Path
@@ -23,11 +21,11 @@ from rich.progress import Progress
 from safetensors.torch import load_file, save_file
 
 import lyapunov
-from experiments.commands import RECORDED, SCRATCH, arguments, results_in, run
-from experiments.presets import PRESETS, SWEEPS, Preset, Sweep, sweep
-from experiments.readouts import readouts
+from experiments.commands import SCRATCH, results_in
 from experiments.rows import read, shown, write
-from lyapunov import InvalidInput, _checks
+from experiments.sweeps.presets import Preset, Sweep, sweep
+from experiments.sweeps.readouts import readouts
+from lyapunov import InvalidInput
 from lyapunov.tasks import Learner
 from lyapunov.training import History
 
@@ -141,7 +139,7 @@ def _tensor(values: list[float | str]) -> torch.Tensor:
 def _made_by(chosen: Sweep) -> dict[str, Any]:
     """Command, versions and machine."""
     return {
-        "command": f"python -m experiments.sweep {chosen.name} --preset {chosen.preset}",
+        "command": f"python -m experiments.sweeps {chosen.name} --preset {chosen.preset}",
         "lyapunov": lyapunov.__version__,
         "torch": torch.__version__,
         "python": platform.python_version(),
@@ -154,24 +152,3 @@ def _made_by(chosen: Sweep) -> dict[str, Any]:
 def _text(value: Any) -> str:
     """As it is read back from the CSV."""
     return "" if value is None else str(shown(value))
-
-
-def main(say: Callable[[str], None] = print) -> None:
-    """The command."""
-    parser = arguments(__doc__)
-    parser.add_argument("task", choices=SWEEPS)
-    parser.add_argument("--preset", choices=PRESETS, default="small")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one per core)")
-    parser.add_argument("--device", default="cpu", help="of the networks: cuda for the preset paper (with fewer workers)")
-    asked = parser.parse_args()
-    results = RECORDED if asked.record else SCRATCH
-    run(lambda: say(f"written: {_swept(asked, results)}"))
-
-
-def _swept(asked: argparse.Namespace, results: Path) -> Path:
-    workers = _checks.whole_number(asked.workers, "workers", least=1)
-    return run_sweep(asked.task, asked.preset, workers=workers, results=results, device=asked.device)
-
-
-if __name__ == "__main__":
-    main()
