@@ -12,6 +12,32 @@ class _Writer(Protocol):
     """What a `SummaryWriter` does, of PyTorch's package and of tensorboardX."""
 
     def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> object:
+        """A number at a step."""
+
+    def add_text(self, tag: str, text_string: str, global_step: int) -> object:
+        """Words at a step."""
+
+    def flush(self) -> object:
+        """What was added is on the disk."""
+
+
+@runtime_checkable
+class _Run(Protocol):
+    """What a run of Trackio does, and of W&B."""
+
+    def log(self, data: dict[str, float | str], step: int | None = None) -> object:
+        """Numbers and words by name."""
+
+
+@runtime_checkable
+class _WandbRun(_Run, Protocol):
+    """What a run of W&B does besides."""
+
+    def define_metric(self, name: str, step_metric: str | None = None) -> object:
+        """The step axis of a metric."""
+
+
+def tensorboard(writer: _Writer) -> Sink:
     """A sink for a `SummaryWriter` of torch.utils.tensorboard or of tensorboardX.
 
     Args:
