@@ -1,7 +1,7 @@
 """How do I watch the spectrum while a network trains?
 
 A monitor measures a few leading exponents now and then, and leaves the training as it is. Here a GRU learns to repeat
-its input from six steps ago; its memory time grows while the loss falls.
+its input from six steps ago; its memory time grows first, and then the loss falls.
 """
 
 import tempfile
