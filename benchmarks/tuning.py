@@ -44,7 +44,7 @@ sys.path.insert(0, str(ROOT))
 from experiments.association import Numbers  # noqa: E402
 from experiments.pages import replaced  # noqa: E402
 from experiments.rows import read  # noqa: E402
-from experiments.table import Table  # noqa: E402
+from experiments.sweeps.table import Table  # noqa: E402
 
 from lyapunov.integrations import optuna_report, spectrum_pruner  # noqa: E402
 from lyapunov.training import Reading  # noqa: E402

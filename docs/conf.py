@@ -11,6 +11,7 @@ from sphinx.application import Sphinx
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 from docstrings import as_rst  # noqa: E402  of this folder
+from gallery_pages import build_gallery, index  # noqa: E402
 
 project = "lyapunov"
 author = "The lyapunov developers"
@@ -56,7 +57,6 @@ copybutton_prompt_is_regexp = True
 ENTRY = re.compile(r"^\.\. auto(?:class|function|data):: (\S+)", re.MULTILINE)
 LINKED = [name for page in (HERE / "reference").glob("*.md") for name in ENTRY.findall(page.read_text())]
 SHAPE = re.compile(r"^(\([\w, ]+\)): ")
-OUTSIDE = re.compile(r"\]\((?=\.\./)")
 LINK = re.compile(r"\]\(([\w./-]+\.(?:md|ipynb))(?:#[\w-]+)?\)")
 FENCE = re.compile(r"^(```|~~~|:::).*?^\1\s*$", re.MULTILINE | re.DOTALL)
 
@@ -81,7 +81,10 @@ def contents(source: str) -> str:
 
 def prepare_page(app: Sphinx, docname: str, source: list[str]) -> None:
     """Give an index page its table of contents, and let links to files outside this folder be downloads."""
-    source[0] = OUTSIDE.sub("](path:", source[0])
+    outside = "](" + "../" * (docname.count("/") + 1)
+    source[0] = source[0].replace(outside, outside.replace("](", "](path:"))
+    if docname == "gallery/index":
+        source[0] = index(source[0])
     if docname.rpartition("/")[2] == "index" and Path(app.env.doc2path(docname)).suffix == ".md":
         source[0] = f"{source[0]}\n\n{contents(source[0])}"
 
@@ -106,6 +109,7 @@ def add_live_report(app: Sphinx, failure: Exception | None) -> None:
 
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
+    app.connect("builder-inited", lambda _: build_gallery())
     app.connect("build-finished", add_live_report)
     app.connect("source-read", prepare_page)
     app.connect("autodoc-process-docstring", prepare_docstring, priority=400)

@@ -31,13 +31,14 @@ def _prose(block: str, names: dict[str, str]) -> str:
     lines = block.split("\n")
     if _is_list(lines):
         lines = _listed(lines)
-    return "\n".join(SPECIAL.sub(lambda found: _marked(found, names), line) for line in lines)
+    return SPECIAL.sub(lambda found: _marked(found, names), "\n".join(lines))
 
 
 def _marked(found: re.Match[str], names: dict[str, str]) -> str:
-    if found[1] in names:
-        return f":py:obj:`{found[1]} <{names[found[1]]}>`"
-    return f"``{found[1]}``" if found[1] else "\\" + found[0]
+    code = " ".join((found[1] or "").split())  # it may go on in the next line
+    if code in names:
+        return f":py:obj:`{code} <{names[code]}>`"
+    return f"``{code}``" if code else "\\" + found[0]
 
 
 def _is_list(lines: list[str]) -> bool:

@@ -225,7 +225,7 @@ def test_log_volume_is_the_log_determinant(problem: CastProblem) -> None:
     volume = system.log_volume(state, x)
     if volume is None:
         assert system.volume_cost == "none"
-        return
+        pytest.skip("has no determinant, and says so")
     expected = torch.stack([torch.linalg.slogdet(block).logabsdet for block in dense(system, state, x)], dim=-1)
     torch.testing.assert_close(volume.reshape(BATCH, -1), expected, rtol=CLOSED_FORM, atol=CLOSED_FORM)
 
@@ -233,7 +233,7 @@ def test_log_volume_is_the_log_determinant(problem: CastProblem) -> None:
 def test_the_log_diagonal_is_the_growth_of_invariant_axes_and_planes(problem: CastProblem) -> None:
     system, state, inputs = problem.system, problem.state, [problem.sequences.at(t) for t in range(3)]
     if not system.triangular:
-        return
+        pytest.skip("mixes its directions")
     states, factors = system.log_diagonal(state, inputs, lambda new, old, at: new)
     for at, x in enumerate(inputs):
         (jacobian,) = dense(system, states[at], x)

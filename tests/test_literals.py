@@ -145,8 +145,9 @@ def test_a_wrong_word_flag_or_count_is_refused(call: str, name: str, value: Any)
 
 @pytest.mark.parametrize("call", CALLS)
 def test_what_the_calls_are_tried_with_is_right_but_for_that(call: str) -> None:
-    if call not in ("to_exponent_", "floss_"):
-        CALLS[call][1]()
+    if call in ("to_exponent_", "floss_"):
+        pytest.skip("moves the weights of the layer that all calls share")
+    CALLS[call][1]()
 
 
 def test_every_public_callable_with_words_is_tried() -> None:

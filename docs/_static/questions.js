@@ -1,14 +1,13 @@
-/* Sphinx's search finds pages that hold every word of a query, and a question in words of one's own rarely meets one that does.
- * Where it finds nothing, pages are ranked by the words they do hold: each counts by how rare it is, three times in a title. */
+/* Sphinx's search finds pages that hold every word of a query. A question in words of one's own rarely meets the right one so:
+ * from three words on, pages are ranked by the words they do hold. Each counts by how rare it is, three times in a heading.
+ */
 "use strict";
 
 {
   const all = Search.performTermsSearch;
 
-  Search.performTermsSearch = (words, excluded) => {
-    const found = all(words, excluded);
-    return found.length > 0 ? found : anyOf(words, excluded);
-  };
+  Search.performTermsSearch = (words, excluded) =>
+    words.size < 3 ? all(words, excluded) : anyOf(words, excluded);
 
   const anyOf = (words, excluded) => {
     const { docnames, filenames, titles } = Search._index;

@@ -99,19 +99,19 @@ def _opponents(rows: Rows) -> Iterator[str]:
         return
     sizes = f"{rows[0]['cells']} runs of {rows[0]['structures']} structures"
     yield f"\n**The benchmark: {sizes}; rank correlation with the least validation loss**\n"
-    yield (
-        "| predictor | columns | nearest neighbours | quadratic ridge | mean of both ranks | R3 is ahead by |\n"
-        + "|---" * 6
-        + "|"
-    )
+    yield "| predictor | columns | neighbours | ridge | mean of both ranks | R3 is ahead by | bounded ridge | mean with it |"
+    yield "|---" * 8 + "|"
     for row in rows:
         if row["set"] == WEAK:
             continue
         ahead = "-" if row["set"] == opponents.PRIMARY else str(_ahead(row))
         if row["set"].startswith(f"{opponents.FIRST} and"):
             ahead = f"(ahead of the loss alone by {ahead})"
-        alone = f"{float(row['nearest']):+.2f} | {float(row['ridge']):+.2f}"
-        yield f"| {row['set']} | {row['columns']} | {alone} | {_both(row)} | {ahead} |"
+        near, ridge, bounded = (
+            f"{float(row[name]):+.2f}" for name in ("nearest_neighbours", "quadratic_ridge", "bounded_ridge")
+        )
+        robust = _estimate(row, "bounded", "bounded_low", "bounded_high")
+        yield f"| {row['set']} | {row['columns']} | {near} | {ridge} | {_both(row)} | {ahead} | {bounded} | {robust} |"
     weak = next(row for row in rows if row["set"] == WEAK)
     yield f"\nThe {weak['cells']} runs without proxies, fitted on the others: {_both(weak)}."
 

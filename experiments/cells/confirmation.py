@@ -22,6 +22,8 @@ LEAST, ENOUGH = 0.30, 120
 """Mark 3: the interval of the rank correlation lies above this; of so many cells at least."""
 EARLY = f"loss_{MEASURED_AT[0]}"
 SIGNALS = ("both", "nearest_neighbours", "quadratic_ridge")
+BOUNDED = {"both_with_bounded_ridge": "both", "bounded_ridge": "bounded_ridge"}
+"""Descriptive, as this ridge came after the freeze; and the columns of its own file of predictions."""
 VARIANT = "variant"
 
 
@@ -61,7 +63,11 @@ def trained(task: str, seed: int = 0, training: Path | None = None, predictions:
         )
     rows.sort(key=lambda row: row["cell"])
     losses = {at: _column(rows, f"loss_{at}") for at in MEASURED_AT}
+    later = {row["cell"]: row for row in known(results_in(PREDICTIONS.replace(".csv", "-bounded.csv")))}
     predicted = {name: np.array([float(told[row["cell"]][name]) for row in rows]) for name in SIGNALS}
+    if later:
+        more = {name: np.array([float(later[row["cell"]][column]) for row in rows]) for name, column in BOUNDED.items()}
+        predicted |= more
     best = np.min(list(losses.values()), axis=0)
     best[~np.isfinite(losses[MEASURED_AT[-1]])] = np.inf
     return Fresh(tuple(row["cell"] for row in rows), predicted, _column(rows, EARLY), losses, best)
@@ -90,7 +96,7 @@ def rows() -> list[Row]:
     for task in sorted(tasks, reverse=True):
         everything = trained(task)
         for kind, fresh in (("random cells", everything.random), ("with variants", everything)):
-            for signal in SIGNALS:
+            for signal in fresh.predicted:
                 alone, partial, early = confirmed(fresh, signal)
                 found.append(
                     {

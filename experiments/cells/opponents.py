@@ -15,7 +15,7 @@ import numpy as np
 from experiments.association import Estimate, Numbers, correlation, difference
 from experiments.cells.readouts import R3, S7
 from experiments.cells.recipes import OPERATIONS
-from experiments.cells.regression import cross_validated, fitted
+from experiments.cells.regression import BOUNDED, REGRESSORS, cross_validated, fitted
 from experiments.cells.tables import Cells, curves, proxy_names, recorded_readouts
 from experiments.commands import RECORDED, SCRATCH, arguments, run
 from experiments.rows import Row, write
@@ -33,9 +33,12 @@ class Compared:
 
     name: str
     columns: int
-    nearest: float
-    ridge: float
+    alone: dict[str, float]
+    """By regressor."""
     both: Estimate
+    """The frozen mean of ranks."""
+    bounded: Estimate
+    """The mean of ranks with the bounded ridge: descriptive."""
     ahead: Estimate
     """How far R3 is ahead of it; of sets that hold the loss after epoch 1, how far it is ahead of that loss alone."""
 
@@ -78,13 +81,19 @@ def split() -> tuple[Cells, Cells]:
 def compared(cells: Cells) -> Iterator[Compared]:
     """Every set."""
     target, groups, features = cells.columns["best"], cells.groups, sets(cells)
-    found = {name: cross_validated(one, target, cells.structures) for name, one in features.items()}
-    for name, own in found.items():
+
+    def predictions(one: Numbers) -> tuple[dict[str, Numbers], dict[str, Numbers]]:
+        return tuple(cross_validated(one, target, cells.structures, by) for by in (REGRESSORS, BOUNDED))
+
+    found = {name: predictions(one) for name, one in features.items()}
+    for name, (own, bounded) in found.items():
         other = FIRST if name.startswith(f"{FIRST} and") else PRIMARY
-        pair = (own, found[other]) if other == FIRST else (found[other], own)
-        alone = (correlation(own[one], target, groups).value for one in ("nearest neighbours", "quadratic ridge"))
+        pair = (own, found[other][0]) if other == FIRST else (found[other][0], own)
+        everything = {**bounded, **own}
+        alone = {one: correlation(everything[one], target, groups).value for one in everything if one != "both"}
         ahead = difference(pair[0]["both"], pair[1]["both"], target, groups)
-        yield Compared(name, features[name].shape[1], *alone, correlation(own["both"], target, groups), ahead)
+        both, robust = (correlation(one["both"], target, groups) for one in (own, bounded))
+        yield Compared(name, features[name].shape[1], alone, both, robust, ahead)
 
 
 def held_out(known: Cells, others: Cells) -> Estimate:
@@ -99,8 +108,10 @@ def rows() -> list[Row]:
     found: list[Row] = [
         {
             "set": one.name, "columns": one.columns, "cells": len(known.names), "structures": len(set(known.structures)),
-            "nearest": one.nearest, "ridge": one.ridge, "both": one.both.value, "low": one.both.low, "high": one.both.high,
+            **{name.replace(" ", "_"): value for name, value in sorted(one.alone.items(), reverse=True)},
+            "both": one.both.value, "low": one.both.low, "high": one.both.high,
             "ahead": one.ahead.value, "ahead_low": one.ahead.low, "ahead_high": one.ahead.high,
+            "bounded": one.bounded.value, "bounded_low": one.bounded.low, "bounded_high": one.bounded.high,
         }
         for one in compared(known)
     ]  # fmt: skip

@@ -6,17 +6,17 @@ Both regressors are fitted on R3 of the benchmark's 341 runs and the ranks of th
 import sys
 
 from experiments.cells.readouts import R3
-from experiments.cells.regression import fitted
+from experiments.cells.regression import BOUNDED, REGRESSORS, Regressor, fitted
 from experiments.cells.tables import curves, recorded_readouts
 from experiments.commands import RECORDED, SCRATCH, arguments, run
 from experiments.rows import Row, write
 from lyapunov import InvalidInput
 
 
-def predicted() -> list[Row]:
+def predicted(by: dict[str, Regressor] = REGRESSORS) -> list[Row]:
     """One row per fresh cell."""
     known, asked = curves().joined(recorded_readouts("benchmark")), recorded_readouts("fresh")
-    found = fitted(known.matrix(R3), known.columns["best"], asked.matrix(R3), known.structures)
+    found = fitted(known.matrix(R3), known.columns["best"], asked.matrix(R3), known.structures, by)
     return [
         {
             "cell": name,
@@ -30,13 +30,18 @@ def predicted() -> list[Row]:
 
 def main() -> None:
     """Parse, predict and write; what is recorded is never written again."""
-    record = arguments(__doc__).parse_args().record
-    file = (RECORDED if record else SCRATCH) / "cells-predictions.csv"
+    parser = arguments(__doc__)
+    parser.add_argument(
+        "--bounded", action="store_true", help="with the bounded ridge, which came after the freeze: descriptive"
+    )
+    asked = parser.parse_args()
+    record, by = asked.record, BOUNDED if asked.bounded else REGRESSORS
+    file = (RECORDED if record else SCRATCH) / f"cells-predictions{'-bounded' * asked.bounded}.csv"
 
     def made() -> None:
         if record and file.exists():
             raise InvalidInput(f"Expected no predictions in {file} yet, got some. They are frozen: leave them as they are.")
-        write(file, predicted())
+        write(file, predicted(by))
 
     run(made)
     print(file, file=sys.stderr)

@@ -32,14 +32,30 @@ def nearest(known: Numbers, targets: Numbers, asked: Numbers, structures: Sequen
 
 def ridge(known: Numbers, targets: Numbers, asked: Numbers, structures: Sequence[str]) -> Numbers:
     """Quadratic; the penalty with the least squared error in an inner cross-validation."""
+    return _ridge(known, targets, asked, structures, lambda found: found)
+
+
+def bounded_ridge(known: Numbers, targets: Numbers, asked: Numbers, structures: Sequence[str]) -> Numbers:
+    """The same, no prediction beyond the targets' range: one outlier, far extrapolated, no longer decides the penalty.
+
+    It came after the freeze and is descriptive.
+    """
+    return _ridge(known, targets, asked, structures, lambda found: np.clip(found, 0.0, 1.0))
+
+
+def _ridge(
+    known: Numbers, targets: Numbers, asked: Numbers, structures: Sequence[str], taken: Callable[[Numbers], Numbers]
+) -> Numbers:
     errors = np.zeros(len(PENALTIES))
     for held in folds(structures, INNER):
         for at, found in enumerate(_ridges(known[~held], targets[~held], known[held])):
-            errors[at] += np.square(found - targets[held]).sum()
-    return _ridges(known, targets, asked)[int(errors.argmin())]
+            errors[at] += np.square(taken(found) - targets[held]).sum()
+    return taken(_ridges(known, targets, asked)[int(errors.argmin())])
 
 
 REGRESSORS: dict[str, Regressor] = {"nearest neighbours": nearest, "quadratic ridge": ridge}
+BOUNDED: dict[str, Regressor] = {"nearest neighbours": nearest, "bounded ridge": bounded_ridge}
+"""Descriptive: see `bounded_ridge`."""
 
 
 def folds(structures: Sequence[str], count: int = FOLDS, seed: int = 0) -> list[np.ndarray]:
@@ -49,18 +65,22 @@ def folds(structures: Sequence[str], count: int = FOLDS, seed: int = 0) -> list[
     return [fold[members] == at for at in range(count)]
 
 
-def fitted(known: Numbers, losses: Numbers, asked: Numbers, structures: Sequence[str]) -> dict[str, Numbers]:
+def fitted(
+    known: Numbers, losses: Numbers, asked: Numbers, structures: Sequence[str], by: dict[str, Regressor] = REGRESSORS
+) -> dict[str, Numbers]:
     """Predictions for other cells: of each regressor, and the mean of their ranks ("both")."""
-    return _with_both({name: fit(known, ranks(losses), asked, structures) for name, fit in REGRESSORS.items()})
+    return _with_both({name: fit(known, ranks(losses), asked, structures) for name, fit in by.items()})
 
 
-def cross_validated(features: Numbers, losses: Numbers, structures: Sequence[str]) -> dict[str, Numbers]:
+def cross_validated(
+    features: Numbers, losses: Numbers, structures: Sequence[str], by: dict[str, Regressor] = REGRESSORS
+) -> dict[str, Numbers]:
     """Predictions for each cell by the others."""
     targets = ranks(losses)
-    found = {name: np.empty(len(targets)) for name in REGRESSORS}
+    found = {name: np.empty(len(targets)) for name in by}
     for held in folds(structures):
         own = [one for one, out in zip(structures, held, strict=True) if not out]
-        for name, fit in REGRESSORS.items():
+        for name, fit in by.items():
             found[name][held] = fit(features[~held], targets[~held], features[held], own)
     return _with_both(found)
 

@@ -75,8 +75,8 @@ def recorded_readouts(place: str, width: int = 40) -> Cells:
     found = readouts_of(results_in(f"cells-{place}-reach-{width}.csv"))
     for more in ("gradient", "exponents"):
         file = results_in(f"cells-{place}-{more}-{width}.csv")
-        if file.exists():
-            found = found.joined(readouts_of(file))
+        if file.exists() and len((more_read := readouts_of(file)).names) == len(found.names):
+            found = found.joined(more_read)
     return found
 
 

@@ -90,28 +90,36 @@ def screen_cost() -> float:
     return sum(read_in[name] for name in trained_in) / sum(trained_in.values())
 
 
-def halved(rungs: Numbers, drawn: np.ndarray, fractions: tuple[float, ...]) -> tuple[int, float]:
-    """The cell that successive halving finds among those drawn, and its cost in full trainings."""
-    kept, cost, before = drawn, 0.0, 0.0
-    for at, fraction in enumerate(fractions):
-        cost += len(kept) * (fraction - before)
-        before = fraction
-        kept = kept[np.argsort(rungs[kept, at], kind="stable")[: max(1, len(kept) // THIRD) if at + 1 < len(fractions) else 1]]
-    return int(kept[0]), cost
+def halved(rungs: Numbers, drawn: np.ndarray) -> int:
+    """The cell that successive halving finds among those drawn."""
+    kept = drawn
+    for at in range(rungs.shape[1]):
+        last = at + 1 == rungs.shape[1]
+        kept = kept[np.argsort(rungs[kept, at], kind="stable")[: 1 if last else max(1, len(kept) // THIRD)]]
+    return int(kept[0])
 
 
-def search(pool: Pool, order: np.ndarray) -> tuple[float, float]:
-    """Regrets of halving after a screen and of halving alone, at equal cost; `order` is that in which candidates are drawn."""
+def cost_of(count: int, fractions: tuple[float, ...]) -> float:
+    """Of halving so many candidates, in full trainings."""
+    cost, before = 0.0, 0.0
+    for fraction in fractions:
+        cost, before, count = cost + count * (fraction - before), fraction, max(1, count // THIRD)
+    return cost
+
+
+def alone_count(pool: Pool) -> int:
+    """How many candidates halving alone can afford at the cost of a screen and the halving after it."""
+    many = min(CANDIDATES * DROPPED_TO, len(pool.final))
+    budget = many * pool.screen + cost_of(many // DROPPED_TO, pool.fractions)
+    return max(count for count in range(1, len(pool.final) + 1) if cost_of(count, pool.fractions) <= budget + 1e-9)
+
+
+def search(pool: Pool, order: np.ndarray, count: int) -> tuple[float, float]:
+    """Regrets of halving after a screen and of halving `count` candidates; `order` is that in which candidates are drawn."""
     many = min(CANDIDATES * DROPPED_TO, len(order))
     asked = order[:many]
     kept = asked[np.argsort(pool.predicted[asked], kind="stable")[: many // DROPPED_TO]]
-    screened, cost = halved(pool.rungs, kept, pool.fractions)
-    cost += many * pool.screen
-    count = len(kept)
-    while count < len(order) and halved(pool.rungs, order[: count + 1], pool.fractions)[1] <= cost:
-        count += 1
-    alone, _ = halved(pool.rungs, order[:count], pool.fractions)
-    return float(pool.final[screened]), float(pool.final[alone])
+    return float(pool.final[halved(pool.rungs, kept)]), float(pool.final[halved(pool.rungs, order[:count])])
 
 
 def saved(pools: list[Pool], replicates: int = REPLICATES, searches: int = SEARCHES) -> tuple[Numbers, Numbers]:
@@ -120,12 +128,12 @@ def saved(pools: list[Pool], replicates: int = REPLICATES, searches: int = SEARC
     And (1 + replicates,): what the screen saves, pooled by the numbers of cells.
     """
     source = np.random.default_rng(SEED)
-    found = np.empty((1 + replicates, len(pools), 2))
+    found, counts = np.empty((1 + replicates, len(pools), 2)), [alone_count(pool) for pool in pools]
     for at in range(1 + replicates):
         for number, pool in enumerate(pools):
             cells = np.arange(len(pool.final)) if at == 0 else _resampled(pool.groups, source)
             orders = (source.permutation(cells) for _ in range(searches * (10 if at == 0 else 1)))
-            found[at, number] = np.mean([search(pool, order) for order in orders], axis=0)
+            found[at, number] = np.mean([search(pool, order, counts[number]) for order in orders], axis=0)
     sizes = np.array([len(pool.final) for pool in pools], dtype=np.float64)
     pooled = (found[:, :, 1] - found[:, :, 0]) @ sizes / sizes.sum()
     return found, pooled

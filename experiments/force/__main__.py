@@ -5,9 +5,9 @@ already are not trained again.
 """
 
 from experiments.commands import scratch_of
+from experiments.figures.outputs import RESULTS, Outcome, command
 from experiments.force.figure import make
-from experiments.outputs import RESULTS, Outcome, command
-from experiments.presets import Preset
+from experiments.sweeps.presets import Preset
 
 
 def made(preset: Preset, *, record: bool) -> Outcome:

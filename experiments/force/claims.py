@@ -22,11 +22,11 @@ import numpy as np
 from scipy.stats import t
 
 from experiments.association import Estimate, Numbers, correlation
+from experiments.figures.outputs import RESULTS
 from experiments.force.network import LEAK
 from experiments.force.presets import LONGER, RULES
 from experiments.force.sweep import Rows, known
-from experiments.outputs import RESULTS
-from experiments.presets import Preset
+from experiments.sweeps.presets import Preset
 
 SAME, LEARNED = 0.1, 0.01
 PUBLISHED = 1.65511e-05

@@ -9,12 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 from safetensors.numpy import load_file
 
+from experiments.figures.outputs import RESULTS, Outcome, panels
 from experiments.force.claims import TASKS, TRAINED, Table, difference, minutes, tables, verdict
 from experiments.force.network import Numbers
 from experiments.force.presets import RULES
 from experiments.force.sweep import run
-from experiments.outputs import RESULTS, Outcome, panels
-from experiments.presets import Preset
+from experiments.sweeps.presets import Preset
 
 COLORS = dict(zip(RULES, ("0.6", "tab:red", "tab:blue", "tab:green", "tab:orange"), strict=True))
 MARKERS = dict(zip(TRAINED, ("o", "s", "^"), strict=True))

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 
 from experiments.force.rules import Descent
 from experiments.force.tasks import DelayedResponse, Sines, Task
-from experiments.presets import Preset
+from experiments.sweeps.presets import Preset
 
 RULES = ("untrained", "full-force", "force", "back-propagation", "full-force from W0")
 """In the order in which a seed's networks are trained. The last is a control: the same rule, begun at the random weights."""

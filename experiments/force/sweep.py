@@ -10,12 +10,12 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
+from experiments.figures.outputs import RESULTS
 from experiments.force.measure import row
 from experiments.force.presets import LONGER, RULES, Plan, plan
 from experiments.force.tasks import Task
-from experiments.outputs import RESULTS
-from experiments.presets import Preset
 from experiments.rows import read, shown, write
+from experiments.sweeps.presets import Preset
 from lyapunov import InvalidInput
 
 Rows = list[dict[str, str]]

@@ -5,7 +5,6 @@ from dataclasses import is_dataclass
 from itertools import pairwise
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +13,7 @@ from lyapunov._trees import keystr, tree_flatten, tree_flatten_with_path
 from lyapunov.errors import InvalidInput
 
 
-def tensor(value: Any, name: str) -> Tensor:
+def tensor(value: object, name: str) -> Tensor:
     """Return `value` where it is a tensor; raise InvalidInput, with how to convert it, where it is not."""
     if isinstance(value, Tensor):
         return value
@@ -66,14 +65,14 @@ def finite(value: Tensor, name: str) -> None:
     )
 
 
-def finite_tree(value: Any, name: str) -> None:
+def finite_tree(value: object, name: str) -> None:
     """`finite` for every tensor of a pytree, each named by its path."""
     for path, leaf in tree_flatten_with_path(value)[0]:
         if isinstance(leaf, Tensor):
             finite(leaf, name + keystr(path))
 
 
-def same_device(value: Any, device: torch.device, name: str) -> None:
+def same_device(value: object, device: torch.device, name: str) -> None:
     """Every tensor of a pytree on the module's device."""
     for leaf in tree_flatten(value)[0]:
         if isinstance(leaf, Tensor) and leaf.device != device:
@@ -83,7 +82,7 @@ def same_device(value: Any, device: torch.device, name: str) -> None:
             )
 
 
-def whole_number(value: Any, name: str, *, least: int, most: int | None = None, why: str = "") -> int:
+def whole_number(value: object, name: str, *, least: int, most: int | None = None, why: str = "") -> int:
     """An integer within bounds."""
     number = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else least - 1
     if least <= number and (most is None or number <= most):
@@ -92,21 +91,21 @@ def whole_number(value: Any, name: str, *, least: int, most: int | None = None, 
     raise InvalidInput(f"Expected `{name}` to be a whole number {span}{why}, got {value!r}. Choose one in that range.")
 
 
-def positive(value: Any, name: str) -> float:
+def positive(value: object, name: str) -> float:
     """A finite number above zero."""
     if isinstance(value, Real) and not isinstance(value, bool) and 0 < float(value) < float("inf"):
         return float(value)
     raise InvalidInput(f"Expected `{name}` to be a finite number above zero, got {value!r}. Pass for example {name}=1.0.")
 
 
-def finite_number(value: Any, name: str) -> float:
+def finite_number(value: object, name: str) -> float:
     """A finite number of any sign."""
     if isinstance(value, Real) and not isinstance(value, bool) and abs(float(value)) < float("inf"):
         return float(value)
     raise InvalidInput(f"Expected `{name}` to be a finite number, got {value!r}. Pass for example {name}=0.0.")
 
 
-def fraction(value: Any, name: str) -> float:
+def fraction(value: object, name: str) -> float:
     """A number from 0 to 1."""
     if isinstance(value, Real) and not isinstance(value, bool) and 0 <= float(value) <= 1:
         return float(value)
@@ -130,19 +129,19 @@ def ascending(values: Sequence[int], name: str) -> tuple[int, ...]:
     )
 
 
-def length(value: Sequence[Any], expected: int, name: str, what: str) -> None:
+def length(value: Sequence[object], expected: int, name: str, what: str) -> None:
     """As many entries as there must be."""
     if len(value) != expected:
         raise InvalidInput(f"Expected `{name}` of length {expected}, got {len(value)}. {what}.")
 
 
-def require_nonempty(values: tuple[Any, ...], what: str, example: str) -> None:
+def require_nonempty(values: tuple[object, ...], what: str, example: str) -> None:
     """At least one of something."""
     if not values:
         raise InvalidInput(f"Expected {what}, got none. Pass one or more: {example}.")
 
 
-def one_of(value: Any, choices: tuple[Any, ...], name: str) -> None:
+def one_of(value: object, choices: tuple[object, ...], name: str) -> None:
     """One of some named choices."""
     if not any(value is choice or (isinstance(value, type(choice)) and value == choice) for choice in choices):
         raise InvalidInput(
@@ -150,7 +149,7 @@ def one_of(value: Any, choices: tuple[Any, ...], name: str) -> None:
         )
 
 
-def flag(value: Any, name: str) -> bool:
+def flag(value: object, name: str) -> bool:
     """True or False: every string is true, also "False"."""
     if isinstance(value, bool):
         return value

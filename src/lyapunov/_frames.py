@@ -7,6 +7,7 @@ joined through their transposes, and the result is a transpose again.
 from collections.abc import Iterable
 
 import torch
+from torch import Tensor
 
 from lyapunov._shapes import Frame
 
@@ -19,11 +20,11 @@ def is_large(frame: Frame) -> bool:
     return frame.shape[-1] >= WIDE and frame.shape[-1] * frame.shape[-2] >= LARGE
 
 
-def join_rows(parts: Iterable[Frame]) -> Frame:
-    """Frames of as many columns, one above the other: what several layers make of the same changes."""
+def join_rows(parts: Iterable[Frame]) -> Tensor:
+    """Frames of as many columns, one above the other: what several layers make of the same changes. (batch, all their n, k)."""
     return torch.cat([part.mT for part in parts], dim=-1).mT
 
 
-def join_columns(parts: Iterable[Frame]) -> Frame:
-    """Frames of as many rows, side by side, as a copy of their own."""
+def join_columns(parts: Iterable[Frame]) -> Tensor:
+    """Frames of as many rows, side by side, as a copy of their own. (batch, n, all their k)."""
     return torch.cat([part.mT for part in parts], dim=-2).mT

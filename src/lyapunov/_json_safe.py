@@ -1,10 +1,18 @@
 """Values as JSON can hold them."""
 
 import math
-from typing import TypeAlias
+from typing import TypeAlias, overload
 
 Json: TypeAlias = bool | int | float | str | list["Json"] | dict[str, "Json"] | None
 """What strict JSON can hold."""
+
+
+@overload
+def json_safe(value: dict[str, object]) -> dict[str, Json]: ...
+
+
+@overload
+def json_safe(value: object) -> Json: ...
 
 
 def json_safe(value: object) -> Json:

@@ -4,9 +4,12 @@ import sys
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING
 
 from lyapunov import _checks
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 DELAY = 2.0
 """Seconds of silence before a bar appears."""
@@ -32,7 +35,7 @@ def progress_bar(
 class _Bar:
     def __init__(self, title: str, total: int, faster: str) -> None:
         self._title, self._total, self._faster = title, total, faster
-        self._shown: Any = None
+        self._shown: Progress | None = None
         self._start = time.monotonic()
 
     def advance(self, done: int) -> None:
@@ -50,7 +53,7 @@ class _Bar:
         if self._shown is not None:
             self._shown.stop()
 
-    def _show(self, expected: float) -> Any:
+    def _show(self, expected: float) -> "Progress":
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 

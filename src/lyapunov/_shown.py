@@ -3,9 +3,11 @@
 import html
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, overload
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import DTypeLike
     from torch import Tensor
 
 
@@ -50,14 +52,20 @@ class ExponentSequence:
     def __len__(self) -> int:
         return len(self.exponents)
 
-    def __getitem__(self, at: Any) -> Any:
+    @overload
+    def __getitem__(self, at: int) -> float: ...
+
+    @overload
+    def __getitem__(self, at: "slice | Tensor") -> "Tensor": ...
+
+    def __getitem__(self, at: "int | slice | Tensor") -> "Tensor | float":
         found = self.exponents[at]
         return found if found.dim() else float(found)
 
     def __iter__(self) -> Iterator[float]:
         return iter(self.exponents.tolist())
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+    def __array__(self, dtype: "DTypeLike | None" = None, copy: bool | None = None) -> "np.ndarray":
         values = self.exponents.numpy()
         return values.astype(values.dtype if dtype is None else dtype, copy=copy is not False)
 

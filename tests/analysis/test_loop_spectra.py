@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from experiments.loops import DT, lorenz, reference, reservoir
+from experiments.closed_loops.lorenz import DT, lorenz, reference, reservoir
 
 import lyapunov
 from cases import drawn

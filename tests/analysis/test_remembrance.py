@@ -91,6 +91,22 @@ def test_equal_attention_keeps_one_number_and_a_full_matrix_all() -> None:
     assert lyapunov.effective_state_size(torch.eye(4)).tolist() == [0, 0, 0]
 
 
+def test_the_state_size_by_entropy_counts_equal_directions_as_many_and_faint_ones_as_few() -> None:
+    """Two inputs copied to the outputs with gains 1 and g: singular values 1 and g, in closed form."""
+    for gain in (1.0, 0.5, 1e-3, 0.0):
+        operator = torch.zeros(4, 4).double()
+        operator[2, 0], operator[3, 1] = 1.0, gain
+        p = torch.tensor([1.0, gain]).double() / (1.0 + gain)
+        expected = (-(p * p.clamp(min=1e-300).log()).sum()).exp()
+        sizes = lyapunov.effective_state_size(operator, by="entropy")
+        torch.testing.assert_close(sizes, torch.stack([sizes.new_tensor(1.0), expected, sizes.new_tensor(float(gain > 0))]))
+    drawn_at_random = drawn(2, 8, 8, seed=5).tril()
+    sizes, ranks = (lyapunov.effective_state_size(drawn_at_random, by=by) for by in ("entropy", "rank"))
+    assert bool((sizes <= ranks.double() + 1e-12).all())
+    assert bool((sizes >= 1 - 1e-12).all())
+    assert lyapunov.effective_state_size(torch.eye(4), by="entropy").tolist() == [0, 0, 0]
+
+
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(lyapunov.InvalidInput, match="causal"):
         lyapunov.effective_state_size(torch.ones(3, 3))

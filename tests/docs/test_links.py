@@ -1,12 +1,6 @@
 """The check of the built site finds what is broken."""
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "docs"))
-from check_links import faults
-
-sys.path.pop(0)
+from docs.check_links import faults
 
 
 def test_missing_files_and_anchors_and_what_is_fetched_from_outside_are_found(tmp_path) -> None:

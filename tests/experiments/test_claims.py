@@ -5,12 +5,13 @@ import re
 
 import numpy as np
 import pytest
+from experiments.claims import findings, signals
+from experiments.figures import over_epochs
 from experiments.rows import read
-from experiments.table import READOUTS, RESULTS, Table, results_of
+from experiments.sweeps.table import READOUTS, RESULTS, Table, results_of
 from scipy.stats import rankdata, spearmanr
 
 from experiments import association as a
-from experiments import claims, fig3, findings
 from lyapunov.tasks import DATA_DIR
 
 SOURCE = np.random.default_rng(3)
@@ -114,11 +115,11 @@ def test_every_task_has_been_run_to_the_end() -> None:
 @pytest.fixture(scope="module")
 def tested() -> dict[str, findings.Tested]:
     """By task, what the statistics say; "solved": of when the adding problem is."""
-    found = [findings.Tested.of(table) for table in claims.tables("small")]
+    found = [findings.Tested.of(table) for table in signals.tables("small")]
     return dict(zip(("text", "motion", "adding", "solved"), found, strict=True))
 
 
-def line(tested: findings.Tested, epoch: int, signal: str) -> claims.Line:
+def line(tested: findings.Tested, epoch: int, signal: str) -> signals.Line:
     return next(one for one in tested.lines if (one.epoch, one.signal) == (epoch, signal))
 
 
@@ -144,15 +145,15 @@ def test_what_the_page_says_holds(tested: dict[str, findings.Tested]) -> None:
     assert not at_best(text, "full_max").is_clear
     assert not at_best(motion, "full_mean").is_clear
     for one in tested.values():
-        assert claims.chain(one.table, claims.CHAIN_AT)["exponent and reach"].low > 0.2
+        assert signals.chain(one.table, signals.CHAIN_AT)["exponent and reach"].low > 0.2
     assert not line(solved, 1, "held_out_loss").alone.is_clear
     assert line(solved, 1, "full_max").alone.low > 0.2
     assert line(solved, 1, "full_max").given_all.low > 0.2  # type: ignore[union-attr]
     assert all(line(motion, epoch, "hidden_max").given_all.low > 0.2 for epoch in (1, 2))  # type: ignore[union-attr]
     assert gains(motion)[1].low > 0
-    lost = {(epoch, signal): value for epoch, signal, value in claims.pruning(motion.table)}
+    lost = {(epoch, signal): value for epoch, signal, value in signals.pruning(motion.table)}
     assert lost[1, "full_max"] < lost[1, "random"] < lost[1, "held_out_loss"]
-    lost = {(epoch, signal): value for epoch, signal, value in claims.pruning(text.table)}
+    lost = {(epoch, signal): value for epoch, signal, value in signals.pruning(text.table)}
     assert all(lost[epoch, "full_max"] >= lost[epoch, "held_out_loss"] for epoch in (1, 2, 4, 8))
 
 
@@ -162,22 +163,22 @@ def test_what_the_page_says_of_figure_3() -> None:
     assert len({row["p"] for row in rows}) == 4
     assert all(float(row["d1"]) > 0 for row in rows if 1 <= int(row["epoch"]) < epochs)
     for p in {row["p"] for row in rows}:
-        assert fig3.settled([float(row["largest"]) for row in rows if row["p"] == p]) >= epochs - 1
+        assert over_epochs.settled([float(row["largest"]) for row in rows if row["p"] == p]) >= epochs - 1
 
 
 def test_what_the_page_says_does_not_hold(tested: dict[str, findings.Tested]) -> None:
     text, motion, adding, solved = tested.values()
-    assert all(line(motion, epoch, "full_max").alone.low > 0.4 for epoch in claims.EPOCHS)
+    assert all(line(motion, epoch, "full_max").alone.low > 0.4 for epoch in signals.EPOCHS)
     assert line(solved, 0, "full_max").alone.high < 0
     assert line(solved, 1, "full_max").alone.low > 0
     assert line(solved, 4, "full_max").alone.high < 0
-    for epoch in claims.EPOCHS:
+    for epoch in signals.EPOCHS:
         one = line(text, epoch, "full_max")
         assert not one.alone.is_clear
         assert not one.given_all.is_clear  # type: ignore[union-attr]
     for one in (text, adding, solved):
-        assert not claims.chain(one.table, claims.CHAIN_AT)["reach and what is predicted"].is_clear
-    assert claims.chain(motion.table, claims.CHAIN_AT)["reach and what is predicted"].low > 0.4
+        assert not signals.chain(one.table, signals.CHAIN_AT)["reach and what is predicted"].is_clear
+    assert signals.chain(motion.table, signals.CHAIN_AT)["reach and what is predicted"].low > 0.4
     for one in tested.values():
         for epoch in (4, 8):
             loss = abs(line(one, epoch, "held_out_loss").alone.value)
@@ -186,5 +187,5 @@ def test_what_the_page_says_does_not_hold(tested: dict[str, findings.Tested]) ->
     assert not text.clear
     assert all(gain.low < 0.01 for gain in (*gains(text).values(), *gains(adding).values(), *gains(solved).values()))
     assert solved.clear
-    means = [line(motion, epoch, name) for epoch in claims.EPOCHS for name in ("hidden_mean", "full_mean")]
+    means = [line(motion, epoch, name) for epoch in signals.EPOCHS for name in ("hidden_mean", "full_mean")]
     assert not any(one.alone.high < 0 for one in means)

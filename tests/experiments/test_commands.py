@@ -7,11 +7,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from experiments.figures import regimes
 
-from experiments import commands, fig1
+from experiments import commands
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = sorted(file.stem for file in (ROOT / "experiments").glob("*.py") if "__main__" in file.read_text())
+COMMANDS = sorted(
+    file.relative_to(ROOT / "experiments").with_suffix("").as_posix().replace("/", ".")
+    for file in (ROOT / "experiments").rglob("*.py")
+    if 'if __name__ == "__main__":' in file.read_text() and not {"cells", "force"} & set(file.parts)
+)
 
 
 def called(place: Path, module: str, *asked: str, **more: str) -> subprocess.CompletedProcess:
@@ -27,7 +32,7 @@ def tracked() -> dict[str, bytes]:
 
 def test_a_figure_is_left_in_a_folder_of_runs(tmp_path: Path) -> None:
     before = tracked()
-    done = called(tmp_path, "fig2", "--preset", "tiny")
+    done = called(tmp_path, "figures.one_spectrum", "--preset", "tiny")
     assert done.returncode == 0, done.stderr
     assert tracked() == before
     left = sorted(file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*") if file.is_file())
@@ -38,9 +43,9 @@ def test_a_figure_is_left_in_a_folder_of_runs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("module", "asked", "expected"),
     [
-        ("fig4", ("--preset", "tiny"), "Expected results of a sweep, got none"),
-        ("sweep", ("adding", "--preset", "tiny", "--workers", "0"), "Expected `workers` to be a whole number at least 1"),
-        ("published", (), "LYAPUNOV_DATA_DIR"),
+        ("figures.against_loss", ("--preset", "tiny"), "Expected results of a sweep, got none"),
+        ("sweeps", ("adding", "--preset", "tiny", "--workers", "0"), "Expected `workers` to be a whole number at least 1"),
+        ("claims.published_grid", (), "LYAPUNOV_DATA_DIR"),
     ],
 )
 def test_commands_refuse_in_a_sentence(module: str, asked: tuple[str, ...], expected: str, tmp_path: Path) -> None:
@@ -53,9 +58,11 @@ def test_commands_refuse_in_a_sentence(module: str, asked: tuple[str, ...], expe
 
 
 def test_every_command_can_be_told_to_record() -> None:
-    assert {"fig1", "sweep", "findings", "expected", "published"} <= set(COMMANDS)
+    assert {"figures.regimes", "sweeps.__main__", "claims.findings", "sweeps.expected", "claims.published_grid"} <= set(
+        COMMANDS
+    )
     for name in COMMANDS:
-        source = (ROOT / "experiments" / f"{name}.py").read_text()
+        source = (ROOT / "experiments" / f"{name.replace('.', '/')}.py").read_text()
         assert "run(" in source or "command(" in source, name
         if re.search(r"write_text|gather\(|command\(", source):
             assert "command(" in source or "arguments(" in source, name
@@ -86,7 +93,7 @@ def test_a_command_that_goes_on_from_its_results_works_on_a_copy(tmp_path: Path,
 
 
 def test_the_marginal_network_of_the_first_figure_is_marginal_at_size_tiny() -> None:
-    words = fig1.make("tiny").ours
+    words = regimes.make("tiny").ours
     found = {
         name: (float(value), float(error)) for name, value, error in re.findall(r"(\w+): exponent (\S+) ± ([\d.]+)", words)
     }

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from experiments.presets import TASKS
+from experiments.figures import outputs, over_epochs
+from experiments.sweeps import table, training
+from experiments.sweeps.presets import TASKS
 
-from experiments import fig3, outputs, sweep, table
 from lyapunov import InvalidInput
 from lyapunov.tasks import DATA_DIR
 
@@ -21,11 +22,11 @@ def results(tmp_path_factory) -> Path:
     """Tiny sweeps of all tasks."""
     folder = tmp_path_factory.mktemp("results")
     for task in TASKS:
-        sweep.run_sweep(task, "tiny", workers=1, runs=folder / "runs", results=folder)
+        training.run_sweep(task, "tiny", workers=1, runs=folder / "runs", results=folder)
     return folder
 
 
-@pytest.mark.parametrize("name", ["fig1", "fig2", "fig6", "questions"])
+@pytest.mark.parametrize("name", ["figures.regimes", "figures.one_spectrum", "figures.qr_intervals", "claims.questions"])
 def test_figures_of_networks_that_are_not_trained(name: str) -> None:
     found = importlib.import_module(f"experiments.{name}").make("tiny")
     assert len(found.rows) > 4
@@ -34,7 +35,7 @@ def test_figures_of_networks_that_are_not_trained(name: str) -> None:
 
 
 @with_data
-@pytest.mark.parametrize("name", ["table1", "estimator"])
+@pytest.mark.parametrize("name", ["figures.cost", "figures.published_estimator"])
 def test_figures_that_train_for_themselves(name: str) -> None:
     found = importlib.import_module(f"experiments.{name}").make("tiny")
     assert len(found.rows) >= 8
@@ -42,7 +43,7 @@ def test_figures_that_train_for_themselves(name: str) -> None:
 
 
 @with_data
-@pytest.mark.parametrize("name", ["fig4", "supplement"])
+@pytest.mark.parametrize("name", ["figures.against_loss", "figures.statistics"])
 def test_figures_of_sweeps(name: str, results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(table, "RESULTS", results)
     found = importlib.import_module(f"experiments.{name}").make("tiny")
@@ -50,19 +51,19 @@ def test_figures_of_sweeps(name: str, results: Path, monkeypatch: pytest.MonkeyP
     assert all(0 < row["loss"] < 10 and row["epoch"] in (1, 2) for row in found.rows)
 
 
-@pytest.mark.parametrize("name", ["fig4", "supplement"])
+@pytest.mark.parametrize("name", ["figures.against_loss", "figures.statistics"])
 def test_figures_of_sweeps_say_what_to_run_first(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(table, "RESULTS", tmp_path)
-    with pytest.raises(InvalidInput, match=r"python -m experiments\.sweep"):
+    with pytest.raises(InvalidInput, match=r"python -m experiments\.sweeps"):
         importlib.import_module(f"experiments.{name}").make("tiny")
 
 
 @with_data
 def test_figure_3_runs_its_networks_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(table, "RESULTS", tmp_path)
-    monkeypatch.setattr(fig3, "run_sweep", partial(sweep.run_sweep, runs=tmp_path / "runs", results=tmp_path))
-    found = fig3.make("tiny")
+    monkeypatch.setattr(over_epochs, "run_sweep", partial(training.run_sweep, runs=tmp_path / "runs", results=tmp_path))
+    found = over_epochs.make("tiny")
     assert len(found.rows) == 2 * 2 * 3  # p, states, epochs
     last = [row for row in found.rows if row["epoch"] == 2]
     assert all(row["d1"] == row["d2"] == 0.0 for row in last)
@@ -72,15 +73,15 @@ def test_figure_3_runs_its_networks_first(tmp_path: Path, monkeypatch: pytest.Mo
 def test_distances_are_mean_and_reduced_mean_square() -> None:
     """An exponent that is lost once is left out throughout."""
     exponents = np.array([[1.0, -2.0, -5.0], [0.5, -1.0, -np.inf], [0.0, -1.0, -4.0]])
-    first, second = fig3.distances(exponents)
+    first, second = over_epochs.distances(exponents)
     assert first == [0.0, 0.25, 0.0]
     assert second == [1.0, 0.125, 0.0]
 
 
 def test_settled_is_from_when_on_a_value_stays_near_its_last() -> None:
-    assert fig3.settled([5.0, 1.05, 2.0, 1.05, 1.0]) == 3
-    assert fig3.settled([-1.0, -1.0]) == 0
-    assert fig3.settled([2.0, 3.0, 1.0]) == 2
+    assert over_epochs.settled([5.0, 1.05, 2.0, 1.05, 1.0]) == 3
+    assert over_epochs.settled([-1.0, -1.0]) == 0
+    assert over_epochs.settled([2.0, 3.0, 1.0]) == 2
 
 
 def test_a_figure_leaves_data_pictures_and_its_line(tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ import time
 from pathlib import Path
 
 import pytest
-from experiments.presets import PRESETS, TASKS, sweep
+from experiments.sweeps import training as sweeps
+from experiments.sweeps.presets import PRESETS, TASKS, sweep
 from safetensors.torch import load_file
 
-from experiments import sweep as sweeps
 from lyapunov import InvalidInput
 from lyapunov.tasks import DATA_DIR
 
@@ -45,12 +45,12 @@ def test_tiny_sweeps_give_the_expected_numbers(task: str, tmp_path: Path) -> Non
     hidden = int(found[0]["hidden"])
     assert spectra["001/02/full"].shape == (2 * hidden,)
     assert spectra["000/01/hidden"].shape == (hidden,)
-    assert json.loads(file.with_suffix(".json").read_text())["command"] == f"python -m experiments.sweep {task} --preset tiny"
+    assert json.loads(file.with_suffix(".json").read_text())["command"] == f"python -m experiments.sweeps {task} --preset tiny"
 
 
 def test_a_sweep_that_was_killed_goes_on_to_the_same_numbers(tmp_path: Path) -> None:
     """With -9, whatever it was doing, twice."""
-    code = "import sys; from pathlib import Path; from experiments.sweep import run_sweep;"
+    code = "import sys; from pathlib import Path; from experiments.sweeps.training import run_sweep;"
     code += "run_sweep('text', 'tiny', workers=1, runs=Path(sys.argv[1]) / 'runs', results=Path(sys.argv[1]))"
     for seconds in (4.0, 5.0):
         started = subprocess.Popen(

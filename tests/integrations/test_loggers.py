@@ -104,4 +104,5 @@ def test_adapters_are_small() -> None:
     for name in ("lightning", "transformers"):
         source = Path(integrations.__file__).with_name(f"{name}.py").read_text()
         body = next(node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef))
-        assert body.end_lineno - body.lineno < 45
+        assert ast.get_docstring(body)
+        assert body.end_lineno - body.body[1].lineno < 40, name

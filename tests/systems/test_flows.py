@@ -4,10 +4,11 @@ import math
 
 import pytest
 import torch
+from experiments.closed_loops import flows
+from experiments.closed_loops import lorenz as loops
 from experiments.rows import read
 
 import lyapunov
-from experiments import flows, loops
 from lyapunov.systems import known
 from tolerances import RECURRENCE, Z, sampled
 

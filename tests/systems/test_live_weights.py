@@ -67,8 +67,6 @@ def numbers(growth: Growth) -> list[Tensor]:
 def test_a_system_built_once_runs_with_the_weights_of_the_moment(case: Case) -> None:
     once = case.build(torch.float64)
     before = numbers(grown(once))
-    if "step-complex" in case.name:
-        return  # no weights at all
     with moved(weights_of(once.system)):
         again = numbers(grown(once))
         built = case.build(torch.float64) if case not in KNOWN else fresh(once)
@@ -131,7 +129,7 @@ def test_a_determinant_outside_a_run_is_that_of_the_moment(name: str) -> None:
     with torch.no_grad():
         before = system.log_volume(state, x)
         if before is None:
-            return
+            pytest.skip("has no determinant")
         with moved(weights_of(system)):
             after = system.log_volume(state, x)
             with system.running():

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -132,10 +131,10 @@ def _added(one: Tensor | None, other: Tensor | None) -> Tensor | None:
     return other if one is None else one if other is None else one + other
 
 
-def leaves_of(values: Any) -> list[Tensor]:
+def leaves_of(values: object) -> list[Tensor]:
     """The tensors that require a gradient and that values were made from, in the order in which they are met."""
     found: dict[int, Tensor] = {}
-    seen: set[Any] = set()
+    seen: set[object] = set()
     waiting = [leaf.grad_fn for leaf in tree_flatten(values)[0] if isinstance(leaf, Tensor)]
     while waiting:
         node = waiting.pop()

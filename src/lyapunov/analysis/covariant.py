@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -120,12 +119,12 @@ class CovariantVectors(ExponentSequence, Shown):
 
 
 def covariant_vectors(
-    system: Any,
-    inputs: Any = None,
+    system: object,
+    inputs: object = None,
     *,
     k: int | None = None,
-    state: Any = None,
-    carried: Any = None,
+    state: object = None,
+    carried: object = None,
     steps: int | None = None,
     linearization: Linearization = "full",
     settle: int | None = None,

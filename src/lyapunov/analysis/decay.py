@@ -1,8 +1,7 @@
 """The decay of real loss gradients: |d loss_T / d state_(T-n)| of a user's own model, loss and batch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -50,8 +49,8 @@ class GradientDecay(LagDecay):
 
 def gradient_decay(
     model: nn.Module,
-    loss: Callable[[Any, Any], Tensor],
-    batch: Any,
+    loss: Callable[[object, object], Tensor],
+    batch: object,
     *,
     lags: int = 80,
     starts: int = 200,
@@ -99,7 +98,7 @@ def gradient_decay(
     return GradientDecay(torch.arange(longest + 1), log_norms, torch.tensor([time + 1 for _, time in times]), name)
 
 
-def _core(model: nn.Module, core: str | None) -> tuple[str, Any]:
+def _core(model: nn.Module, core: str | None) -> tuple[str, nn.Module]:
     cores = cores_of(model)
     if not cores:
         raise Unsupported(
@@ -114,11 +113,11 @@ def _core(model: nn.Module, core: str | None) -> tuple[str, Any]:
 
 
 def _recorded(
-    model: nn.Module, module: nn.Module, loss: Callable[[Any, Any], Tensor], batch: Any
+    model: nn.Module, module: nn.Module, loss: Callable[[object, object], Tensor], batch: object
 ) -> tuple[list[list[Tensor]], Tensor]:
     """The tensors of the core's state after each step, each a branch of its own in the graph, and the losses (batch, time)."""
     states: list[list[Tensor]] = []
-    watch: Any = _watched_cell if isinstance(module, CELLS) else _stepwise
+    watch: Callable[..., object] = _watched_cell if isinstance(module, CELLS) else _stepwise
     handle = module.register_forward_hook(
         lambda core, args, kwargs, output: watch(core, args, kwargs, output, states), with_kwargs=True
     )
@@ -177,14 +176,20 @@ def _log_norms(losses: Tensor, states: list[list[Tensor]]) -> Tensor:
     return torch.stack(squares[::-1]).sqrt().log()
 
 
-def _watched_cell(core: nn.Module, args: Any, kwargs: Any, output: Any, states: list[list[Tensor]]) -> Any:  # noqa: ARG001
+def _watched_cell(core: nn.Module, args: object, kwargs: object, output: object, states: list[list[Tensor]]) -> object:  # noqa: ARG001
     """The cell's own output, each part as a branch of its own."""
     branches = tree_map(_branch, output)
     states.append(list(tree_flatten(branches)[0]))
     return branches
 
 
-def _stepwise(core: Any, args: Any, kwargs: Any, output: Any, states: list[list[Tensor]]) -> Any:
+def _stepwise(
+    core: nn.RNNBase,
+    args: tuple[State, ...],
+    kwargs: Mapping[str, State],
+    output: tuple[State, State],
+    states: list[list[Tensor]],
+) -> tuple[Tensor, State]:
     """A layer's output, made again step by step so that every state is there."""
     inputs = args[0] if args else kwargs["input"]
     given = args[1] if len(args) > 1 else kwargs.get("hx")

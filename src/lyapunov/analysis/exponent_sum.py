@@ -19,14 +19,14 @@ from lyapunov.tangent import CheckpointedTrajectory, Segment, Workers
 
 
 def exponent_sum(
-    system: Any,
-    inputs: Any = None,
+    system: object,
+    inputs: object = None,
     k: int | Sequence[int] | None = None,
     *,
-    state: Any = None,
-    carried: Any = None,
+    state: object = None,
+    carried: object = None,
     steps: int | None = None,
-    lengths: Any = None,
+    lengths: object = None,
     settle: int = 0,
     align: int = 0,
     fixed_trajectory: bool = False,
@@ -117,7 +117,7 @@ class _Grown(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *grad_outputs: Any) -> Any:  # pyrefly: ignore[bad-override]
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:  # pyrefly: ignore[bad-override]
         if [weight._version for weight in ctx.weights] != ctx.versions:
             raise RuntimeError(
                 "Expected weights as they were when `exponent_sum` was computed, got changed ones. Call backward() before the "
@@ -216,5 +216,5 @@ class _Run:
 
 def _volumes(system: System, segment: Segment) -> Tensor:
     """(steps x batch,): ln |det J|."""
-    volumes: Any = [system.log_volume(state, x) for state, x in zip(segment.states, segment.inputs, strict=False)]
-    return torch.cat(volumes)
+    volumes = (system.log_volume(state, x) for state, x in zip(segment.states, segment.inputs, strict=False))
+    return torch.cat([volume for volume in volumes if volume is not None])

@@ -16,7 +16,7 @@ USUAL = 8
 """Leading exponents that are flossed where the caller does not say."""
 
 
-def flossing_loss(system: Any, inputs: Any = None, k: int = USUAL, *, target: float = 0.0, **along: Any) -> Tensor:
+def flossing_loss(system: object, inputs: object = None, k: int = USUAL, *, target: float = 0.0, **along: Any) -> Tensor:
     """How far the k leading exponents are from a target, as a regularizer: a scalar that one can differentiate.
 
     The mean over j = 1, 2, 4, ..., k of (S_j / j - target)^2, S_j the sum of the j leading exponents. It takes sums because
@@ -46,8 +46,8 @@ def flossing_loss(system: Any, inputs: Any = None, k: int = USUAL, *, target: fl
 
 
 def floss_(
-    module: Any,
-    inputs: Any = None,
+    module: object,
+    inputs: object = None,
     *,
     k: int = USUAL,
     target: float = 0.0,

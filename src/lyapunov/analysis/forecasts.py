@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,10 +19,10 @@ PREDICTED = 0.4
 
 def predict(
     loop: ClosedLoop | Problem,
-    inputs: Any = None,
+    inputs: object = None,
     *,
     steps: int | None = None,
-    state: Any = None,
+    state: object = None,
     dtype: torch.dtype = torch.float64,
 ) -> Tensor:
     """What the loop predicts: the outputs of its readout over `steps` free steps, after a warm-up along `inputs`.
@@ -54,8 +53,7 @@ def predict(
     count = _checks.whole_number(asked.steps if steps is None else steps, "steps", least=1)
     with torch.inference_mode(False), torch.no_grad():
         cast = recognize(asked.replaced(steps=max(count, 2)), dtype)
-        system: Any = cast.system
-        found, at = [], cast.state
+        system, found, at = cast.system, [], cast.state
         readout = Feed(closed.readout, None, dtype=dtype, device=system.device)
         with system.running(), readout.running():
             for _ in range(count):

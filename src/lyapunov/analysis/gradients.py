@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -142,17 +141,17 @@ class GradientExponents(Shown):
 
 
 def gradient_exponents(
-    system: Any,
-    inputs: Any = None,
+    system: object,
+    inputs: object = None,
     *,
     readout: Readout = "hidden",
     lags: int | Sequence[int] = (10, 20, 40, 80),
     k: int | None = None,
     starts: int = 20,
-    state: Any = None,
-    carried: Any = None,
+    state: object = None,
+    carried: object = None,
     steps: int | None = None,
-    lengths: Any = None,
+    lengths: object = None,
     settle: int | None = None,
     dtype: torch.dtype = torch.float64,
     check: bool = True,

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from lyapunov import _checks
 from lyapunov._progress import progress_bar
+from lyapunov._shapes import State
 from lyapunov._shown import Parts
 from lyapunov.errors import Diverged, InvalidInput, LyapunovWarning, Unsupported
 from lyapunov.estimate import Spectrum, spectrum
@@ -98,8 +99,8 @@ def _only(values: tuple[float, ...], name: str) -> float:
 
 
 def to_exponent_(
-    module: Any,
-    inputs: Any = None,
+    module: object,
+    inputs: object = None,
     *,
     largest: float = 0.0,
     by: Literal["weights", "gates"] = "weights",
@@ -139,10 +140,10 @@ def to_exponent_(
     if isinstance(module, Problem):
         module, inputs, words = problem(module, inputs).parts()
         along |= words
-    _require_layer(module)
+    module = _require_layer(module)
     _checks.one_of(by, ("weights", "gates"), "by")
     target = _checks.finite_number(largest, "largest")
-    if not _checks.flag(each, "each") or getattr(module, "num_layers", 1) == 1:
+    if not _checks.flag(each, "each") or not isinstance(module, nn.RNNBase) or module.num_layers == 1:
         found, at = _brought(module, inputs, target, by, progress, along)
         return _adjusted(found, by, [at] * getattr(module, "num_layers", 1))
     with _restored_on_failure(list(module.parameters())):
@@ -155,7 +156,7 @@ def to_exponent_(
 
 
 def _brought(
-    module: Any, inputs: Any, target: float, by: str, progress: bool | None, along: dict[str, Any]
+    module: nn.Module, inputs: object, target: float, by: str, progress: bool | None, along: dict[str, object]
 ) -> tuple[Spectrum, float]:
     """One layer, or all layers by one number: the spectrum, and the logarithm of the factor, or the shift."""
     if by == "weights":
@@ -185,7 +186,7 @@ def _adjusted(found: Spectrum, by: str, done: list[float]) -> AdjustedSpectrum:
     return AdjustedSpectrum(**own, factors=factors, shifts=tuple(0.0 if scaled else at for at in done))
 
 
-def _layers(module: nn.RNNBase, inputs: Any, state: Any) -> Iterator[tuple[nn.RNNBase, Any, Any]]:
+def _layers(module: nn.RNNBase, inputs: State, state: State) -> Iterator[tuple[nn.Module, State, State]]:
     """Each layer of a stack by itself around the stack's own parameters, with what the layers below hand to it by then."""
     if module.bidirectional:
         raise Unsupported(
@@ -193,11 +194,11 @@ def _layers(module: nn.RNNBase, inputs: Any, state: Any) -> Iterator[tuple[nn.RN
         )
     size, driven = module.input_size, inputs
     for at in range(module.num_layers):
-        options: dict[str, Any] = {"bias": module.bias, "batch_first": module.batch_first}
-        kind: Any = kind_of(module)
+        options: dict[str, object] = {"bias": module.bias, "batch_first": module.batch_first}
+        kind: Callable[..., nn.Module] = kind_of(module)
         options |= {"nonlinearity": module.nonlinearity} if isinstance(module, nn.RNN) else {}
         options |= {"proj_size": module.proj_size} if isinstance(module, nn.LSTM) else {}
-        layer: Any = kind(size, module.hidden_size, device="meta", **options)
+        layer = kind(size, module.hidden_size, device="meta", **options)
         for name in [name for name, _ in layer.named_parameters()]:
             setattr(layer, name, getattr(module, name.replace("_l0", f"_l{at}")))
         parts = state if isinstance(state, tuple | list) else (state,)
@@ -210,14 +211,14 @@ def _layers(module: nn.RNNBase, inputs: Any, state: Any) -> Iterator[tuple[nn.RN
         size = module.proj_size or module.hidden_size
 
 
-def _doubled(driven: Any, state: Any) -> tuple[Any, Any]:
+def _doubled(driven: Tensor, state: State) -> tuple[Tensor, State]:
     """In float64, as exponents are computed."""
     if state is None:
         return driven.double(), None
     return driven.double(), tuple(part.double() for part in state) if isinstance(state, tuple) else state.double()
 
 
-def critical_scale(module: Any) -> float:
+def critical_scale(module: object) -> float:
     """The factor on the recurrent weights at which zero turns unstable without inputs, for the least stable layer.
 
     There ln |keep + gain scale mu_j| = 0 for an eigenvalue mu_j of W (RNN: keep 0, gain 1), U_n (GRU: z, (1 - z) r) or U_g
@@ -234,7 +235,7 @@ def critical_scale(module: Any) -> float:
     References:
         docs/theory.md, fixed points of gated networks.
     """
-    _require_layer(module)
+    module = _require_layer(module)
     kind, scales = _KINDS[_name(module)], []
     names = [name.removeprefix("weight_hh") for name, _ in module.named_parameters() if name.startswith("weight_hh")]
     for suffix in names:
@@ -248,12 +249,13 @@ def critical_scale(module: Any) -> float:
     return min((scale for scale in scales if scale > 0), default=1.0)
 
 
-def _require_layer(module: Any) -> None:
+def _require_layer(module: object) -> nn.RNNBase | nn.RNNCellBase:
     if not isinstance(module, (*LAYERS, *CELLS)):
         raise Unsupported(
             f"Expected one of PyTorch's recurrent layers or cells, got {type(module).__name__}. Of a larger model pass the "
             "core and what it receives: captured = lyapunov.capture(model, batch), then captured.module and captured.inputs."
         )
+    return module
 
 
 def _critical(eigenvalues: Tensor, keep: float, gain: float) -> float:
@@ -346,7 +348,7 @@ class _Search:
         return f"weights x {math.exp(at):.3g}" if self._by == "weights" else f"gates {at:+.3g}"
 
 
-def _leading(module: nn.Module, inputs: Any, along: dict[str, Any]) -> Spectrum | None:
+def _leading(module: nn.Module, inputs: object, along: dict[str, object]) -> Spectrum | None:
     """None where the states run away."""
     try:
         return _measured(module, inputs, {"k": 1, **along})
@@ -354,7 +356,7 @@ def _leading(module: nn.Module, inputs: Any, along: dict[str, Any]) -> Spectrum 
         return None
 
 
-def _measured(module: nn.Module, inputs: Any, along: dict[str, Any]) -> Spectrum:
+def _measured(module: nn.Module, inputs: object, along: dict[str, object]) -> Spectrum:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LyapunovWarning)  # what is not settled is said by the result's verdict
         settings: dict[str, Any] = {"progress": False, **along}

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +34,9 @@ from lyapunov.intake import (
 )
 from lyapunov.systems import System, check_contract, joined, total_size
 from lyapunov.tangent import TangentPropagator, Workers
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 _AT_ONCE = 2**22
 """Numbers in the graph of one sweep back, roughly: so many starting times are taken together."""
@@ -107,7 +110,7 @@ class InputReach(LagDecay):
             findings.append(Finding("unreliable tail", f"{message} Compute in float64 (model.double()), or use shorter lags."))
         return Verdict(tuple(findings))
 
-    def to_pandas(self) -> Any:
+    def to_pandas(self) -> "DataFrame":
         """A pandas DataFrame with a row per lag: `mean`, `standard_error`, `low_95`, `high_95`, of logarithms; needs pandas."""
         pandas, interval = import_optional("pandas", "pandas"), self.interval()
         columns = {
@@ -134,14 +137,14 @@ class InputReach(LagDecay):
 
 
 def input_reach(
-    model: Any,
-    inputs: Any = None,
+    model: object,
+    inputs: object = None,
     *,
     lags: int = 40,
     starts: int = 20,
     by_feature: bool = False,
-    state: Any = None,
-    carried: Any = None,
+    state: object = None,
+    carried: object = None,
     dtype: torch.dtype = torch.float64,
     check: bool = True,
     progress: bool | None = None,
@@ -187,7 +190,7 @@ def input_reach(
     return InputReach(torch.arange(longest + 1), norms, torch.tensor(times), features, name)
 
 
-def _is_whole(model: Any) -> bool:
+def _is_whole(model: object) -> bool:
     """A module that is called with its inputs alone: with recurrent cores inside, or without any."""
     return is_captured(model) or (isinstance(model, nn.Module) and not isinstance(unwrapped(model), LAYERS + CELLS))
 

@@ -1,10 +1,9 @@
 """Jacobians of single steps, as a stream."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -56,11 +55,11 @@ class StepJacobian(Shown):
 
 
 def jacobians(
-    system: Any,
-    inputs: Any = None,
+    system: object,
+    inputs: object = None,
     *,
-    state: Any = None,
-    carried: Any = None,
+    state: object = None,
+    carried: object = None,
     steps: int | None = None,
     linearization: Linearization = "full",
     settle: int = 0,
@@ -115,7 +114,7 @@ def jacobians(
     return _stream(one, cast.state, sequences.at, range(stop), skipped)
 
 
-def _stream(system: System, state: State, at: Any, steps: range, skipped: int) -> Iterator[StepJacobian]:
+def _stream(system: System, state: State, at: Callable[[int], Input], steps: range, skipped: int) -> Iterator[StepJacobian]:
     for t in steps:
         with _running(system):
             if t < skipped:

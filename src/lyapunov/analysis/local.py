@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -65,7 +65,7 @@ class LocalExponents(Shown):
         """(batch, steps): the sum over the k columns, how the volume of the leading directions grows."""
         return self.growth.sum(-1)
 
-    def by_symbol(self, symbols: Any, names: Sequence[str] | None = None, *, column: int = 0) -> tuple[SymbolGrowth, ...]:
+    def by_symbol(self, symbols: object, names: Sequence[str] | None = None, *, column: int = 0) -> tuple[SymbolGrowth, ...]:
         """Mean growth of one column by what drove the step, the most expanding symbol first.
 
         The errors take each step as one observation of its symbol, whatever came before it.
@@ -100,12 +100,12 @@ class LocalExponents(Shown):
 
 
 def local_exponents(
-    system: Any,
-    inputs: Any = None,
+    system: object,
+    inputs: object = None,
     *,
     k: int = 1,
-    state: Any = None,
-    carried: Any = None,
+    state: object = None,
+    carried: object = None,
     steps: int | None = None,
     linearization: Linearization = "full",
     settle: int | None = None,

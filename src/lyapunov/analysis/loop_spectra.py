@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -191,11 +190,11 @@ def echo_state(conditional: Spectrum) -> EchoState:
 
 def loop_spectra(
     loop: ClosedLoop | Problem,
-    inputs: Any = None,
+    inputs: object = None,
     *,
     steps: int | None = None,
     k: int | None = None,
-    state: Any = None,
+    state: object = None,
     dt: float = 1.0,
     settle: int | None = None,
     align: int | None = None,

@@ -3,7 +3,7 @@
 import math
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -16,6 +16,9 @@ from lyapunov.analysis.whole_model import WholeModel
 from lyapunov.errors import InvalidInput, LyapunovError, LyapunovWarning
 from lyapunov.estimate import Finding, Spectrum, Timescale, Verdict, checked_level, half_widths, spectrum
 from lyapunov.intake import Captured, Problem, is_captured, problem, require_full
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 APART = 1.5
 """Factor between the intervals of the measured and of the predicted memory from which on the two are said to part."""
@@ -135,7 +138,7 @@ class Memory(Shown):
             findings.append(Finding("too short", "one sequence has no error. Pass several, or cut it into some."))
         return Verdict(tuple(findings))
 
-    def to_pandas(self) -> Any:
+    def to_pandas(self) -> "DataFrame":
         """A pandas DataFrame with a row per sequence and start: `sequence`, `start` and its `memory`; needs pandas."""
         starts, batch = self.steps.shape
         pandas = import_optional("pandas", "pandas")
@@ -197,15 +200,15 @@ class Memory(Shown):
 
 
 def memory(
-    model: Any,
-    inputs: Any = None,
+    model: object,
+    inputs: object = None,
     *,
     tolerance: float = 1e-3,
     starts: int = 3,
-    state: Any = None,
-    carried: Any = None,
+    state: object = None,
+    carried: object = None,
     steps: int | None = None,
-    lengths: Any = None,
+    lengths: object = None,
     dt: float = 1.0,
     predict: bool = True,
     dtype: torch.dtype = torch.float64,
@@ -289,7 +292,7 @@ def _exponent(measured: Problem, *, dtype: torch.dtype, seed: int, check: bool) 
         return None, str(error)
 
 
-def _refuse(**given: Any) -> None:
+def _refuse(**given: object) -> None:
     """What a whole model does not take."""
     for name, value in given.items():
         if value is not None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from lyapunov.analysis.trajectory import Trajectory
 from lyapunov.errors import InvalidInput
 from lyapunov.systems import CastCall
 
-Readout = nn.Module | Tensor | Callable[[Any], Tensor] | Literal["hidden", "state"]
+Readout = nn.Module | Tensor | Callable[[State], Tensor] | Literal["hidden", "state"]
 """A module or function of a system's output, a matrix (outputs, units) on it, that output itself, or all of the state."""
 
 
@@ -40,7 +40,7 @@ class LinearizedReadout:
         """Around its use: a module in evaluation mode, its weights cast."""
         return nullcontext() if self._call is None else self._call.running()
 
-    def _first(self, state: State) -> Any:
+    def _first(self, state: State) -> Tensor:
         """The first call, with a word on what the readout was given, where it fails."""
         try:
             return self._read(state)
@@ -64,7 +64,7 @@ class LinearizedReadout:
         u, s, _ = torch.linalg.svd(transposed, full_matrices=False)
         return u, torch.diag_embed(s)
 
-    def _chosen(self, readout: Readout, along: Trajectory) -> Callable[[State], Any]:
+    def _chosen(self, readout: Readout, along: Trajectory) -> Callable[[State], Tensor]:
         if isinstance(readout, str):
             _checks.one_of(readout, ("hidden", "state"), "readout")
             return self._coordinates if readout == "state" else self._output

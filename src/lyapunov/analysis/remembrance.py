@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -101,19 +101,23 @@ def effective_remembrance(model: nn.Module, tokens: Tensor, *, dropped: Sequence
     return EffectiveRemembrance(torch.tensor(asked), distances, steps, type(model).__name__)
 
 
-def effective_state_size(operator: Tensor, *, tolerance: float = 1e-6) -> Tensor:
-    """The rank of what a causal operator y = T u hands from the past to the future, at every step i: rank T[i:, :i].
+def effective_state_size(operator: Tensor, *, by: Literal["rank", "entropy"] = "rank", tolerance: float = 1e-6) -> Tensor:
+    """The size of the state that a causal operator y = T u needs at every step i, from the singular values of T[i:, :i].
 
-    It is the smallest number of state variables with which the outputs from step i on can be computed. Of attention, T is the
-    matrix of weights of a head (`model(tokens, output_attentions=True).attentions`); of a linear recurrence, T_ts is what the
-    output at t takes of the input at s.
+    By rank it is the smallest number of state variables with which the outputs from step i on can be computed. By entropy it
+    is exp(-sum p ln p) with p the singular values over their sum: state variables count by how much they pass on, and no
+    tolerance is needed. For attention, T is the matrix of weights of a head
+    (`model(tokens, output_attentions=True).attentions`); for a linear recurrence, T_ts is what the output at t takes of the
+    input at s.
 
     Args:
         operator: (..., time, time), rows are outputs; any axes before, such as batch and heads.
+        by: "rank", or "entropy" of the singular values.
         tolerance: the rank counts singular values above this fraction of the largest of the same block.
 
     Returns:
-        (..., time - 1): whole numbers, for i = 1 to time - 1.
+        (..., time - 1), for i = 1 to time - 1: whole numbers by rank; by entropy, real numbers from 1 to the rank, or 0 where
+        nothing is passed on.
 
     Raises:
         InvalidInput: for a tensor that is not square in its last axes, or not causal.
@@ -124,8 +128,9 @@ def effective_state_size(operator: Tensor, *, tolerance: float = 1e-6) -> Tensor
         [1, 1, 1, 1, 1]
 
     References:
-        Parnichkun et al. 2025, arXiv 2504.19561; only the rank is computed, not the measures by entropy.
+        Parnichkun et al. 2025, arXiv 2504.19561; the entropy is the effective rank of Roy and Vetterli 2007.
     """
+    _checks.one_of(by, ("rank", "entropy"), "by")
     operator = _checks.tensor(operator, "operator")
     if operator.dim() < 2 or operator.shape[-1] != operator.shape[-2] or operator.shape[-1] < 2:
         raise InvalidInput(f"Expected `operator` (..., time, time), got {tuple(operator.shape)}. Pass one row per output step.")
@@ -133,9 +138,15 @@ def effective_state_size(operator: Tensor, *, tolerance: float = 1e-6) -> Tensor
         raise InvalidInput("Expected a causal `operator`, zero above its diagonal, got one that is not. Pass rows as outputs.")
     _checks.finite(operator, "operator")
     wanted, matrix = _checks.fraction(tolerance, "tolerance"), operator.detach().double()
-    return torch.stack([_rank(matrix[..., i:, :i], wanted) for i in range(1, matrix.shape[-1])], dim=-1)
+    blocks = [torch.linalg.svdvals(matrix[..., i:, :i]) for i in range(1, matrix.shape[-1])]
+    return torch.stack([_rank(values, wanted) if by == "rank" else _effective_rank(values) for values in blocks], dim=-1)
 
 
-def _rank(block: Tensor, tolerance: float) -> Tensor:
-    values: Any = torch.linalg.svdvals(block)
+def _rank(values: Tensor, tolerance: float) -> Tensor:
     return ((values > tolerance * values[..., :1]) & (values > 0)).sum(-1)
+
+
+def _effective_rank(values: Tensor) -> Tensor:
+    total = values.sum(-1, keepdim=True)
+    size = torch.special.entr(values / total.where(total > 0, 1.0)).sum(-1).exp()
+    return size.where(total.squeeze(-1) > 0, 0.0)

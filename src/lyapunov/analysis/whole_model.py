@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lyapunov._shapes import State
 from lyapunov._trees import tree_flatten, tree_map, tree_unflatten
 from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.intake import CELLS, Captured, cores_of, preserving_state
 
-States = dict[str, Any]
+States = dict[str, State]
 """The state of each core, as the core itself takes it, by its name."""
 
 
@@ -26,10 +27,10 @@ class WholeModel:
     """
 
     model: Any
-    inputs: Any
+    inputs: object
 
     @classmethod
-    def of(cls, model: Any, inputs: Any) -> "WholeModel":
+    def of(cls, model: Any, inputs: object) -> "WholeModel":
         """What a tokenizer returns is a dictionary, whatever it is."""
         return cls(model, dict(inputs) if isinstance(inputs, Mapping) else inputs)
 
@@ -49,13 +50,13 @@ class WholeModel:
         """The module itself, or that of which the model is a method."""
         return self.model if isinstance(self.model, nn.Module) else self.model.__self__
 
-    def call(self) -> Any:
+    def call(self) -> object:
         """The model's own output."""
         if isinstance(self.inputs, tuple):
             return self.model(*self.inputs)
         return self.model(**self.inputs) if isinstance(self.inputs, Mapping) else self.model(self.inputs)
 
-    def arguments(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def arguments(self) -> tuple[tuple[object, ...], dict[str, Any]]:
         """What `lyapunov.capture` is called with besides the model."""
         if isinstance(self.inputs, Mapping):
             return (), dict(self.inputs)
@@ -65,7 +66,7 @@ class WholeModel:
         """(batch, steps, outputs): every number the model returns for a step of a sequence."""
         return self._rows(self.call())
 
-    def _rows(self, returned: Any) -> Tensor:
+    def _rows(self, returned: object) -> Tensor:
         output, steps = tensor_of(returned, len(self.first)), self.first.shape[1]
         if output.dim() > 2:
             return output.flatten(2)
@@ -112,7 +113,7 @@ def _ambiguous(shape: torch.Size) -> InvalidInput:
     )
 
 
-def tensor_of(output: Any, batch: int) -> Tensor:
+def tensor_of(output: object, batch: int) -> Tensor:
     """What a model returned for so many sequences: a tensor, the first of several, or the logits of transformers."""
     for name in ("logits", "last_hidden_state"):
         output = getattr(output, name, output)
@@ -176,7 +177,7 @@ def inputs_that_vary(whole: WholeModel) -> Iterator[Callable[[], Tensor]]:
         raise InvalidInput("Expected tokens here, got numbers: they are differentiated as they are.")
     found: list[Tensor] = []
 
-    def watch(module: nn.Module, args: Any, output: Any) -> Any:  # noqa: ARG001
+    def watch(module: nn.Module, args: tuple[object, ...], output: Tensor) -> Tensor | None:  # noqa: ARG001
         given = args[0] if args else None
         if found or not isinstance(given, Tensor) or given.shape != first.shape or not torch.equal(given, first):
             return None
@@ -200,28 +201,33 @@ def _found(found: list[Tensor]) -> Tensor:
     )
 
 
-def _given(core: Any, args: Any, kwargs: Any, *, waiting: list[Any]) -> Any:  # noqa: ARG001
+def _given(
+    core: nn.Module,  # noqa: ARG001 the signature of a hook
+    args: tuple[object, ...],
+    kwargs: Mapping[str, object],
+    *,
+    waiting: list[State],
+) -> tuple[tuple[object, ...], dict[str, object]] | None:
     """The core's arguments with another state, at its first call only."""
     if not waiting:
         return None
-    state, kwargs = waiting.pop(), dict(kwargs)
-    kwargs.pop("hx", None)
+    state, others = waiting.pop(), {name: value for name, value in kwargs.items() if name != "hx"}
     if args:
-        return (args[0], state), kwargs
-    return (), {**kwargs, "hx": state}
+        return (args[0], state), others
+    return (), {**others, "hx": state}
 
 
-def _ended(name: str, ends: States, core: Any, args: Any, output: Any) -> None:  # noqa: ARG001
+def _ended(name: str, ends: States, core: nn.Module, args: object, output: State) -> None:  # noqa: ARG001
     state = output if isinstance(core, CELLS) else output[1]
     ends[name] = tree_map(lambda leaf: leaf.detach().clone(), state)
 
 
-def _rolled(leaf: Tensor, *, core: Any, shift: int) -> Tensor:
+def _rolled(leaf: Tensor, *, core: nn.Module, shift: int) -> Tensor:
     axis = _batch_axis(leaf, core)
     return leaf if axis is None else leaf.roll(shift, dims=axis)
 
 
-def _batch_axis(leaf: Tensor, core: Any) -> int | None:
+def _batch_axis(leaf: Tensor, core: nn.Module) -> int | None:
     """Where a part of a core's state has its sequences; None where it is that of a single one."""
     axis = 0 if isinstance(core, CELLS) else 1
     return axis if leaf.dim() == axis + 2 else None

@@ -25,8 +25,8 @@ def demo(
 ) -> None:
     """Train a character LSTM on real text and watch its Lyapunov spectrum move.
 
-    After every epoch the exponents of the full state (h, c) are taken on held-out text. Ctrl-C ends the run; what there is by
-    then is kept. A run is never written over.
+    After every epoch the exponents of the full state (h, c) are taken on held-out text. Ctrl-C ends the run and
+    keeps what is finished. A run is never overwritten.
 
     Parameters
     ----------

@@ -45,7 +45,7 @@ def spectrum(
         integers (batch, time), which go through the checkpoint's embedding; or a .txt, encoded symbol by symbol.
     vocabulary
         Of a .txt, how its symbols are numbered: sorted, first-appearance (in this text), or a file with the symbols in their
-        order (JSON, one per line, or all in a row). Default: as the checkpoint says, else sorted. What was taken is printed.
+        order (JSON, one per line, or all in a row). Default: as the checkpoint says, else sorted. The order is printed.
     k
         How many leading exponents (default: all).
     linearization
@@ -53,17 +53,17 @@ def spectrum(
     coupled
         One frame over all layers instead of one each.
     core
-        Which recurrent part, where the checkpoint has several.
+        Which recurrent part, if the checkpoint has several.
     nonlinearity
-        Of a vanilla RNN, whose weights do not tell it.
+        Of a vanilla RNN: its weights do not show it.
     settle
         Steps for the state to settle, not counted (default: until copies from different starts have come together).
     align
-        Steps for the frame to align, not counted (default: until two random frames grow alike).
+        Steps for the frame to align, not counted (default: until two random frames give the same exponents).
     from_initial_state
-        Count from the initial state on, nothing discarded: finite-time exponents.
+        Count from the initial state, without burn-in: finite-time exponents.
     qr_every
-        Steps between orthonormalisations (default: as many as the arithmetic bears).
+        Steps between orthonormalisations (default: as many as floating point allows).
     sequences
         Of a .txt: how many pieces.
     steps

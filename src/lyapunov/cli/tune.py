@@ -13,6 +13,8 @@ from cyclopts.validators import Number
 from lyapunov.cli import Loading
 
 if TYPE_CHECKING:
+    from optuna.pruners import BasePruner
+
     from lyapunov.training import Run
     from lyapunov.tuning import SearchSpec, SearchStatus, SpectrumRule
 
@@ -41,16 +43,16 @@ def tune(
 ) -> None:
     """Search the hyperparameters of your own training function, on one machine or many.
 
-    The function takes one Optuna trial and returns what is to be least: `def objective(trial): ... return loss`. With
-    lyapunov.integrations.optuna_report(trial, step, loss, reading) it tells losses and spectra as it goes. Ctrl-C ends the
-    search, and the same command goes on with it.
+    The function takes one Optuna trial and returns the value to minimise: `def objective(trial): ... return loss`. With
+    lyapunov.integrations.optuna_report(trial, step, loss, reading) it reports losses and spectra. Ctrl-C ends the search,
+    and the same command continues it.
 
     Parameters
     ----------
     function
-        module:name, as you would import it; the current folder is looked in. lyapunov.tasks.objectives:adding is one.
+        module:name, as you would import it, also from the current folder. lyapunov.tasks.objectives:adding is one.
     trials
-        How many trials are to end, altogether; those whose function fails do not count.
+        How many trials to complete or prune; those whose function fails do not count.
     workers
         Processes here, or Ray tasks; each with one thread. Default: one per core.
     storage
@@ -60,19 +62,19 @@ def tune(
     pruner
         Which trials are pruned.
     spectra
-        Ask reported spectra, too, where they have been seen to predict more than losses.
+        Use reported spectra as well, once they have predicted more than losses.
     unpruned_fraction
         Fraction of trials that are not pruned, whatever is predicted: slow starters among them.
     lag
-        How many steps back the task needs the network to remember: what cannot is pruned at once.
+        How many steps back the task needs the network to learn: trials that cannot are pruned early.
     maximize
-        The function returns what is to be greatest.
+        The function returns a value to maximise.
     seed
         Of the sampler.
     engine
         processes, or ray: a cluster that `ray start --head` began here or that RAY_ADDRESS names.
     output
-        Folder of the journal, of trials.csv, and of report.html where trials have left their runs there.
+        Folder of the journal, of trials.csv, and of report.html, if trials wrote their runs there.
     """
     with Loading():
         from lyapunov import _checks
@@ -146,7 +148,7 @@ def _ranked(found: Sequence[Mapping[str, object]], *, maximize: bool) -> list[Ma
     return [row for _, row in sorted(complete, key=lambda pair: pair[0], reverse=maximize)]
 
 
-def _pruner(name: Pruner, rule: "SpectrumRule") -> object:
+def _pruner(name: Pruner, rule: "SpectrumRule") -> "BasePruner":
     """In the process that needs it."""
     from lyapunov._optional import import_optional
     from lyapunov.integrations import spectrum_pruner

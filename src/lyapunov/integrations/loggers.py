@@ -1,13 +1,43 @@
 """Run trackers as sinks: each function returns what `lyapunov.Monitor(sinks=[...])` calls with a step and numbers by name."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Protocol, runtime_checkable
 
 from lyapunov.errors import InvalidInput
 from lyapunov.training import Sink
 
 
-def tensorboard(writer: Any) -> Sink:
+@runtime_checkable
+class _Writer(Protocol):
+    """What a `SummaryWriter` does, of PyTorch's package and of tensorboardX."""
+
+    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> object:
+        """A number at a step."""
+
+    def add_text(self, tag: str, text_string: str, global_step: int) -> object:
+        """Words at a step."""
+
+    def flush(self) -> object:
+        """What was added is on the disk."""
+
+
+@runtime_checkable
+class _Run(Protocol):
+    """What a run of Trackio does, and of W&B."""
+
+    def log(self, data: dict[str, float | str], step: int | None = None) -> object:
+        """Numbers and words by name."""
+
+
+@runtime_checkable
+class _WandbRun(_Run, Protocol):
+    """What a run of W&B does besides."""
+
+    def define_metric(self, name: str, step_metric: str | None = None) -> object:
+        """The step axis of a metric."""
+
+
+def tensorboard(writer: _Writer) -> Sink:
     """A sink for a `SummaryWriter` of torch.utils.tensorboard or of tensorboardX.
 
     Args:
@@ -30,7 +60,7 @@ def tensorboard(writer: Any) -> Sink:
     return _taking_texts(sink)
 
 
-def wandb(run: Any) -> Sink:
+def wandb(run: _WandbRun) -> Sink:
     """A sink for the run that `wandb.init` returned.
 
     The numbers have a step axis of their own, `lyapunov/step`, because W&B's own axis counts logs.
@@ -76,7 +106,7 @@ def mlflow(run_id: str | None = None) -> Sink:
     return _taking_texts(sink)
 
 
-def trackio(run: Any) -> Sink:
+def trackio(run: _Run) -> Sink:
     """A sink for the run that `trackio.init` returned.
 
     Args:
@@ -91,7 +121,7 @@ def trackio(run: Any) -> Sink:
     return _taking_texts(lambda step, numbers, texts=None: run.log({**numbers, **(texts or {})}, step=step))
 
 
-def _taking_texts(sink: Callable[..., Any]) -> Sink:
+def _taking_texts(sink: Callable[..., object]) -> Sink:
     """Marked as one that receives words as well: the verdict stands beside the numbers."""
     sink.takes_texts = True  # pyrefly: ignore
     return sink

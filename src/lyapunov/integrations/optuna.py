@@ -1,17 +1,22 @@
 """Optuna: a pruner that reads spectra beside losses, and the one line that reports both."""
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING
 
 from lyapunov._optional import import_optional
 from lyapunov.training import Reading
 from lyapunov.tuning import PRUNED, Record, SpectrumRule, numbers_of
 
+if TYPE_CHECKING:
+    from optuna import Study, Trial
+    from optuna.pruners import BasePruner
+    from optuna.trial import FrozenTrial
+
 PREFIX = "lyapunov/"
 """Of user attributes: "lyapunov/3" holds the numbers of step 3, by name."""
 
 
-def optuna_report(trial: Any, step: int, loss: float, reading: Reading | None = None) -> None:
+def optuna_report(trial: "Trial", step: int, loss: float, reading: Reading | None = None) -> None:
     """Report the value that is optimized, and what a Monitor read, if it did.
 
     Spectra are numbers in the trial's user attributes, written before the value so that a pruner sees both.
@@ -33,7 +38,7 @@ def optuna_report(trial: Any, step: int, loss: float, reading: Reading | None = 
     trial.report(float(loss), step)
 
 
-def spectrum_pruner(wrapped: Any = None, rule: SpectrumRule | None = None) -> Any:
+def spectrum_pruner(wrapped: "BasePruner | None" = None, rule: SpectrumRule | None = None) -> "BasePruner":
     """A pruner for `optuna.create_study(pruner=...)`, around another one.
 
     It prunes what cannot train at once. It uses spectra once they have been seen to predict the ends of trials better than
@@ -55,7 +60,7 @@ def spectrum_pruner(wrapped: Any = None, rule: SpectrumRule | None = None) -> An
     inner, asked = wrapped or optuna.pruners.MedianPruner(n_warmup_steps=1), rule or SpectrumRule()
 
     class SpectrumPruner(optuna.pruners.BasePruner):
-        def prune(self, study: Any, trial: Any) -> bool:
+        def prune(self, study: "Study", trial: "FrozenTrial") -> bool:
             if trial.last_step is None:
                 return False
             sign, known = -1.0 if study.direction == optuna.study.StudyDirection.MAXIMIZE else 1.0, []
@@ -71,7 +76,7 @@ def spectrum_pruner(wrapped: Any = None, rule: SpectrumRule | None = None) -> An
     return SpectrumPruner()
 
 
-def _record(trial: Any, sign: float) -> Record:
+def _record(trial: "FrozenTrial", sign: float) -> Record:
     """Of an Optuna trial; where more is better, losses are negative values."""
     named = {name.removeprefix(PREFIX): value for name, value in trial.user_attrs.items() if name.startswith(PREFIX)}
     spectra = {int(step): value for step, value in named.items() if step.isdecimal()}

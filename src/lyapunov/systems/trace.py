@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor
 
@@ -14,6 +14,7 @@ Keep = Callable[[State, State, int], State]
 """What becomes of (the new state, the old one, at this step)."""
 
 
+@runtime_checkable
 class Deal(Protocol):
     """Works a function out on several items, in their order, maybe in several threads."""
 

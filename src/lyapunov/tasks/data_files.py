@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from lyapunov._optional import import_optional
 from lyapunov.errors import InvalidInput
@@ -41,7 +40,7 @@ def fetch(say: Callable[[str], None]) -> list[Path]:
     pooch = import_optional("pooch", "tasks")
     known = registry()
     hashes, addresses = ({name: entry[at] for name, entry in known.items()} for at in (0, 1))
-    store: Any = pooch.create(path=data_directory(), base_url="", registry=hashes, urls=addresses)
+    store = pooch.create(path=data_directory(), base_url="", registry=hashes, urls=addresses)
     pooch.get_logger().setLevel("WARNING")
     found = []
     for name in known:

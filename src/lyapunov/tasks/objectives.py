@@ -5,7 +5,7 @@ leading exponents.
 """
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from lyapunov._optional import import_optional
 from lyapunov.intake import read_text
@@ -20,25 +20,28 @@ from lyapunov.tasks.text import WAR_AND_PEACE, corpus
 from lyapunov.training import Monitor
 from lyapunov.tuning import trial_folder
 
+if TYPE_CHECKING:
+    from optuna import Trial
+
 LOOKS = (0, 1, 2, 4, 8)
 """Epochs at which exponents are read."""
 
 
-def adding(trial: Any) -> float:
+def adding(trial: "Trial") -> float:
     """The adding problem over 60 steps, for 8 epochs: mean squared error."""
     task = Adding(steps=60, batch=50, batches=200, probe=10)
     drawn = {"spread": trial.suggest_float("p", 0.03, 0.4, log=True)}
     return _learned(trial, task, Recipe("LSTM", 64, clip=1.0, learning_rate=_rate(trial, 1e-3, 2e-2), **drawn), 8, lag=60)
 
 
-def motion(trial: Any) -> float:
+def motion(trial: "Trial") -> float:
     """Motion capture, for 12 epochs: mean squared error of the next frame."""
     task = NextFrame(batch=250, steps=25, batches=20, probe=(10, 150))
     drawn = {"spread": trial.suggest_float("p", 0.07, 0.7, log=True)}
     return _learned(trial, task, Recipe("LSTM", 128, learning_rate=_rate(trial, 1e-3, 5e-2), **drawn), 12)
 
 
-def text(trial: Any) -> float:
+def text(trial: "Trial") -> float:
     """War and Peace, its first 465,000 characters, for 12 epochs: nats per character."""
     data = corpus("War and Peace", read_text(data_file(WAR_AND_PEACE)), limit=465_000)
     task = NextCharacter(data, batch=32, steps=64, probe=(10, 200))
@@ -46,11 +49,11 @@ def text(trial: Any) -> float:
     return _learned(trial, task, Recipe("LSTM", 128, bias=False, learning_rate=_rate(trial, 1e-3, 0.1), **drawn), 12)
 
 
-def _rate(trial: Any, low: float, high: float) -> float:
+def _rate(trial: "Trial", low: float, high: float) -> float:
     return trial.suggest_float("learning_rate", low, high, log=True)
 
 
-def _learned(trial: Any, task: Task, recipe: Recipe, epochs: int, lag: float | None = None) -> float:
+def _learned(trial: "Trial", task: Task, recipe: Recipe, epochs: int, lag: float | None = None) -> float:
     """The least held-out loss; seeds are the trial's."""
     learner = Learner(task, replace(recipe, seed=trial.number))
     inputs = task.encoded(task.probe()[0]).float()

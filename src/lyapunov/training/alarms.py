@@ -1,4 +1,4 @@
-"""What is worth a word while a network trains, each a sentence with its number."""
+"""Alarms: what deserves attention while a network trains, each a sentence with its number."""
 
 import math
 from collections.abc import Collection, Sequence
@@ -16,7 +16,7 @@ class AlarmThresholds:
     Attributes:
         lag: how many steps back the task needs the network to remember; None: not known, no alarm.
         contracting: the largest exponent below which nothing lasts (-ln 2: each step at least halves every small change).
-        saturated: the fraction of units that may sit where nothing moves them.
+        saturated: the fraction of units that may sit where their nonlinearity is flat.
         settled, still: the spectrum has settled when the last `settled` readings all lie within the fraction `still` of the way
             that it has come since the first one.
         stop_on: the kinds at which `Monitor.should_stop` becomes true, where the reading's verdict allows to claim them.
@@ -114,7 +114,7 @@ def _contracting(now: Reading, thresholds: AlarmThresholds) -> Alarm | None:
     alarm = Alarm(
         "contracting",
         f"the largest exponent is {now.max:.3f}: every small change loses {fraction:.0%} in each step, so hardly anything of "
-        "the past, and no gradient, gets through.",
+        "the past, and no gradient, survives.",
     )
     return _claimed(now, alarm)
 
@@ -124,7 +124,7 @@ def _saturating(now: Reading, thresholds: AlarmThresholds) -> Alarm | None:
         return None
     return Alarm(
         "saturating",
-        f"{now.saturated:.0%} of the units sit where their nonlinearity is flat: what moves them hardly shows.",
+        f"{now.saturated:.0%} of the units sit where their nonlinearity is flat: small changes of their input hardly show.",
     )
 
 

@@ -4,7 +4,7 @@ import multiprocessing
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from typing import Any, Literal
+from typing import Literal, TypeVar
 
 import torch
 
@@ -14,7 +14,9 @@ from lyapunov.tuning.interrupts import deaf
 
 Engine = Literal["processes", "ray"]
 ENGINES: tuple[Engine, ...] = ("processes", "ray")
-Work = Callable[[], Any]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Work = Callable[[], object]
 """What a worker does: something that can be pickled."""
 PATIENCE = 10.0
 """Seconds that a worker is given to end by itself."""
@@ -99,7 +101,7 @@ def _called(work: Work) -> None:
     work()
 
 
-def _applied(function: Callable[[Any], Any], item: Any) -> Any:
+def _applied(function: Callable[[Item], Result], item: Item) -> Result:
     return function(item)
 
 
@@ -120,7 +122,9 @@ def connect(engine: Engine) -> None:
                 ray.init(log_to_driver=False)
 
 
-def mapped(function: Callable[[Any], Any], items: Sequence[Any], *, workers: int, engine: Engine = "processes") -> list[Any]:
+def mapped(
+    function: Callable[[Item], Result], items: Sequence[Item], *, workers: int, engine: Engine = "processes"
+) -> list[Result]:
     """function(item) of every item, in their order: spectra of many checkpoints, say.
 
     By so many processes with one thread each, or with Ray by as many tasks as the cluster has cores for, where a task that was

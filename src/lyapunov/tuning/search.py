@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 from lyapunov import _checks
 from lyapunov.errors import InvalidInput
@@ -14,6 +14,9 @@ from lyapunov.tuning.search_spec import SearchSpec, objective
 from lyapunov.tuning.study import opened
 from lyapunov.tuning.trials import FAILURE, IN_A_ROW, PRUNED, TRACEBACK, abandon, counted, gone, here, last_failures
 from lyapunov.tuning.worker import work
+
+if TYPE_CHECKING:
+    from optuna import Study
 
 POLL = 0.3
 """Seconds between two checks of the workers."""
@@ -35,7 +38,7 @@ class SearchStatus:
 
 def search(
     spec: SearchSpec, *, workers: int = 1, engine: Engine = "processes", say: Callable[[SearchStatus], None] = lambda _: None
-) -> Any:
+) -> "Study":
     """Runs a search to its end, or on from where it was; the Optuna study.
 
     Trials that were running when an earlier search of this machine was killed are tried again first, as are those of a worker
@@ -72,7 +75,7 @@ def search(
 class _WorkerPool:
     """The workers of this process: those that are lost are replaced, and their trials repeated."""
 
-    def __init__(self, spec: SearchSpec, study: Any, engine: Engine) -> None:
+    def __init__(self, spec: SearchSpec, study: "Study", engine: Engine) -> None:
         self._spec, self._study, self._engine, self._lost = spec, study, engine, 0
         self._workers: dict[int, Worker] = {}
 
@@ -118,7 +121,7 @@ class _WorkerPool:
         return start(partial(work, self._spec, here(slot)), self._engine)
 
 
-def status(study: Any) -> SearchStatus:
+def status(study: "Study") -> SearchStatus:
     """Of all workers, on whatever machine."""
     states = [trial.state.name for trial in study.get_trials(deepcopy=False)]
     running = states.count("RUNNING")
@@ -133,7 +136,7 @@ def status(study: Any) -> SearchStatus:
     )
 
 
-def rows(study: Any) -> list[dict[str, Any]]:
+def rows(study: "Study") -> list[dict[str, object]]:
     """A row per trial, with its values, how it ended and how long it took."""
     found, pruned = [], study.user_attrs
     for trial in study.get_trials(deepcopy=False):
@@ -146,7 +149,7 @@ def rows(study: Any) -> list[dict[str, Any]]:
     return found
 
 
-def _require_success(study: Any, spec: SearchSpec, after: int) -> None:
+def _require_success(study: "Study", spec: SearchSpec, after: int) -> None:
     """So many failures in a row, of trials above a number: the function does not work."""
     failures = last_failures(study, after)
     if len(failures) < IN_A_ROW:

@@ -7,9 +7,13 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from lyapunov.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from optuna import Trial
+    from optuna.pruners import BasePruner
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class SearchSpec:
     storage: str
     study: str
     trials: int
-    pruner: Callable[[], Any]
+    pruner: Callable[[], "BasePruner"]
     maximize: bool = False
     seed: int | None = None
     folder: str = field(default_factory=os.getcwd)
@@ -52,7 +56,7 @@ def raised_at(error: BaseException, folder: str) -> str:
     return f"{Path(frame.filename).name}, line {frame.lineno}"
 
 
-def objective(spec: SearchSpec) -> Callable[[Any], float]:
+def objective(spec: SearchSpec) -> Callable[["Trial"], float]:
     """Import the user's function, named as module:name, from the folder of the search."""
     function, (module, _, name) = spec.function, spec.function.partition(":")
     if not name:

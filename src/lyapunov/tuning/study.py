@@ -5,7 +5,7 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
@@ -13,11 +13,15 @@ from lyapunov._optional import import_optional
 from lyapunov.errors import InvalidInput
 from lyapunov.tuning.search_spec import SearchSpec
 
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.storages import BaseStorage, RDBStorage
+
 TRIES = 5
 """At a database, while others make its tables."""
 
 
-def opened(spec: SearchSpec) -> Any:
+def opened(spec: SearchSpec) -> "Study":
     """The study, made if it is not there yet."""
     optuna = import_optional("optuna", "tune")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -36,7 +40,7 @@ def opened(spec: SearchSpec) -> Any:
     return study
 
 
-def joined(spec: SearchSpec) -> Any:
+def joined(spec: SearchSpec) -> "Study":
     """The study, for a worker: whoever asked for it has made it."""
     optuna = import_optional("optuna", "tune")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -59,7 +63,7 @@ def exclusive(spec: SearchSpec) -> Generator[None, None, None]:
         yield
 
 
-def _storage(spec: SearchSpec) -> Any:
+def _storage(spec: SearchSpec) -> "BaseStorage":
     storages = import_optional("optuna", "tune").storages
     if spec.is_file:
         Path(spec.storage).parent.mkdir(parents=True, exist_ok=True)
@@ -71,7 +75,7 @@ def _storage(spec: SearchSpec) -> Any:
     return _database(address)
 
 
-def _database(address: str, tries: int = TRIES) -> Any:
+def _database(address: str, tries: int = TRIES) -> "RDBStorage":
     """Without a pool: many workers, and a server has few connections to give."""
     racing, pool = import_optional("sqlalchemy.exc", "tune"), import_optional("sqlalchemy.pool", "tune")
     try:

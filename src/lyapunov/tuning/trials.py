@@ -8,11 +8,15 @@ import socket
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from lyapunov._optional import import_optional
 from lyapunov.tuning.search_spec import SearchSpec
 from lyapunov.tuning.study import exclusive
+
+if TYPE_CHECKING:
+    from optuna import Study, Trial
+    from optuna.trial import FrozenTrial
 
 WORKER, AGAIN, FAILURE, FOLDER = "worker", "again", "failure", "folder"
 """User attributes of trials: who runs it, which trial it repeats, why it failed, where it may leave its run."""
@@ -28,13 +32,13 @@ UNMARKED = 60.0
 """Seconds after which a trial of a database that no worker has marked is taken for lost."""
 
 
-def trial_folder(trial: Any) -> Path | None:
+def trial_folder(trial: "Trial") -> Path | None:
     """Where a trial may leave its run: `lyapunov.Monitor(..., directory=trial_folder(trial))`; None outside of a search."""
     folder = trial.user_attrs.get(FOLDER)
     return None if folder is None else Path(folder)
 
 
-def repeat(study: Any, trial: Any, why: str, *, counts: bool = True) -> None:
+def repeat(study: "Study", trial: "FrozenTrial", why: str, *, counts: bool = True) -> None:
     """A running trial has failed, and its values are queued again; where that `counts`, at most REPEATS times in a row.
 
     Nothing is done where it has ended meanwhile.
@@ -50,7 +54,7 @@ def repeat(study: Any, trial: Any, why: str, *, counts: bool = True) -> None:
         study.enqueue_trial(values, user_attrs={AGAIN: trial.number, "tries": tries, "why": why})
 
 
-def counted(study: Any) -> int:
+def counted(study: "Study") -> int:
     """Trials that have ended or are running; those that are repeated count once, and those whose function failed do not."""
     trials = study.get_trials(deepcopy=False)
     passed_over = {trial.user_attrs[AGAIN] for trial in trials if AGAIN in trial.user_attrs}
@@ -58,16 +62,16 @@ def counted(study: Any) -> int:
     return sum(trial.state.name != "WAITING" and trial.number not in passed_over for trial in trials)
 
 
-def last_failures(study: Any, after: int = -1) -> list[Any]:
+def last_failures(study: "Study", after: int = -1) -> list["FrozenTrial"]:
     """The trials at the end of a study that failed one after the other, of those with numbers above `after`."""
     ended = [trial for trial in study.get_trials(deepcopy=False) if trial.number > after and trial.datetime_complete]
     ended = [trial for trial in ended if FAILURE in trial.user_attrs or trial.state.name in ("COMPLETE", "PRUNED")]
-    ended.sort(key=lambda trial: trial.datetime_complete)
+    ended.sort(key=lambda trial: trial.datetime_complete or datetime.max)
     good = max((at for at, trial in enumerate(ended) if FAILURE not in trial.user_attrs), default=-1)
     return ended[good + 1 :]
 
 
-def abandon(spec: SearchSpec, study: Any, belongs: Callable[[str], bool], why: str, *, counts: bool = True) -> None:
+def abandon(spec: SearchSpec, study: "Study", belongs: Callable[[str], bool], why: str, *, counts: bool = True) -> None:
     """Repeats running trials of workers that are gone.
 
     Among them those that no worker had the time to mark: at once where nobody else can be about to, else after a while.
@@ -78,10 +82,11 @@ def abandon(spec: SearchSpec, study: Any, belongs: Callable[[str], bool], why: s
             repeat(study, trial, why, counts=counts)
 
 
-def _gone_with(trial: Any, spec: SearchSpec, belongs: Callable[[str], bool]) -> bool:
+def _gone_with(trial: "FrozenTrial", spec: SearchSpec, belongs: Callable[[str], bool]) -> bool:
     if WORKER in trial.user_attrs:
         return belongs(trial.user_attrs[WORKER])
-    return spec.is_file or (datetime.now() - trial.datetime_start).total_seconds() > UNMARKED
+    started = trial.datetime_start
+    return spec.is_file or (started is not None and (datetime.now() - started).total_seconds() > UNMARKED)
 
 
 def here(slot: int) -> str:

@@ -4,7 +4,7 @@ import math
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -13,6 +13,9 @@ from lyapunov.tuning.interrupts import end_politely, end_with_the_parent
 from lyapunov.tuning.search_spec import SearchSpec, objective, raised_at
 from lyapunov.tuning.study import exclusive, joined
 from lyapunov.tuning.trials import FAILURE, FOLDER, IN_A_ROW, TRACEBACK, WORKER, counted, repeat
+
+if TYPE_CHECKING:
+    from optuna import Study, Trial
 
 INTERRUPTED = 130
 """The exit code of a worker that was asked to end."""
@@ -46,7 +49,7 @@ def _work(spec: SearchSpec, name: str) -> None:
         failures = 0 if _run(spec, study, trial, function) else failures + 1
 
 
-def _run(spec: SearchSpec, study: Any, trial: Any, function: Callable[[Any], float]) -> bool:
+def _run(spec: SearchSpec, study: "Study", trial: "Trial", function: Callable[["Trial"], float]) -> bool:
     """Whether the function ended as it should."""
     optuna = import_optional("optuna", "tune")
     states = optuna.trial.TrialState

@@ -1,0 +1,1 @@
+"""The paper's claims and its open questions, tested on what the sweeps left."""

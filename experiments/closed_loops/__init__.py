@@ -1,0 +1,1 @@
+"""Studies of networks that predict by themselves, and of flows whose exponents are published."""
