@@ -30,7 +30,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class SystemInputs:
-    """What the user handed over besides the system itself. Raises InvalidInput for words that it does not know."""
+    """What the user passed besides the system itself. Raises InvalidInput for words that it does not know."""
 
     inputs: Any
     state: Any

@@ -22,7 +22,7 @@ from lyapunov.systems import Loop, Step, System
 
 
 def recognize(system: Any, system_inputs: SystemInputs) -> Problem:
-    """The problem behind whatever the user handed over; refuses what it does not know, with the remedy."""
+    """The problem behind whatever the user passed; refuses what it does not know, with the remedy."""
     _checks.one_of(system_inputs.dtype, (torch.float64, torch.float32), "dtype")
     both = system_inputs.inputs is not None and system_inputs.steps is not None
     if both and not isinstance(system, ClosedLoop):
