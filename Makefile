@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 # The site is built without a network. Each check is an error: warnings of Sphinx, links and anchors, anything fetched from outside.
 SPHINX := $(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --doctree-dir build/doctrees
 
-.PHONY: docs dist demo test core test-all trackers strangers bench check format clean help
+.PHONY: docs dist demo test core mutants test-all trackers strangers bench check format clean help
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -43,6 +43,9 @@ dist: $(VENV)/.dist  ## build wheel and sdist into dist/, and try the wheel alon
 	$(BIN)/python -m twine check --strict dist/*
 	$(BIN)/python release/check.py dist
 
+mutants: $(VENV)/.dev  ## make 300 small mistakes in the loop and the statistics, and list those no test notices (two hours)
+	$(BIN)/python tests/mutants.py
+
 trackers: $(VENV)/.dev  ## read back what run trackers were told, each in an environment of its own
 	tests/trackers/run.sh
 
@@ -62,7 +65,7 @@ format: $(VENV)/.dev  ## put the code into its form
 	$(BIN)/ruff check --fix .
 
 clean:  ## remove what make made
-	rm -rf $(VENV) build dist .trackers .strangers .coverage .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist .mutants .trackers .strangers .coverage .pytest_cache .ruff_cache
 
 $(VENV)/.torch: constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -36,6 +36,11 @@ def test_a_page_is_free_of_private_dialect(name: str) -> None:
     assert [sentence for sentence in sentences(pages()[name]) if DIALECT.search(sentence)] == []
 
 
+def test_the_code_is_free_of_private_dialect() -> None:
+    found = [(path.name, found[0]) for path in (ROOT / "src").rglob("*.py") if (found := DIALECT.search(path.read_text()))]
+    assert found == []
+
+
 @pytest.mark.parametrize("sentence", GONE)
 def test_a_sentence_that_nobody_could_follow_is_gone(sentence: str) -> None:
     texts = [*(ROOT / "src").rglob("*.py"), *(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "CHANGELOG.md"]

@@ -86,3 +86,13 @@ def test_quantities_have_the_power_of_the_unit_that_the_table_says() -> None:
     by_step, by_time = (lyapunov.spectrum(known.henon().system, steps=50, dt=dt) for dt in (1.0, 0.5))
     for one in QUANTITIES:
         assert one.value(by_time) == pytest.approx(one.value(by_step) * 2**one.power), one.name
+
+
+def test_the_smallest_quantity_is_the_last_exponent() -> None:
+    found = lyapunov.spectrum(known.henon().system, steps=50)
+    assert found.quantities()["min"] == found.min == float(found.exponents[-1]) < float(found.exponents[-2])
+
+
+def test_each_sequence_has_its_exponents_per_unit_of_time() -> None:
+    by_step, by_time = (lyapunov.spectrum(known.henon().system, steps=50, dt=dt) for dt in (1.0, 0.5))
+    torch.testing.assert_close(by_time.per_sequence, 2 * by_step.per_sequence, rtol=0, atol=1e-12)

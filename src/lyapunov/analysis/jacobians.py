@@ -69,7 +69,7 @@ def jacobians(
     """The Jacobian of every step along the inputs, one at a time: what is not kept is freed.
 
     J_t = d state_(t+1) / d state_t, in closed form for layers and cells, by forward mode for a step. Between two of them the
-    system is as it was: weights that change meanwhile are read anew where the system is a step.
+    system is as it was: weights that change meanwhile are read again if the system is a step.
 
     Args:
         system, inputs, state, carried, steps, linearization, dtype, check: as for `lyapunov.spectrum`; sequences of one length,

@@ -220,7 +220,7 @@ def memory(
 
     The first run starts from the model's own state (zeros, or `state`), every further one where the first has ended along
     another sequence's inputs: a state that the network really visits. (Of a single sequence, where it has ended itself.) Memory
-    is the last step t with |y_t - y'_t| > tolerance * sd(y), plus one. Beside it stands ln(tolerance) / lambda_1.
+    is the last step t with |y_t - y'_t| > tolerance * sd(y), plus one. The prediction is ln(tolerance) / lambda_1.
 
     Args:
         model: a model with recurrent layers inside, run as a whole, outputs (batch, time, ...) of every step; or whatever

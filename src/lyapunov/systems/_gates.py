@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid, softplus
 
 SATURATED = 0.98
-"""|tanh a| from which on its slope is below 0.04: what moves a then hardly shows."""
+"""|tanh a| from which on its slope is below 0.04: small changes of a then hardly show."""
 
 
 def tanh_slope(a: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from lyapunov.systems.system import Label, System, total_size
 class Loop:
     """A block that is applied again and again to its own output, as the core of a looped transformer.
 
-    h_(t+1) = block(h_t, e), one step per loop, e the same at every loop. It is handed over like a layer:
+    h_(t+1) = block(h_t, e), one step per loop, e the same at every loop. Pass it like a layer:
     `lyapunov.spectrum(Loop(block, state, e), steps=16, k=8)`, and needs no inputs.
 
     Args:

@@ -74,7 +74,7 @@ class Step(System):
         return tree_map(repeated, self._example)
 
     def step(self, state: State, x: Input) -> State:
-        """The user's function; a container that it fills anew at every step is not the state of two steps."""
+        """The user's function; a container that it refills at every step is not the state of two steps."""
         if not self._carries:
             with explained(state):
                 new = in_new_containers(self._call(state, x))

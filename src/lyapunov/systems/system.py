@@ -40,6 +40,8 @@ class System(ABC):
         frames: columns to push or pull, a tuple with one tensor (batch, n, k) per block.
         batch, like: how many sequences, and a tensor with the dtype and device of the run.
         keep: decides, sequence by sequence, between the new state and the old one where a sequence has ended.
+        states: those before each step and after the last, where they are known.
+        threads: how many threads there are.
 
     Example:
         >>> class Leaky(lyapunov.System):

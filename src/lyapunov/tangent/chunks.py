@@ -91,7 +91,7 @@ class Chunks:
         )
 
     def _summed(self, lacked: Tensor) -> Tensor:
-        """(chunks x batch, columns) as (batch, columns): every chunk was aligned anew."""
+        """(chunks x batch, columns) as (batch, columns): every chunk had its own alignment."""
         return lacked.unflatten(0, (len(self.starts), -1)).sum(0)
 
     def _in_time(self, binned: Tensor) -> Tensor:

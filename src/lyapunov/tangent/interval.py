@@ -23,7 +23,7 @@ class Interval:
     """Steps between orthonormalisations: `fixed`, or adapted by the floor law.
 
     Over s steps a column falls behind the longest before it by a factor e^d; rounding, which is u of the longest, is then
-    u e^d of what remains. Beyond TOLERANCE the interval was too long: it is taken back and halved; well below, it lengthens.
+    u e^d of what remains. Beyond TOLERANCE the interval was too long: it is rolled back and halved; well below, it lengthens.
     `first` is tried first, and none is more than one in so many `stretches` of `steps`. `log_range`: the largest d
     that the factorization of the frames bears.
     """
@@ -47,7 +47,7 @@ class Interval:
         self._used: dict[int, int] = {}
 
     def too_long(self, taken: int, log_dynamic_range: Tensor, log_diagonal: Tensor) -> bool:
-        """Whether the interval just made must be taken back. `log_dynamic_range`: d of the columns that steer, any shape."""
+        """Whether the last interval must be rolled back. `log_dynamic_range`: d of the columns that steer, any shape."""
         if self.fixed:
             return False
         strain = max(_largest(log_dynamic_range) / self._limit, _largest(log_diagonal.abs()) / self._range)

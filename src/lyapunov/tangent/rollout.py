@@ -119,7 +119,7 @@ class _Run:
         self._start_from(point)
 
     def _start_from(self, point: Point) -> None:
-        """From here on, with orthonormal frames: everything that is by column begins anew, but for what is lost."""
+        """From here on, with orthonormal frames: all counts by column start again, except for collapsed columns."""
         self.point, self.columns = point, Columns.of(point.frames)
         self.volumes = self._accumulator(point.frames)
         self.rounding = Rounding(self.columns.count, self._log_unit)

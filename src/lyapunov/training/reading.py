@@ -46,7 +46,7 @@ class Reading(Shown):
         max_interval: the 95 % interval of the largest, as far as the verdict lets one trust it.
         mean, mean_error: over all exponents of the system, and its error; None where k of them do not determine it.
         drift: how far the exponents moved since the reading before, root mean square.
-        saturated: the fraction of units that sit where nothing moves them.
+        saturated: the fraction of units that sit where their nonlinearity is flat.
         warm_start_error: how far a warm start from the reading before was from this cold start, where both were made.
         verdict: "converged", or what speaks against that.
         kinds: one word for each finding of the verdict; None: a history that does not say.

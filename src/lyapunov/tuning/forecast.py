@@ -1,4 +1,4 @@
-"""How a trial will end, predicted from the ends of others: by where it stands among them, in its loss and in its spectrum."""
+"""How a trial will end, predicted from its loss and its spectrum, each as a rank among those of completed trials."""
 
 from dataclasses import dataclass
 

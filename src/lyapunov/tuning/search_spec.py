@@ -21,7 +21,7 @@ class SearchSpec:
     """What is searched: `function` ("module:name", of one Optuna trial), until `trials` have ended.
 
     storage: the path of a journal file, or the address of a database ("postgresql://..."). seed: of the sampler; each trial
-    draws by its own number. pruner: makes the study's pruner, in every process anew. folder: where the function's module is
+    draws by its own number. pruner: makes the study's pruner, once in each process. folder: where the function's module is
     looked for, beside what is installed; every machine must have it. output: where trials may leave their runs.
     """
 

@@ -121,7 +121,7 @@ def _operator(seen: Callable[[str, Call], Any], name: str, args: tuple[Any, ...]
 
 
 def _copied(value: Any) -> Any:
-    """Copies: a model may change in place what it handed over."""
+    """Copies: a model may change in place what it passed."""
     return tree_map(lambda leaf: leaf.detach().clone() if isinstance(leaf, Tensor) else leaf, value)
 
 
