@@ -9,7 +9,6 @@ from experiments.cells import confirmation, opponents, use
 from experiments.cells.records import Rows, known
 from experiments.commands import RECORDED
 
-SHOWN_FIRST = (opponents.PRIMARY, opponents.PROXIES, opponents.GRADIENT, opponents.FIRST)
 WEAK = "weak hold-out, R3"
 
 
@@ -51,19 +50,15 @@ def _reproduced(results: Path) -> Mark:
         f"at least {opponents.LEAST:.2f}; ahead of the proxies by {opponents.AHEAD:.2f}, clear of 0; "
         f"the gradient norm {opponents.GRADIENT_BEHIND:.2f} behind"
     )
-    if opponents.GRADIENT not in rows:
+    if opponents.PRIMARY not in rows:
         return Mark("Reproduction", asked, "-", None)
-    own, proxies, gradient = (rows[name] for name in SHOWN_FIRST[:3])
-    ahead, behind = _ahead(proxies), _ahead(gradient)
-    reached = (
-        float(own["both"]) >= opponents.LEAST
-        and ahead.value >= opponents.AHEAD
-        and ahead.low > 0
-        and behind.value >= opponents.GRADIENT_BEHIND
-    )
-    return Mark(
-        "Reproduction", asked, f"{_both(own)}; ahead of the proxies by {ahead}, of the gradient norm by {behind}", reached
-    )
+    own, ahead = rows[opponents.PRIMARY], _ahead(rows[opponents.PROXIES])
+    behind = _ahead(rows[opponents.GRADIENT]) if opponents.GRADIENT in rows else None
+    reached: bool | None = float(own["both"]) >= opponents.LEAST and ahead.value >= opponents.AHEAD and ahead.low > 0
+    if reached:
+        reached = None if behind is None else behind.value >= opponents.GRADIENT_BEHIND
+    found = f"{_both(own)}; ahead of the proxies by {ahead}, of the gradient norm by {behind or '(not measured)'}"
+    return Mark("Reproduction", asked, found, reached)
 
 
 def _held_out(results: Path) -> Mark:

@@ -12,7 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from experiments.cells import opponents
+from experiments.cells.chapter import marks
 from experiments.cells.compiled import CompiledNetwork
+from experiments.cells.confirmation import SIGNALS, confirmed, trained
 from experiments.cells.grammar import fresh
 from experiments.cells.layer import CellLayer
 from experiments.cells.measure import fresh_cells
@@ -21,7 +24,7 @@ from experiments.cells.readouts import CHANGED, _directions, _outputs, reach
 from experiments.cells.recipes import Recipe
 from experiments.cells.records import append, known, shared
 from experiments.cells.regression import cross_validated, fitted, folds, ranks
-from experiments.cells.training import Copy, work
+from experiments.cells.training import MEASURED_AT, Copy, work
 from experiments.cells.use import Pool, alone_count, cost_of, halved, search
 from experiments.cells.variants import variants
 from experiments.commands import RECORDED
@@ -330,6 +333,77 @@ def test_first_come_the_cells_of_the_mark_then_those_of_a_second_seed() -> None:
     assert order[:126] == [(one.cell, 0) for one in cells[:126]]
     assert sum(not name.startswith("variant") for name, _ in order[:126]) == 120
     assert order[126:166] == [(one.cell, 1) for one in cells[:40]]
+
+
+def test_a_cell_that_broke_is_worst_and_predictions_are_taken_as_they_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    told, came = tmp_path / "told.csv", tmp_path / "came.csv"
+    cells = [f"fresh-{at:03d}" for at in range(40)] + ["variant-gru"]
+    scores = {name: float(at) for at, name in enumerate(cells)}
+    append(told, [{"cell": name, **dict.fromkeys(SIGNALS, scores[name])} for name in cells])
+    for name in cells:
+        losses = {
+            f"loss_{at}": (math.inf if name == "fresh-039" and at > 30 else 1 + scores[name] + 1 / at) for at in MEASURED_AT
+        }
+        append(came, [{"task": "text", "cell": name, "seed": 0, **losses}])
+    monkeypatch.setattr("experiments.cells.confirmation.results_in", lambda name: tmp_path / name)
+    found = trained("text", 0, came, told)
+    assert found.best[39] == np.inf
+    assert found.best[3] == pytest.approx(4 + 1 / 1500)
+    assert len(found.random.names) == 40
+    assert confirmed(found.random)[0].value == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("low", "given_low", "cells", "verdict"), [(0.31, 0.01, 120, True), (0.29, 0.2, 250, False), (0.5, 0.2, 119, None)]
+)
+def test_a_mark_is_reached_by_its_interval_and_only_with_enough_cells(
+    low, given_low, cells, verdict, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    row = {
+        "task": "text",
+        "cells": cells,
+        "which": "random cells",
+        "prediction": "both",
+        "alone": 0.55,
+        "low": low,
+        "high": 0.7,
+    }
+    append(tmp_path / "cells-confirmation.csv", [{**row, "given_early": 0.3, "given_low": given_low, "given_high": 0.5}])
+    found = marks(tmp_path)
+    assert [mark.reached for mark in found] == [None, None, verdict, None]
+    assert found[0].verdict == "not measured"
+
+
+def test_what_the_page_says_of_the_benchmark_holds() -> None:
+    rows = {row["set"]: row for row in known(RECORDED / opponents.NAME)}
+    own, first = rows[opponents.PRIMARY], rows[opponents.FIRST]
+    reproduced, held_out = marks()[:2]
+    assert reproduced.reached is False
+    assert float(own["both"]) < opponents.LEAST < float(own["nearest_neighbours"])
+    assert float(own["quadratic_ridge"]) < 0.4
+    assert float(own["bounded"]) > opponents.LEAST
+    before = [name for name in rows if "loss after" not in name and name not in (opponents.PRIMARY, "weak hold-out, R3")]
+    assert len(before) >= 18
+    assert all(float(rows[name]["ahead_low"]) > 0 for name in before)
+    assert float(rows[opponents.PROXIES]["ahead_low"]) < 0.05
+    assert float(first["both"]) > float(own["both"])
+    assert float(rows["loss after epoch 1 and R3"]["ahead_low"]) > 0
+    assert float(rows["loss after epoch 1 and twelve proxies"]["ahead_high"]) < 0
+    assert held_out.reached
+
+
+@pytest.mark.parametrize("name", [opponents.PRIMARY, opponents.FIRST, "parameters"])
+def test_the_committed_correlations_are_those_of_the_committed_readouts(name: str) -> None:
+    known_cells, _ = opponents.split()
+    target, features = known_cells.columns["best"], opponents.sets(known_cells)[name]
+    row = next(row for row in known(RECORDED / opponents.NAME) if row["set"] == name)
+    found = cross_validated(features, target, known_cells.structures)
+    assert spearmanr(found["both"], target)[0] == pytest.approx(float(row["both"]), abs=2e-3)
+    assert (int(row["cells"]), int(row["structures"])) == (271, 213)
 
 
 def rows_of_training() -> list[dict[str, str]]:
