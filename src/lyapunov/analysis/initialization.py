@@ -5,7 +5,7 @@ import dataclasses
 import math
 import warnings
 from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -20,7 +20,7 @@ from lyapunov._shapes import State
 from lyapunov._shown import Parts
 from lyapunov.errors import Diverged, InvalidInput, LyapunovWarning, Unsupported
 from lyapunov.estimate import Spectrum, spectrum
-from lyapunov.intake import CELLS, LAYERS, Problem, kind_of, problem
+from lyapunov.intake import CELLS, LAYERS, kind_of, problem
 
 __all__ = ["AdjustedSpectrum", "critical_scale", "to_exponent_"]
 
@@ -137,10 +137,8 @@ def to_exponent_(
         >>> abs(found.max + 0.5) < 0.1
         True
     """
-    if isinstance(module, Problem):
-        module, inputs, words = problem(module, inputs).parts()
-        along |= words
-    module = _require_layer(module)
+    module, inputs, rest = problem(module, inputs).parts()
+    module, along = _require_layer(module), rest | along
     _checks.one_of(by, ("weights", "gates"), "by")
     target = _checks.finite_number(largest, "largest")
     if not _checks.flag(each, "each") or not isinstance(module, nn.RNNBase) or module.num_layers == 1:
@@ -350,17 +348,15 @@ class _Search:
 
 def _leading(module: nn.Module, inputs: object, along: dict[str, object]) -> Spectrum | None:
     """None where the states run away."""
-    try:
+    with suppress(Diverged):
         return _measured(module, inputs, {"k": 1, **along})
-    except Diverged:
-        return None
+    return None
 
 
-def _measured(module: nn.Module, inputs: object, along: dict[str, object]) -> Spectrum:
+def _measured(module: nn.Module, inputs: object, along: dict[str, Any]) -> Spectrum:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", LyapunovWarning)  # what is not settled is said by the result's verdict
-        settings: dict[str, Any] = {"progress": False, **along}
-        return spectrum(module, inputs, **settings)
+        return spectrum(module, inputs, **(dict[str, Any](progress=False) | along))
 
 
 def _name(module: nn.Module) -> str:
