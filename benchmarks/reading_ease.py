@@ -1,6 +1,6 @@
 """How easy the documentation is to read: mean sentence length of each page, and Flesch's reading ease.
 
-    python benchmarks/reading_ease.py                    # README, every page of docs/, CONTRIBUTING, CHANGELOG
+    python benchmarks/reading_ease.py                    # README, CONTRIBUTING, CHANGELOG, docs/, experiments/
     python benchmarks/reading_ease.py --at 7ddabbf       # the same for a commit
     python benchmarks/reading_ease.py --before 7ddabbf   # both side by side, as a table
 
@@ -86,7 +86,9 @@ def pages(commit: str | None = None) -> dict[str, str]:
             *sorted(f"docs/{path.name}" for path in ROOT.glob("docs/*.md")),
         ]
         return {name: (ROOT / name).read_text() for name in names if (ROOT / name).exists()}
-    listed = _git("ls-tree", "--name-only", commit, "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/").split()
+    listed = _git(
+        "ls-tree", "--name-only", commit, "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/", "experiments/"
+    ).split()
     return {name: _git("show", f"{commit}:{name}") for name in listed if name.endswith(".md")}
 
 
@@ -111,7 +113,7 @@ def main() -> None:
     extra = "" if before is None else " words before | mean sentence | Flesch |"
     print(f"| page |{extra} words | mean sentence | Flesch |")
     print("|---|" + "---|" * (3 if before is None else 6))
-    for name in sorted(now | (before or {}), key=lambda name: (name.startswith("docs/"), name)):
+    for name in sorted(now | (before or {}), key=lambda name: ("/" in name, name)):
         sides = [now] if before is None else [before, now]
         print(f"| {name} | " + " | ".join(row(side[name]) if name in side else "- | - | -" for side in sides) + " |")
 

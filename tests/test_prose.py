@@ -13,6 +13,7 @@ GONE = (
     "the interval between orthonormalisations follows the arithmetic",
     "they are not the layer they are called",
     "while a loss is flat, spectra know more than it",
+    "While the loss is flat, spectra know more than it",
     "an interval over which a column falls too far behind the others is taken back and halved",
     "everything is found anew, the carried run is made beside it",
     "foretells the end of a trial from where its loss and its spectrum stand among theirs",

@@ -33,8 +33,6 @@ FURTHEST, LONGEST, NARROWEST = 8.0, 2.0, 1e-9
 
 A gate of bias 8 keeps 0.9997 of a state: beyond that exponents come near zero because nothing gets in any more.
 """
-
-
 _SCAN = (0.0, 0.3, 0.6, 1.0, 1.5, 2.0, 3.0, 5.0, FURTHEST, -0.5, -1.0, -2.0, -4.0, -FURTHEST)
 """Where reach is looked for, as far from the critical factor, or from the biases as they are."""
 
