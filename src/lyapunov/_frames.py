@@ -25,6 +25,6 @@ def join_rows(parts: Iterable[Frame]) -> Tensor:
     return torch.cat([part.mT for part in parts], dim=-1).mT
 
 
-def join_columns(parts: Iterable[Frame]) -> Tensor:
+def join_columns(parts: Iterable[Tensor]) -> Tensor:
     """Frames of as many rows, side by side, as a copy of their own. (batch, n, all their k)."""
     return torch.cat([part.mT for part in parts], dim=-2).mT
