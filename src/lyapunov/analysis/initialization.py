@@ -191,10 +191,9 @@ def _layers(module: nn.RNNBase, inputs: State, state: State) -> Iterator[tuple[n
     size, driven = module.input_size, inputs
     for at in range(module.num_layers):
         options: dict[str, object] = {"bias": module.bias, "batch_first": module.batch_first}
-        kind: Callable[..., nn.Module] = kind_of(module)
         options |= {"nonlinearity": module.nonlinearity} if isinstance(module, nn.RNN) else {}
         options |= {"proj_size": module.proj_size} if isinstance(module, nn.LSTM) else {}
-        layer = kind(size, module.hidden_size, device="meta", **options)
+        layer = partial(kind_of(module), size, module.hidden_size, device="meta")(**options)
         for name in [name for name, _ in layer.named_parameters()]:
             setattr(layer, name, getattr(module, name.replace("_l0", f"_l{at}")))
         parts = state if isinstance(state, tuple | list) else (state,)
@@ -202,8 +201,7 @@ def _layers(module: nn.RNNBase, inputs: State, state: State) -> Iterator[tuple[n
         start = own if own is None or isinstance(state, tuple | list) else own[0]
         yield layer.train(module.training), driven, start
         with torch.no_grad():
-            wide = copy.deepcopy(layer).double().eval()
-            driven = wide(*_doubled(driven, start))[0]
+            driven = copy.deepcopy(layer).double().eval()(*_doubled(driven, start))[0]
         size = module.proj_size or module.hidden_size
 
 
