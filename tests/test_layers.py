@@ -51,6 +51,7 @@ ORDER = {
         "known",
     ),
     "intake": (
+        "kinds",
         "inputs",
         "file_kinds",
         "files",

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,8 @@ from lyapunov._shapes import State
 from lyapunov._shown import Parts
 from lyapunov.errors import Diverged, InvalidInput, LyapunovWarning, Unsupported
 from lyapunov.estimate import Spectrum, spectrum
-from lyapunov.intake import CELLS, LAYERS, kind_of, problem
+from lyapunov.intake import CELLS, LAYERS, kind_of, known_kind, problem
+from lyapunov.systems import ModuleLayer
 
 __all__ = ["AdjustedSpectrum", "critical_scale", "to_exponent_"]
 
@@ -35,25 +36,6 @@ A gate of bias 8 keeps 0.9997 of a state: beyond that exponents come near zero b
 """
 _SCAN = (0.0, 0.3, 0.6, 1.0, 1.5, 2.0, 3.0, 5.0, FURTHEST, -0.5, -1.0, -2.0, -4.0, -FURTHEST)
 """Where reach is looked for, as far from the critical factor, or from the biases as they are."""
-
-
-class _Kind(NamedTuple):
-    """Blocks of rows in PyTorch's weights: how many, which drives the new content, which gate keeps the old (an RNN has none).
-
-    `at_zero`: of the gates' values, how much of a state is kept at zero, and what multiplies the recurrent product there.
-    """
-
-    blocks: int
-    candidate: int
-    keeping: int
-    at_zero: Callable[[list[float]], tuple[float, float]]
-
-
-_KINDS = {
-    "RNN": _Kind(1, 0, 0, lambda gates: (0.0, 1.0)),  # noqa: ARG005
-    "GRU": _Kind(3, 2, 1, lambda gates: (gates[1], (1 - gates[1]) * gates[0])),  # r, z, n
-    "LSTM": _Kind(4, 2, 1, lambda gates: (gates[1], gates[0] * gates[3])),  # i, f, g, o
-}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -160,7 +142,7 @@ def _brought(
         centre = math.log(critical_scale(module))
         first = centre + min(target, LONGEST)
     else:
-        moved, change = _moved(module, "bias_ih"), partial(_shifted, kind=_KINDS[_name(module)])
+        moved, change = _moved(module, "bias_ih"), partial(_shifted, kind=known_kind(type(module)).system)
         first = centre = 0.0
     along = dict(along)
     check = along.pop("check", True)
@@ -191,8 +173,7 @@ def _layers(module: nn.RNNBase, inputs: State, state: State) -> Iterator[tuple[n
     size, driven = module.input_size, inputs
     for at in range(module.num_layers):
         options: dict[str, object] = {"bias": module.bias, "batch_first": module.batch_first}
-        options |= {"nonlinearity": module.nonlinearity} if isinstance(module, nn.RNN) else {}
-        options |= {"proj_size": module.proj_size} if isinstance(module, nn.LSTM) else {}
+        options |= {name: getattr(module, name) for name in known_kind(type(module)).system.options}
         layer = partial(kind_of(module), size, module.hidden_size, device="meta")(**options)
         for name in [name for name, _ in layer.named_parameters()]:
             setattr(layer, name, getattr(module, name.replace("_l0", f"_l{at}")))
@@ -230,14 +211,14 @@ def critical_scale(module: object) -> float:
         docs/theory.md, fixed points of gated networks.
     """
     module = _require_layer(module)
-    kind, scales = _KINDS[_name(module)], []
+    kind, scales = known_kind(type(module)).system, []
     names = [name.removeprefix("weight_hh") for name, _ in module.named_parameters() if name.startswith("weight_hh")]
     for suffix in names:
         weight = getattr(module, f"weight_hh{suffix}").detach().double().cpu()
-        rows = weight.chunk(kind.blocks)[kind.candidate]
+        rows = weight.chunk(kind.gates)[kind.candidate]
         biases = [getattr(module, f"bias_{of}{suffix}").detach().double().cpu() for of in ("ih", "hh") if module.bias]
         total = sum(biases, torch.zeros(1, dtype=torch.float64).expand(len(weight)))
-        keep, gain = kind.at_zero([float(one.mean().sigmoid()) for one in total.chunk(kind.blocks)])
+        keep, gain = kind.at_zero([float(one.mean().sigmoid()) for one in total.chunk(kind.gates)])
         if rows.shape[0] == rows.shape[1]:
             scales.append(_critical(torch.linalg.eigvals(rows), keep, gain))
     return min((scale for scale in scales if scale > 0), default=1.0)
@@ -355,14 +336,13 @@ def _measured(module: nn.Module, inputs: object, along: dict[str, Any]) -> Spect
         return spectrum(module, inputs, **(dict[str, Any](progress=False) | along))
 
 
-def _name(module: nn.Module) -> str:
-    return kind_of(module).__name__.removesuffix("Cell")
-
-
 def _moved(module: nn.Module, prefix: str) -> list[nn.Parameter]:
     """The parameters to be moved, which must be plain ones."""
-    if prefix == "bias_ih" and _name(module) == "RNN":
-        raise Unsupported("Expected an LSTM or a GRU with by='gates', got an RNN, which has no gates. Use by='weights'.")
+    if prefix == "bias_ih" and known_kind(type(module)).system.keeping is None:
+        name = kind_of(module).__name__.removesuffix("Cell")
+        raise Unsupported(
+            f"Expected a layer with a gate that keeps its state, got an {name}, which has no gates. Use by='weights'."
+        )
     found = [weight for name, weight in module.named_parameters(recurse=False) if name.startswith(prefix)]
     if not found:
         raise Unsupported(
@@ -377,10 +357,10 @@ def _scaled(old: Tensor, at: float) -> Tensor:
     return old * math.exp(at)
 
 
-def _shifted(old: Tensor, at: float, kind: _Kind) -> Tensor:
+def _shifted(old: Tensor, at: float, kind: type[ModuleLayer]) -> Tensor:
     """Biases, those of the gate that keeps the old plus `at`."""
-    parts = list(old.chunk(kind.blocks))
-    parts[kind.keeping] = parts[kind.keeping] + at
+    parts, keeping = list(old.chunk(kind.gates)), kind.keeping or 0
+    parts[keeping] = parts[keeping] + at
     return torch.cat(parts)
 
 

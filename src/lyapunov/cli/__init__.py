@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 ABOUT = "Lyapunov spectra of recurrent networks, driven by their real inputs. Exponents are in nats per step."
 COMMANDS = {
     "demo": "Train a character LSTM on real text and watch its Lyapunov spectrum move.",
-    "spectrum": "Print the Lyapunov spectrum of the RNN, GRU or LSTM in a checkpoint, driven by the inputs of a file.",
+    "spectrum": "Print the Lyapunov spectrum of the recurrent layer in a checkpoint, driven by the inputs of a file.",
     "report": "Write one page about one or several runs: figures, tables and words, in a file that needs no network.",
     "tune": "Search the hyperparameters of your own training function, on one machine or many.",
     "data": "Fetch the data of the experiments, or say where it is.",

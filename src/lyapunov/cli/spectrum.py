@@ -34,7 +34,7 @@ def spectrum(
     save: Path | None = None,
     plot: Path | None = None,
 ) -> None:
-    """Print the Lyapunov spectrum of the RNN, GRU or LSTM in a checkpoint, driven by the inputs of a file.
+    """Print the Lyapunov spectrum of the recurrent layer in a checkpoint, driven by the inputs of a file.
 
     Parameters
     ----------

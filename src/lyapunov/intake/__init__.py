@@ -7,7 +7,8 @@ from lyapunov.intake.encoding import Encoded, core_inputs
 from lyapunov.intake.files import encode, one_hot_sequences, read_inputs, read_text, require_file
 from lyapunov.intake.foreign import require_whole, unwrapped
 from lyapunov.intake.inputs import PaddedSequences, digest, independent
-from lyapunov.intake.layers import CELLS, LAYERS, kind_of, layer_system, only_watches, split_layers
+from lyapunov.intake.kinds import CELLS, LAYERS, kind_of, known_kind
+from lyapunov.intake.layers import layer_system, only_watches, split_layers
 from lyapunov.intake.problem import CastProblem, Problem, compute_device, problem, require_full
 from lyapunov.intake.recognize import recognize
 
@@ -32,6 +33,7 @@ __all__ = [
     "independent",
     "is_captured",
     "kind_of",
+    "known_kind",
     "layer_system",
     "load_checkpoint",
     "loop_of",

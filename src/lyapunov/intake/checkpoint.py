@@ -3,7 +3,7 @@
 import json
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -18,10 +18,10 @@ from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.intake.file_kinds import foreign_kind, is_npz, is_safetensors
 from lyapunov.intake.files import require_file
 from lyapunov.intake.in_front import Front, Map, front_of
+from lyapunov.intake.kinds import KINDS, layer_names
 from lyapunov.intake.vocabulary import Vocabulary, in_checkpoint
 
 Nonlinearity = Literal["tanh", "relu"]
-_GATES = {1: nn.RNN, 3: nn.GRU, 4: nn.LSTM}
 _FIRST = re.compile(r"^(?:(?P<core>.+)\.)?weight_ih(?P<layer>_l0)?$")
 _WHOLE = "(top level)"
 
@@ -215,7 +215,7 @@ def _choose_core(tensors: Mapping[str, Tensor], core: str | None, path: Path) ->
     if not found:
         some = ", ".join(list(tensors)[:5]) or "no tensors"
         raise Unsupported(
-            f"Expected the parameters of an RNN, GRU or LSTM (weight_ih_l0, weight_hh_l0, ...) in {path.name}, got {some}. "
+            f"Expected the parameters of an {layer_names()} (weight_ih_l0, weight_hh_l0, ...) in {path.name}, got {some}. "
             "Pass a checkpoint of a model with such a layer."
         )
     if core is None and len(found) == 1:
@@ -242,16 +242,20 @@ def _module(weights: Mapping[str, Tensor], name: str, nonlinearity: Nonlinearity
     first, hidden = weights["weight_ih_l0"], weights["weight_hh_l0"]
     projected = weights.get("weight_hr_l0")
     cells = hidden.shape[1] if projected is None else projected.shape[1]
-    kind = _GATES.get(hidden.shape[0] // cells)
-    if kind is None:
+    found = next((one for one in KINDS if one.layer and one.system.gates == hidden.shape[0] // cells), None)
+    if found is None or found.layer is None:
+        *some, last = (str(one.system.gates) for one in KINDS if one.layer)
         raise Unsupported(
-            f"Expected weight_hh of 1, 3 or 4 gates in {name}, got shape {tuple(hidden.shape)}. It is no RNN, GRU or LSTM."
+            f"Expected weight_hh of {', '.join(some)} or {last} gates in {name}, got shape {tuple(hidden.shape)}. It is no "
+            f"{layer_names()}."
         )
+    kind: Callable[..., nn.RNNBase] = found.layer
+    known = found.system.options
     options: dict[str, Any] = {"bias": "bias_ih_l0" in weights, "batch_first": True}
     options["num_layers"] = sum(key.startswith("weight_ih_l") for key in weights)
-    if kind is nn.LSTM:
+    if "proj_size" in known:
         options["proj_size"] = 0 if projected is None else projected.shape[0]
-    if kind is nn.RNN:
+    if "nonlinearity" in known:
         options["nonlinearity"] = _asked(nonlinearity, name)
     with torch.random.fork_rng(devices=[]):
         module = kind(first.shape[1], cells, **options).to(first.dtype)
@@ -260,7 +264,7 @@ def _module(weights: Mapping[str, Tensor], name: str, nonlinearity: Nonlinearity
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise InvalidInput(
-            f"Expected the parameters of one {kind.__name__} in {name}, got: {reason}. Save the layer whole."
+            f"Expected the parameters of one {found.layer.__name__} in {name}, got: {reason}. Save the layer whole."
         ) from error
     return module
 

@@ -13,7 +13,7 @@ from lyapunov._trees import tree_flatten, tree_map
 from lyapunov.errors import InvalidInput
 from lyapunov.intake.continuity import feedback_explained, require_continuous
 from lyapunov.intake.inputs import autonomous
-from lyapunov.intake.layers import CELLS, LAYERS
+from lyapunov.intake.kinds import CELLS, LAYERS
 from lyapunov.intake.problem import CastProblem, Problem, state_batch
 from lyapunov.systems import Feed, fed_back
 

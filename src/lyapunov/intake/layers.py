@@ -11,12 +11,11 @@ from lyapunov._shapes import State
 from lyapunov._trees import tree_flatten
 from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.intake.inputs import cast, unpack
+from lyapunov.intake.kinds import kind_of, known_kind
 from lyapunov.intake.problem import CastProblem, Problem, compute_device, same_device, sequences_of, state_batch
-from lyapunov.systems import GRU, LSTM, RNN, CoupledStack, Layer, Stack, System, eval_mode
+from lyapunov.systems import CoupledStack, Layer, Stack, System, eval_mode
 
 Hook = TypeVar("Hook", bound=Callable[..., Any])
-LAYERS = (nn.RNN, nn.GRU, nn.LSTM)
-CELLS = (nn.RNNCell, nn.GRUCell, nn.LSTMCell)
 
 
 def layer_system(module: nn.RNNBase, problem: Problem, dtype: torch.dtype) -> System:
@@ -74,7 +73,7 @@ def cell_problem(module: nn.RNNCellBase, problem: Problem, dtype: torch.dtype) -
                 "The cell's state is batch first; its inputs are (batch, time, features).",
             )
         _checks.finite_tree(state, "state")
-        state = tuple(parts) if isinstance(module, nn.LSTMCell) else parts[0]
+        state = tuple(parts) if len(parts) > 1 else parts[0]
     state = cast(state, dtype, device)
     if state is None:
         state = layer.initial_state(sequences.batch, torch.empty(0, dtype=dtype, device=device))
@@ -122,11 +121,6 @@ def require_plain(module: nn.Module) -> None:
         )
 
 
-def kind_of(module: nn.Module) -> type[nn.Module]:
-    """Which of PyTorch's layers or cells it is, or is derived from."""
-    return next(kind for kind in (*LAYERS, *CELLS) if isinstance(module, kind))
-
-
 def _require_fitting(module: nn.RNNBase | nn.RNNCellBase, problem: Problem) -> None:
     """Inputs that are given, and a linearization that the kind has."""
     kind = kind_of(module)
@@ -135,7 +129,7 @@ def _require_fitting(module: nn.RNNBase | nn.RNNCellBase, problem: Problem) -> N
             f"Expected `inputs` with a {kind.__name__}, got none. For a network without a drive pass zeros of shape "
             f"(batch, time, {module.input_size})."
         )
-    if problem.linearization == "hidden" and kind not in (nn.LSTM, nn.LSTMCell):
+    if problem.linearization == "hidden" and "c" not in known_kind(kind).system.state_parts:
         raise InvalidInput(
             f"Expected linearization='full' with a {kind.__name__}, got 'hidden'. Leave it out: "
             "only an LSTM has a cell state to hold."
@@ -151,13 +145,10 @@ class _LayerBuilder:
     def __call__(self, suffix: str, at: int) -> Layer:
         names = ["weight_ih", "weight_hh", *(["bias_ih", "bias_hh"] if self._module.bias else [])]
         weights = {name: self._weight(name + suffix) for name in names}
-        if isinstance(self._module, nn.LSTM | nn.LSTMCell):
-            if getattr(self._module, "proj_size", 0):
-                weights["weight_hr"] = self._weight("weight_hr" + suffix)
-            return LSTM(**weights, linearization=self._problem.linearization, layer=at)
-        if isinstance(self._module, nn.GRU | nn.GRUCell):
-            return GRU(**weights, layer=at)
-        return RNN(**weights, nonlinearity=self._module.nonlinearity, layer=at)  # type: ignore[arg-type]
+        if getattr(self._module, "proj_size", 0):
+            weights["weight_hr"] = self._weight("weight_hr" + suffix)
+        system = known_kind(type(self._module)).system
+        return system.of_module(self._module, weights, at, self._problem.linearization)
 
     def _weight(self, name: str) -> Tensor:
         weight = getattr(self._module, name)
@@ -186,7 +177,7 @@ def _time_major(inputs: Any, module: nn.Module, batch_first: bool, *, unbatched_
 
 def _state_parts(module: nn.Module, state: Any) -> list[Tensor]:
     """h, or h and c, as the module takes them."""
-    wanted = 2 if isinstance(module, nn.LSTM | nn.LSTMCell) else 1
+    wanted = len(known_kind(type(module)).system.state_parts)
     parts = list(state) if isinstance(state, tuple | list) else [state]
     if len(parts) != wanted:
         form = "a tuple (h, c)" if wanted == 2 else "one tensor h"

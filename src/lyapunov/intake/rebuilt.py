@@ -6,17 +6,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from lyapunov.errors import Unsupported
-from lyapunov.intake.layers import kind_of
+from lyapunov.intake.kinds import kind_of, known_kind
 from lyapunov.systems import eval_mode
-
-_GATES: dict[type[nn.Module], int] = {
-    nn.RNN: 1,
-    nn.GRU: 3,
-    nn.LSTM: 4,
-    nn.RNNCell: 1,
-    nn.GRUCell: 3,
-    nn.LSTMCell: 4,
-}
 
 
 def rebuilt(
@@ -36,7 +27,10 @@ def rebuilt(
     layered = issubclass(kind, nn.RNNBase)
     last = "_l0" if layered else ""
     try:
-        hidden, features = weights[f"weight_hh{last}"].shape[0] // _GATES[kind], weights[f"weight_ih{last}"].shape[1]
+        hidden, features = (
+            weights[f"weight_hh{last}"].shape[0] // known_kind(kind).system.gates,
+            weights[f"weight_ih{last}"].shape[1],
+        )
         options: dict[str, Any] = {"bias": f"bias_ih{last}" in weights, "device": "meta"}
     except (KeyError, IndexError):
         raise _no_weights(kind, weights, like) from None

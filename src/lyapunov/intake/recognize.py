@@ -13,8 +13,9 @@ from lyapunov.intake.capturing import Captured, as_derived_from, captured_proble
 from lyapunov.intake.closed_loops import ClosedLoop, closed_loop_problem
 from lyapunov.intake.foreign import is_recurrent, native, native_state
 from lyapunov.intake.inputs import with_tensors
+from lyapunov.intake.kinds import CELLS, LAYERS
 from lyapunov.intake.languages import is_language_model, language_problem
-from lyapunov.intake.layers import CELLS, LAYERS, cell_problem, has_own_forward, layer_problem
+from lyapunov.intake.layers import cell_problem, has_own_forward, layer_problem
 from lyapunov.intake.loops import loop_problem
 from lyapunov.intake.problem import CastProblem, Problem
 from lyapunov.intake.steps import step_problem, system_problem

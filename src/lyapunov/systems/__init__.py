@@ -2,7 +2,7 @@
 
 from lyapunov.systems.arguments import require_order
 from lyapunov.systems.casting import CastCall, attribute_restorer, cast_tensor, content_restorer, eval_mode
-from lyapunov.systems.closed import Layer, joined
+from lyapunov.systems.closed import Layer, Linearization, ModuleLayer, joined
 from lyapunov.systems.closed_loop import FedBack, fed_back
 from lyapunov.systems.contract import check_contract
 from lyapunov.systems.diagonal import Diagonal
@@ -11,7 +11,7 @@ from lyapunov.systems.feed import Feed
 from lyapunov.systems.gru import GRU
 from lyapunov.systems.huggingface import LanguageModel
 from lyapunov.systems.loop import Loop, TokenStep
-from lyapunov.systems.lstm import LSTM, Linearization
+from lyapunov.systems.lstm import LSTM
 from lyapunov.systems.rnn import RNN
 from lyapunov.systems.stack import CoupledStack, IndependentLayers, Stack
 from lyapunov.systems.step import Step
@@ -33,6 +33,7 @@ __all__ = [
     "Layer",
     "Linearization",
     "Loop",
+    "ModuleLayer",
     "Stack",
     "Step",
     "StepByStep",

@@ -4,10 +4,10 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lyapunov._frames import is_large
 from lyapunov._shapes import Frame, Frames, Input, InputFrame, PerSequence, State, Units
@@ -15,6 +15,7 @@ from lyapunov._trees import tree_flatten, tree_map
 from lyapunov.systems.system import Label, System, size_labels, total_size
 from lyapunov.systems.trace import Deal, Keep, Trace
 
+Linearization = Literal["full", "hidden"]
 WORTH_THREADS = 2.5e7
 """Multiplications in a step, over all sequences, from which on dealing them out to threads costs less than it gains."""
 SMALL = 512
@@ -256,6 +257,33 @@ class Layer(ClosedForm):
         if name not in self._of_weights:
             self._of_weights[name] = compute()
         return self._of_weights[name]
+
+
+class ModuleLayer(Layer):
+    """A layer that PyTorch has a module of, with its weights under PyTorch's names: what is to be known of its kind."""
+
+    gates: ClassVar[int]
+    """Blocks of `output_size` rows in the weights."""
+    candidate: ClassVar[int]
+    """Which of them makes the new content."""
+    keeping: ClassVar[int | None] = None
+    """Which of them keeps the old one; None where nothing does."""
+    state_parts: ClassVar[tuple[str, ...]] = ("h",)
+    """What the module's state is made of."""
+    options: ClassVar[tuple[str, ...]] = ()
+    """Attributes of the module that it was built with, besides its sizes."""
+
+    @classmethod
+    @abstractmethod
+    def of_module(
+        cls, module: nn.Module, weights: dict[str, Tensor], layer: int, linearization: Linearization
+    ) -> "ModuleLayer":
+        """The closed form of a module's layer number `layer`, with these weights."""
+
+    @staticmethod
+    @abstractmethod
+    def at_zero(gates: Sequence[float]) -> tuple[float, float]:
+        """Of the gates' values: how much of a state is kept at zero, and what multiplies the recurrent product there."""
 
 
 @contextmanager

@@ -1,13 +1,23 @@
 """The gated recurrent unit in closed form, with PyTorch's placing of the reset gate (after the product with U_n)."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lyapunov._shapes import Frame, Frames, InputFrame, PerSequence, Units
 from lyapunov.systems._gates import SATURATED, sigmoid_slope, tanh_slope
-from lyapunov.systems.closed import Layer, LayerTangent, add_scaled, dense_log_volume, is_wide, product, scale_rows
+from lyapunov.systems.closed import (
+    LayerTangent,
+    Linearization,
+    ModuleLayer,
+    add_scaled,
+    dense_log_volume,
+    is_wide,
+    product,
+    scale_rows,
+)
 
 Rowwise = tuple[Tensor, Tensor, Tensor]
 """What scales the rows of the reset, the update and the candidate weights, (batch, N) each."""
@@ -24,7 +34,7 @@ class _Gates(NamedTuple):
     recurrent_n: Tensor
 
 
-class GRU(Layer):
+class GRU(ModuleLayer):
     """h' = (1 - z) n + z h with n = tanh(W_n x + b_in + r (U_n h + b_hn)).
 
     J = diag(z) + diag((h - n) z (1 - z)) U_z
@@ -33,6 +43,7 @@ class GRU(Layer):
     Weights as in `torch.nn.GRU`, gates in the order r, z, n. The state is h, (batch, N). ln |det J| costs O(N^3) a step.
     """
 
+    gates, candidate, keeping = 3, 2, 1
     name = "GRU"
     volume_cost = "cubic"
 
@@ -50,6 +61,16 @@ class GRU(Layer):
         self.bias_hh: Tensor | float = 0.0 if bias_hh is None else bias_hh
         self.output_size, self.input_size = weight_hh.shape[1], weight_ih.shape[1]
         self.device, self.index = weight_hh.device, layer
+
+    @classmethod
+    def of_module(cls, module: nn.Module, weights: dict[str, Tensor], layer: int, linearization: Linearization) -> "GRU":  # noqa: ARG003
+        """One layer of `nn.GRU`, or `nn.GRUCell`."""
+        return cls(**weights, layer=layer)
+
+    @staticmethod
+    def at_zero(gates: Sequence[float]) -> tuple[float, float]:
+        """z, and (1 - z) r before U_n."""
+        return gates[1], (1 - gates[1]) * gates[0]
 
     def step(self, state: Units, x: Tensor) -> Units:
         """h' = (1 - z) n + z h, with PyTorch's gates: the reset gate acts on the recurrent part of the candidate n."""

@@ -1,10 +1,10 @@
 """The long short-term memory layer in closed form: the full state (h, c), or the hidden state with c as recorded."""
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
 from lyapunov import _checks
@@ -12,8 +12,9 @@ from lyapunov._frames import join_rows
 from lyapunov._shapes import Frame, Frames, InputFrame, PerSequence, Rows, Units, Vectors
 from lyapunov.systems._gates import SATURATED, combine_biases, log_sigmoid_slope, sigmoid_slope, tanh_slope
 from lyapunov.systems.closed import (
-    Layer,
     LayerTangent,
+    Linearization,
+    ModuleLayer,
     add_scaled,
     dense_log_volume,
     is_wide,
@@ -23,8 +24,6 @@ from lyapunov.systems.closed import (
 )
 from lyapunov.systems.system import Label, size_labels
 from lyapunov.systems.trace import Keep
-
-Linearization = Literal["full", "hidden"]
 
 
 class _Gates(NamedTuple):
@@ -38,7 +37,7 @@ class _Gates(NamedTuple):
     a_o: Tensor
 
 
-class LSTM(Layer):
+class LSTM(ModuleLayer):
     """c' = f c + i g, h' = W_hr (o tanh c') (W_hr = 1 without projection).
 
     With the gates' frames G = U dh (+ W dx), rows in PyTorch's order i, f, g, o:
@@ -49,6 +48,8 @@ class LSTM(Layer):
     P of them: the linearization of the 2020 paper, blind to every path through the memory cell. The state is (h, c) in both.
     ln |det J| costs O(N) a step in the unprojected full form, O(N^3) otherwise.
     """
+
+    gates, candidate, keeping, state_parts, options = 4, 2, 1, ("h", "c"), ("proj_size",)
 
     def __init__(
         self,
@@ -70,6 +71,16 @@ class LSTM(Layer):
         self.name = f"LSTM ({linearization} state)"
         cheap = linearization == "full" and weight_hr is None
         self.volume_cost = "linear" if cheap else "cubic"
+
+    @classmethod
+    def of_module(cls, module: nn.Module, weights: dict[str, Tensor], layer: int, linearization: Linearization) -> "LSTM":  # noqa: ARG003
+        """One layer of `nn.LSTM`, or `nn.LSTMCell`."""
+        return cls(**weights, linearization=linearization, layer=layer)
+
+    @staticmethod
+    def at_zero(gates: Sequence[float]) -> tuple[float, float]:
+        """f, and i o before U_g."""
+        return gates[1], gates[0] * gates[3]
 
     @property
     def cell_size(self) -> int:

@@ -1,22 +1,25 @@
 """The vanilla recurrent layer in closed form."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lyapunov import _checks
 from lyapunov._shapes import Frame, Frames, InputFrame, PerSequence, Units
 from lyapunov.systems._gates import SATURATED, combine_biases, log_tanh_slope, tanh_slope
-from lyapunov.systems.closed import Layer, LayerTangent, product, scale_rows
+from lyapunov.systems.closed import LayerTangent, Linearization, ModuleLayer, product, scale_rows
 
 
-class RNN(Layer):
+class RNN(ModuleLayer):
     """h' = phi(a), a = W_ih x + b_ih + W_hh h + b_hh; J = diag(phi'(a)) W_hh.
 
     Weights as in `torch.nn.RNN`: `weight_ih` (N, inputs), `weight_hh` (N, N), biases (N,) or None. The state is h,
     (batch, N). For tanh, ln |det J| = sum ln phi'(a) + ln |det W_hh| costs O(N) a step; for relu there is none.
     """
+
+    gates, candidate, options = 1, 0, ("nonlinearity",)
 
     def __init__(
         self,
@@ -34,6 +37,17 @@ class RNN(Layer):
         self.output_size, self.input_size = weight_ih.shape
         self.device, self.name, self.index = weight_hh.device, f"RNN ({nonlinearity})", layer
         self.volume_cost = "linear" if nonlinearity == "tanh" else "none"
+
+    @classmethod
+    def of_module(cls, module: nn.Module, weights: dict[str, Tensor], layer: int, linearization: Linearization) -> "RNN":  # noqa: ARG003
+        """One layer of `nn.RNN`, or `nn.RNNCell`."""
+        nonlinearity: Literal["tanh", "relu"] = "relu" if module.nonlinearity == "relu" else "tanh"
+        return cls(**weights, nonlinearity=nonlinearity, layer=layer)
+
+    @staticmethod
+    def at_zero(gates: Sequence[float]) -> tuple[float, float]:  # noqa: ARG004
+        """Nothing is kept, and nothing stands before W_hh."""
+        return 0.0, 1.0
 
     def step(self, state: Units, x: Tensor) -> Units:
         """h' = phi(W_ih x + W_hh h + b), by PyTorch's own kernel for a cell."""

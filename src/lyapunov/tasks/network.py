@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 from safetensors import safe_open
@@ -13,11 +12,12 @@ from torch import Tensor, nn
 
 from lyapunov._atomic import write_atomically
 from lyapunov.errors import InvalidInput
+from lyapunov.intake import LAYERS
 from lyapunov.systems import eval_mode
 from lyapunov.tasks.descent import descent
 from lyapunov.tasks.task import Task
 
-KINDS = {"RNN": nn.RNN, "GRU": nn.GRU, "LSTM": nn.LSTM}
+KINDS: dict[str, Callable[..., nn.RNNBase]] = {layer.__name__: layer for layer in LAYERS}
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Recipe:
     `decay_from` on. Gradients are clipped at norm `clip`.
     """
 
-    kind: Literal["RNN", "GRU", "LSTM"] = "LSTM"
+    kind: str = "LSTM"
     hidden: int = 128
     bias: bool = True
     spread: float | None = None

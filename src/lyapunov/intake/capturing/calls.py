@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence, pad_sequence
 
 from lyapunov.intake.capturing.watch import Call
-from lyapunov.intake.layers import CELLS
+from lyapunov.intake.kinds import CELLS, known_kind
 
 
 @dataclass(frozen=True)
@@ -202,6 +202,6 @@ def as_taken(module: Any, received: Received) -> Piece:
         values = values[:, 0]
     elif module.batch_first:
         values = values.transpose(0, 1)
-    if state is not None and not isinstance(module, nn.LSTM | nn.LSTMCell):
+    if state is not None and len(known_kind(type(module)).system.state_parts) == 1:
         return Piece(module, values.contiguous(), state[0], received.lengths)
     return Piece(module, values.contiguous(), state, received.lengths)

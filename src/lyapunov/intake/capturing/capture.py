@@ -25,15 +25,18 @@ from lyapunov.intake.capturing.turns import Turn, no_turn, turn_of
 from lyapunov.intake.capturing.watch import Call, Pass, distance, watched, watched_replaced
 from lyapunov.intake.foreign import is_recurrent, native, require_whole, scripted_kind, unscripted
 from lyapunov.intake.inputs import digest
+from lyapunov.intake.kinds import CELLS, LAYERS
 from lyapunov.intake.languages import is_language_model
-from lyapunov.intake.layers import CELLS, LAYERS, has_own_forward
+from lyapunov.intake.layers import has_own_forward
 from lyapunov.intake.rebuilt import plain
 from lyapunov.systems import eval_mode
 
 _ROUNDING = 1e-3
 """Two passes from one random state may differ by so much: some sums on a GPU come in no fixed order."""
 _RECURRENT = re.compile(
-    r"rnn|lstm|gru|recurrent|cell|mamba|ssm|s4|s5|rwkv|reservoir|echo|esn|memory|lif|ltc|cfc|spik", re.IGNORECASE
+    "|".join(layer.__name__ for layer in LAYERS)
+    + r"|recurrent|cell|mamba|ssm|s4|s5|rwkv|reservoir|echo|esn|memory|lif|ltc|cfc|spik",
+    re.IGNORECASE,
 )
 """In the name of a class that may be recurrent, and is named before others."""
 _SHOWN = 8

@@ -18,7 +18,8 @@ from lyapunov.intake.capturing.directions import layers_of
 from lyapunov.intake.capturing.turns import Turn, as_loop, no_turn
 from lyapunov.intake.closed_loops import ClosedLoop
 from lyapunov.intake.inputs import PaddedSequences, digest
-from lyapunov.intake.layers import LAYERS, cell_problem, layer_problem, require_plain
+from lyapunov.intake.kinds import LAYERS
+from lyapunov.intake.layers import cell_problem, layer_problem, require_plain
 from lyapunov.intake.problem import CastProblem, Problem
 from lyapunov.intake.steps import step_problem
 from lyapunov.systems import IndependentLayers

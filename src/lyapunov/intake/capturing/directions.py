@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lyapunov.intake.capturing.calls import Piece, Received, as_taken
-from lyapunov.intake.layers import kind_of
+from lyapunov.intake.kinds import kind_of
 from lyapunov.intake.rebuilt import rebuilt
 from lyapunov.systems import eval_mode
 

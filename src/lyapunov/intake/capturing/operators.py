@@ -10,9 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from lyapunov.intake.kinds import KINDS
 from lyapunov.intake.rebuilt import first_weight
 
-_LAYERS, _CELLS = ("lstm", "gru", "rnn_tanh", "rnn_relu"), ("lstm_cell", "gru_cell", "rnn_tanh_cell", "rnn_relu_cell")
+_LAYERS = [name for kind in KINDS for name in kind.operators]
+_CELLS = [f"{name}_cell" for name in _LAYERS]
 
 
 @contextmanager

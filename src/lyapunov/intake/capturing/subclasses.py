@@ -11,7 +11,7 @@ from lyapunov._trees import tree_flatten, tree_map
 from lyapunov.errors import Unsupported
 from lyapunov.intake.capturing.preserving import preserving_state
 from lyapunov.intake.capturing.watch import Call, distance, watched
-from lyapunov.intake.layers import CELLS, kind_of
+from lyapunov.intake.kinds import CELLS, kind_of, known_kind
 from lyapunov.intake.rebuilt import first_weight, plain
 
 _ROUNDING = 1e-5
@@ -41,7 +41,7 @@ def calls_within(module: nn.Module, own: list[Call], inner: list[Call]) -> list[
 
 def _as_step(module: Any) -> str:
     """Code of a step that calls a layer or a cell; its state is batch first, (batch, layers, units) of several layers."""
-    pair = isinstance(module, nn.LSTM | nn.LSTMCell)
+    pair = len(known_kind(type(module)).system.state_parts) > 1
     if isinstance(module, CELLS):
         return "lambda s, x: cell(x, s)"
     x = "x[:, None]" if module.batch_first else "x[None]"

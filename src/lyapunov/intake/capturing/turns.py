@@ -15,7 +15,7 @@ from lyapunov.intake.capturing.watch import Call, Pass, distance
 from lyapunov.intake.closed_loops import ClosedLoop
 from lyapunov.intake.continuity import require_continuous
 from lyapunov.intake.inputs import cast
-from lyapunov.intake.layers import CELLS
+from lyapunov.intake.kinds import CELLS
 from lyapunov.systems import Feed
 
 _SAME = 1e-3

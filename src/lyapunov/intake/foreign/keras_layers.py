@@ -9,16 +9,12 @@ from torch import Tensor, nn
 from lyapunov._shapes import State
 from lyapunov._trees import tree_flatten
 from lyapunov.errors import InvalidInput, Unsupported
+from lyapunov.intake.kinds import KINDS
 from lyapunov.intake.rebuilt import rebuilt
 
-_RECURRENT = {"RNN", "LSTMCell", "GRUCell", "SimpleRNNCell", "StackedRNNCells", "Bidirectional"}
+_KINDS = {kind.keras: kind for kind in reversed(KINDS) if kind.keras}
+_RECURRENT = {"RNN", "StackedRNNCells", "Bidirectional", *_KINDS}
 """Layers that are one of these, or derived from one: `LSTM`, `GRU`, `SimpleRNN` and `ConvLSTM` are from `RNN`."""
-_KINDS: dict[str, tuple[type[nn.Module], type[nn.Module], tuple[int, ...]]] = {
-    "LSTMCell": (nn.LSTM, nn.LSTMCell, (0, 1, 2, 3)),
-    "GRUCell": (nn.GRU, nn.GRUCell, (1, 0, 2)),
-    "SimpleRNNCell": (nn.RNN, nn.RNNCell, (0,)),
-}
-"""By Keras's cell: PyTorch's layer and cell, and PyTorch's gates by their places in Keras."""
 _STEP = (
     "Pass one step of it as step(state, x), in float32, as Keras multiplies: lyapunov.spectrum(step, inputs, state=..., "
     "dtype=torch.float32)."
@@ -68,22 +64,24 @@ def from_keras(layer: Any) -> nn.Module:
     for part in (layer, *cells):
         _require_own_call(part)
     form = _form(cells)
-    as_layer, as_cell, order = _KINDS[form[0]]
+    kind = _KINDS[form[0]]
     suffixes = [f"_l{at}" for at in range(len(cells))] if is_layer else [""]
     weights = {
         f"{key}{suffix}": weight
         for cell, suffix in zip(cells, suffixes, strict=True)
-        for key, weight in _weights(cell, order).items()
+        for key, weight in _weights(cell, kind.keras_gates).items()
     }
-    nonlinearity = form[-1] if as_layer is nn.RNN else None
-    return rebuilt(as_layer if is_layer else as_cell, weights, batch_first=True, nonlinearity=nonlinearity, like=layer)
+    nonlinearity = form[-1] if "nonlinearity" in kind.system.options else None
+    module = kind.layer if is_layer and kind.layer is not None else kind.cell
+    return rebuilt(module, weights, batch_first=True, nonlinearity=nonlinearity, like=layer)
 
 
 def keras_state(layer: Any, state: State) -> State:
     """The state of a layer as Keras takes it (tensors (batch, units), cell by cell) in PyTorch's form; others as they are."""
     leaves = tree_flatten(state)[0]
     cells = cells_of(layer) if hasattr(layer, "cell") else ()
-    parts = 2 if cells and _cell_kind(cells[0]) == "LSTMCell" else 1
+    known = _KINDS.get(_cell_kind(cells[0]) or "") if cells else None
+    parts = 1 if known is None else len(known.system.state_parts)
     if len(leaves) != parts * len(cells) or not all(isinstance(leaf, Tensor) and leaf.dim() == 2 for leaf in leaves):
         return state
     stacked = tuple(torch.stack(leaves[at::parts]) for at in range(parts))
@@ -139,7 +137,10 @@ def _form(cells: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def _activation(cell: Any, kind: str) -> str:
     """The nonlinearity of an RNN; the others have tanh and sigmoid."""
-    allowed = {"activation": ("tanh", "relu") if kind == "SimpleRNNCell" else ("tanh",), "recurrent_activation": ("sigmoid",)}
+    allowed = {
+        "activation": ("tanh", "relu") if "nonlinearity" in _KINDS[kind].system.options else ("tanh",),
+        "recurrent_activation": ("sigmoid",),
+    }
     for attribute, names in allowed.items():
         function = getattr(cell, attribute, None)
         found = getattr(function, "__name__", type(function).__name__)

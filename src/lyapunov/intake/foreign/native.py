@@ -10,7 +10,8 @@ from lyapunov._shapes import State
 from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.intake.foreign.keras_layers import from_keras, is_keras_recurrent, keras_state, refuse_keras_model
 from lyapunov.intake.foreign.scripted import scripted_kind, unscripted
-from lyapunov.intake.layers import CELLS, LAYERS, has_own_forward
+from lyapunov.intake.kinds import CELLS, LAYERS
+from lyapunov.intake.layers import has_own_forward
 from lyapunov.intake.rebuilt import plain
 
 _WRAPPERS = {

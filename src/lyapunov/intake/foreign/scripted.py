@@ -7,12 +7,12 @@ import torch
 from torch import nn
 
 from lyapunov.errors import Unsupported
-from lyapunov.intake.layers import CELLS, LAYERS
+from lyapunov.intake.kinds import CELLS, KINDS, LAYERS, known_kind
 from lyapunov.intake.rebuilt import rebuilt
 
 _KINDS = {kind.__name__: kind for kind in (*LAYERS, *CELLS)}
 _NAME = re.compile(r"__torch__\.torch\.nn\.modules\.rnn\.(?:___torch_mangle_\d+\.)?(\w+)")
-_NODES = ("aten::lstm", "aten::gru", "aten::rnn_tanh", "aten::rnn_relu")
+_NODES = tuple(f"aten::{name}" for kind in KINDS for name in kind.operators)
 _READERS = {*_NODES, "aten::size", "aten::linear", "aten::unsqueeze"}
 """What PyTorch's own forward does with its input."""
 
@@ -40,7 +40,7 @@ def unscripted(module: Any, kind: type[nn.Module]) -> nn.Module:
 def _of_script(module: Any, kind: type[nn.Module]) -> dict[str, Any]:
     """A scripted module keeps its attributes."""
     constants = {"batch_first": module.batch_first} if issubclass(kind, nn.RNNBase) else {}
-    return constants | ({"nonlinearity": module.nonlinearity} if kind in (nn.RNN, nn.RNNCell) else {})
+    return constants | ({"nonlinearity": module.nonlinearity} if _has_nonlinearity(kind) else {})
 
 
 def _of_trace(module: Any, kind: type[nn.Module]) -> dict[str, Any]:
@@ -55,6 +55,10 @@ def _of_trace(module: Any, kind: type[nn.Module]) -> dict[str, Any]:
         )
     if not calls:
         relu = any(node.kind().startswith("aten::relu") for node in nodes)
-        return {"nonlinearity": "relu" if relu else "tanh"} if kind is nn.RNNCell else {}
+        return {"nonlinearity": "relu" if relu else "tanh"} if _has_nonlinearity(kind) else {}
     constants = {"batch_first": bool(list(calls[0].inputs())[-1].toIValue())}
-    return constants | ({"nonlinearity": calls[0].kind().rpartition("_")[2]} if kind is nn.RNN else {})
+    return constants | ({"nonlinearity": calls[0].kind().rpartition("_")[2]} if _has_nonlinearity(kind) else {})
+
+
+def _has_nonlinearity(kind: type[nn.Module]) -> bool:
+    return "nonlinearity" in known_kind(kind).system.options
