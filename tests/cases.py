@@ -11,6 +11,7 @@ from lyapunov.intake import CastProblem, capture, closed_loop, problem, recogniz
 from lyapunov.systems import Diagonal, Loop, diagonal, known
 
 BATCH, STEPS, INPUTS, UNITS = 3, 12, 4, 5
+CELL = {kind.cell.__name__: kind.cell for kind in KINDS}
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ MODULES = [
     ),
     _of_module("RNNCell-tanh", seeded(nn.RNNCell, INPUTS, UNITS)),
     _of_module("RNNCell-relu", seeded(nn.RNNCell, INPUTS, UNITS, nonlinearity="relu", bias=False)),
-    _of_module("GRUCell", seeded(nn.GRUCell, INPUTS, UNITS)),
+    _of_module("GRUCell", seeded(CELL["GRUCell"], INPUTS, UNITS)),
     _of_module("LSTMCell-full", seeded(nn.LSTMCell, INPUTS, UNITS)),
     _of_module("LSTMCell-hidden", seeded(nn.LSTMCell, INPUTS, UNITS, bias=False), linearization="hidden"),
 ]

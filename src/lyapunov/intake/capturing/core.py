@@ -8,7 +8,7 @@ from torch import nn
 from lyapunov.errors import Unsupported
 from lyapunov.intake.capturing.calls import Piece, Received
 from lyapunov.intake.capturing.turns import Turn
-from lyapunov.intake.layers import LAYERS, kind_of
+from lyapunov.intake.kinds import LAYERS, kind_of
 
 
 @dataclass(frozen=True, eq=False)
