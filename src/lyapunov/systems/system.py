@@ -39,9 +39,9 @@ class System(ABC):
         carried: what goes along undifferentiated, as a tuple of real tensors.
         frames: columns to push or pull, a tuple with one tensor (batch, n, k) per block.
         batch, like: how many sequences, and a tensor with the dtype and device of the run.
-        keep: decides, sequence by sequence, between the new state and the old one where a sequence has ended.
-        states: those before each step and after the last, where they are known.
-        threads: how many threads there are.
+        keep: `keep(new, old, at)` is what becomes of states or frames in step number `at`: sequences that have ended stay.
+        states: before each of several steps, and after the last.
+        threads: how many there are to deal sequences out to.
 
     Example:
         >>> class Leaky(lyapunov.System):
@@ -134,11 +134,7 @@ class System(ABC):
             return vmap(along, in_dims=-1, out_dims=-1)(frame)
 
     def trace(self, state: State, inputs: Sequence[Input], keep: Keep) -> Trace:
-        """Several steps from `state` on; by default one after the other, state and frames together.
-
-        `keep(new, old, at)` is what becomes of a state, or of frames, that step number `at` would move: sequences that have
-        ended stay.
-        """
+        """Several steps from `state` on; by default one after the other, state and frames together."""
         return StepByStep(self, [state], inputs, keep)
 
     def trace_along(self, states: list[State], inputs: Sequence[Input], keep: Keep) -> Trace:
