@@ -170,7 +170,7 @@ def _torch_file(path: Path) -> _File:
     return _File(tensors, entries, f"torch.load({path.name!r}, weights_only=True){_inside(content)}")
 
 
-def _inside(content: Any) -> str:
+def _inside(content: object) -> str:
     """The entry of a larger checkpoint that has the weights."""
     if not isinstance(content, Mapping):
         return ""
@@ -185,7 +185,7 @@ def _wanted(path: Path) -> str:
         return ""
 
 
-def _flatten(content: Any, prefix: str = "") -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _flatten(content: object, prefix: str = "") -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors of nested dictionaries, but for optimizers, and everything else in them, by dotted path."""
     place = prefix.removesuffix(".")
     if isinstance(content, Tensor):

@@ -43,7 +43,7 @@ class ClosedLoop:
     state: Any = None
 
 
-def closed_loop(core: Any, readout: Callable[..., Any], *, feedback: Callable[..., Any] | None = None) -> ClosedLoop:
+def closed_loop(core: object, readout: Callable[..., object], *, feedback: Callable[..., object] | None = None) -> ClosedLoop:
     """A core fed by its own output, as a system: h' = core(h, x) with x = feedback(readout(output(h))).
 
     `lyapunov.spectrum(loop, inputs, steps=1000, dt=dt)` warms the core up along `inputs` and then leaves it to itself: settling

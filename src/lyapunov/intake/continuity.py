@@ -21,7 +21,7 @@ _INSTEAD = (
 
 
 @contextmanager
-def feedback_explained(output: Any) -> Generator[None, None, None]:
+def feedback_explained(output: object) -> Generator[None, None, None]:
     """What readout and feedback raise, called with `output` or differentiated there, becomes a `BadSystem` that names it."""
     try:
         yield
@@ -37,7 +37,7 @@ def feedback_explained(output: Any) -> Generator[None, None, None]:
         ) from error
 
 
-def require_continuous(feed: Callable[[Any], Any], output: Any) -> None:
+def require_continuous(feed: Callable[[Any], Any], output: object) -> None:
     """Refuses a feedback that draws random numbers, that is made of symbols, or that drops its derivative.
 
     output: what the core returns, batch first; the feedback is looked at there and at places around it.
@@ -81,7 +81,9 @@ def _same_twice(once: list[Tensor], again: list[Tensor]) -> None:
         )
 
 
-def _looked_at(feed: Callable[[Any], Any], output: Any, first: list[Tensor], generator: torch.Generator) -> tuple[bool, bool]:
+def _looked_at(
+    feed: Callable[[Any], Any], output: object, first: list[Tensor], generator: torch.Generator
+) -> tuple[bool, bool]:
     """Whether some entry changes though its derivative is zero at all places, and whether it moves with most small steps."""
     changed = [torch.zeros_like(leaf[0], dtype=torch.bool) for leaf in first]
     flat = [torch.ones_like(leaf[0], dtype=torch.bool) for leaf in first]
@@ -101,7 +103,7 @@ def _looked_at(feed: Callable[[Any], Any], output: Any, first: list[Tensor], gen
     return any(bool(one.any()) for one in found), any(moves)
 
 
-def _moved(point: Any, scale: Any, size: float, generator: torch.Generator) -> Any:
+def _moved(point: object, scale: object, size: float, generator: torch.Generator) -> Any:
     def one(leaf: Tensor, by: Tensor) -> Tensor:
         noise = torch.randn(leaf.shape, dtype=torch.float64, generator=generator).to(leaf)
         return leaf + size * (1 + by.abs()) * noise
@@ -109,7 +111,7 @@ def _moved(point: Any, scale: Any, size: float, generator: torch.Generator) -> A
     return tree_map(one, point, scale)
 
 
-def _leaves(value: Any) -> list[Tensor]:
+def _leaves(value: object) -> list[Tensor]:
     leaves = tree_flatten(value)[0]
     if not leaves or not all(isinstance(leaf, Tensor) for leaf in leaves):
         raise InvalidInput(

@@ -37,7 +37,7 @@ class PaddedSequences:
         return None if self.values is None else tree_map(lambda leaf: leaf[t], self.values)
 
 
-def padded_sequences(values: Any, lengths: Any) -> PaddedSequences:
+def padded_sequences(values: object, lengths: object) -> PaddedSequences:
     """Checked sequences from a pytree of tensors (time, batch, ...) of equal time and batch."""
     leaves = tree_flatten(values)[0]
     if not leaves or any(leaf.dim() < 2 for leaf in leaves):
@@ -63,14 +63,14 @@ def autonomous(steps: int | None, batch: int) -> PaddedSequences:
     return PaddedSequences(None, batch, _checks.whole_number(steps, "steps", least=2))
 
 
-def with_tensors(value: Any) -> Any:
+def with_tensors(value: object) -> Any:
     """NumPy arrays as tensors; the rest as it is."""
     if isinstance(value, PackedSequence):
         return value
     return tree_map(lambda leaf: torch.as_tensor(leaf) if isinstance(leaf, np.ndarray) else leaf, value)
 
 
-def unpack(inputs: Any, lengths: Any, *, batch_first: bool) -> tuple[Any, Any]:
+def unpack(inputs: object, lengths: object, *, batch_first: bool) -> tuple[Any, Any]:
     """A PackedSequence as a padded tensor with its lengths; anything else as it is."""
     if not isinstance(inputs, PackedSequence):
         return inputs, lengths
@@ -79,7 +79,7 @@ def unpack(inputs: Any, lengths: Any, *, batch_first: bool) -> tuple[Any, Any]:
     return pad_packed_sequence(inputs, batch_first=batch_first)
 
 
-def without_padding(values: Any, lengths: Tensor) -> Any:
+def without_padding(values: object, lengths: Tensor) -> Any:
     """Zeros in place of whatever stands behind the end of each sequence of (time, batch, ...)."""
 
     def one(leaf: Tensor) -> Tensor:
@@ -90,10 +90,10 @@ def without_padding(values: Any, lengths: Tensor) -> Any:
     return tree_map(one, values)
 
 
-def cast(value: Any, dtype: torch.dtype, device: torch.device) -> Any:
+def cast(value: object, dtype: torch.dtype, device: torch.device) -> Any:
     """Every real or complex tensor of a pytree in the run's dtype, on its device; one of inference mode as a plain copy."""
 
-    def one(leaf: Any) -> Any:
+    def one(leaf: object) -> Any:
         if not isinstance(leaf, Tensor):
             return leaf
         leaf = leaf.detach().clone() if leaf.is_inference() else leaf.detach()
@@ -102,12 +102,12 @@ def cast(value: Any, dtype: torch.dtype, device: torch.device) -> Any:
     return tree_map(one, value)
 
 
-def copied(value: Any) -> Any:
+def copied(value: object) -> Any:
     """A copy of every tensor, so that a step that works in place does not reach the user's."""
     return tree_map(lambda leaf: leaf.clone() if isinstance(leaf, Tensor) else leaf, value)
 
 
-def digest(*values: Any) -> str:
+def digest(*values: object) -> str:
     """A short hash of pytrees of tensors: the same data, the same hash, whatever the device."""
     running = hashlib.sha256()
     for leaf in tree_flatten(values)[0]:
@@ -120,7 +120,7 @@ def digest(*values: Any) -> str:
     return running.hexdigest()[:16]
 
 
-def independent(values: Any, lengths: Tensor | None) -> float:
+def independent(values: object, lengths: Tensor | None) -> float:
     """The fraction of sequences (time, batch, ...) that is independent: below 1 where they are copies or overlapping windows.
 
     Stretches of _WINDOW steps that occur in several sequences count once; what a sequence repeats by itself does not matter.
@@ -155,7 +155,7 @@ def _odd(count: int) -> Tensor:
     return 2 * drawn + 1
 
 
-def _checked_lengths(lengths: Any, batch: int, steps: int) -> Tensor | None:
+def _checked_lengths(lengths: object, batch: int, steps: int) -> Tensor | None:
     if lengths is None:
         return None
     lengths = torch.as_tensor(lengths)

@@ -12,7 +12,7 @@ from lyapunov.intake.problem import CastProblem, Problem, compute_device, sequen
 from lyapunov.systems import LanguageModel
 
 
-def is_language_model(module: Any) -> bool:
+def is_language_model(module: object) -> bool:
     """Whether it is a `PreTrainedModel` of transformers; imports nothing."""
     return any(
         kind.__name__ == "PreTrainedModel" and kind.__module__.startswith("transformers") for kind in type(module).__mro__

@@ -156,7 +156,7 @@ class _LayerBuilder:
         return weight.to(self._device, self._dtype)
 
 
-def _time_major(inputs: Any, module: nn.Module, batch_first: bool, *, unbatched_allowed: bool) -> tuple[Any, bool]:
+def _time_major(inputs: object, module: nn.Module, batch_first: bool, *, unbatched_allowed: bool) -> tuple[Any, bool]:
     """Inputs of a layer or cell as (time, batch, features), and whether they came without a batch axis."""
     if inputs is None:
         return None, False
@@ -175,7 +175,7 @@ def _time_major(inputs: Any, module: nn.Module, batch_first: bool, *, unbatched_
     return (inputs.transpose(0, 1) if batch_first else inputs), False
 
 
-def _state_parts(module: nn.Module, state: Any) -> list[Tensor]:
+def _state_parts(module: nn.Module, state: object) -> list[Tensor]:
     """h, or h and c, as the module takes them."""
     wanted = len(known_kind(type(module)).system.state_parts)
     parts = list(state) if isinstance(state, tuple | list) else [state]
@@ -188,7 +188,7 @@ def _state_parts(module: nn.Module, state: Any) -> list[Tensor]:
     return parts
 
 
-def _module_state(module: nn.RNNBase, state: Any, batch: int, *, unbatched: bool) -> list[Tensor] | None:
+def _module_state(module: nn.RNNBase, state: object, batch: int, *, unbatched: bool) -> list[Tensor] | None:
     """Parts of shape (layers, batch, size), checked."""
     if state is None:
         return None

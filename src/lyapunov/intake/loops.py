@@ -41,17 +41,17 @@ def loop_problem(loop: Loop, problem: Problem, dtype: torch.dtype) -> CastProble
     return replace(found, system=TokenStep(whole, found.state, tokens) if isinstance(whole, Step) else whole)
 
 
-def _looped(block: Callable[..., Any], injected: Any, *, driven: bool) -> Callable[..., Any]:
+def _looped(block: Callable[..., object], injected: object, *, driven: bool) -> Callable[..., Any]:
     """`step(h, x)` of a block that takes what is there: h, then e, then x."""
 
-    def looped(h: State, x: Any) -> State:
+    def looped(h: State, x: object) -> State:
         return block(h, *(() if injected is None else (injected,)), *((x,) if driven else ()))
 
     looped.__name__ = getattr(block, "__name__", type(block).__name__)
     return looped
 
 
-def _tokens(by_token: Any, state: Any) -> tuple[int, ...]:
+def _tokens(by_token: Any, state: object) -> tuple[int, ...]:
     """Positions of the tokens whose exponents are asked for."""
     if not isinstance(state, torch.Tensor) or state.dim() < 3:
         shown = f"shape {tuple(state.shape)}" if isinstance(state, torch.Tensor) else type(state).__name__
@@ -76,14 +76,14 @@ def _tokens(by_token: Any, state: Any) -> tuple[int, ...]:
     )
 
 
-def _tensors(value: Any) -> list[torch.Tensor]:
+def _tensors(value: object) -> list[torch.Tensor]:
     return [leaf for leaf in tree_flatten(value)[0] if isinstance(leaf, torch.Tensor)]
 
 
-def _cast_with_graph(value: Any, dtype: torch.dtype) -> Any:
+def _cast_with_graph(value: object, dtype: torch.dtype) -> Any:
     """In the run's precision, still attached to what it was computed from: `exponent_sum` differentiates by that."""
 
-    def one(leaf: Any) -> Any:
+    def one(leaf: object) -> Any:
         if not isinstance(leaf, torch.Tensor):
             return leaf
         return cast_tensor(leaf.clone() if leaf.is_inference() else leaf, dtype, compute_device(leaf.device, dtype))
@@ -91,5 +91,5 @@ def _cast_with_graph(value: Any, dtype: torch.dtype) -> Any:
     return tree_map(one, value)
 
 
-def _detached(value: Any) -> Any:
+def _detached(value: object) -> Any:
     return tree_map(lambda leaf: leaf.detach() if isinstance(leaf, torch.Tensor) else leaf, value)

@@ -181,7 +181,7 @@ def sequences_of(
     return PaddedSequences(cast(values, dtype, device), sequences.batch, sequences.steps, sequences.lengths)
 
 
-def state_batch(state: Any, axis: int) -> int:
+def state_batch(state: object, axis: int) -> int:
     """How many sequences a state is for, along its batch axis."""
     leaves = [leaf for leaf in tree_flatten(state)[0] if isinstance(leaf, Tensor)]
     return leaves[0].shape[axis] if leaves and leaves[0].dim() > axis else 1

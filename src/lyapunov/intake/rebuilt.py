@@ -67,7 +67,7 @@ def first_weight(module: Any) -> Tensor:
     return weight
 
 
-def gathers(hook: Any) -> bool:
+def gathers(hook: object) -> bool:
     """Whether a hook is one of `fully_shard`, which gathers a module's weights before it runs."""
     return str(getattr(hook, "__module__", "")).startswith("torch.distributed.fsdp")
 

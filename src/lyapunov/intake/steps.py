@@ -16,7 +16,7 @@ from lyapunov.intake.problem import CastProblem, Problem, compute_device, same_d
 from lyapunov.systems import Step, System, require_order
 
 
-def _checked_tree(value: Any, name: str) -> Any:
+def _checked_tree(value: object, name: str) -> Any:
     checked = tree_map(lambda leaf: _checks.tensor(leaf, name), value)
     _checks.finite_tree(checked, name)
     return checked
@@ -73,7 +73,7 @@ def step_problem(function: Callable[..., Any], problem: Problem, dtype: torch.dt
     return CastProblem(system, sequences, (state, carried), leaves[0].dtype)
 
 
-def _same_batch(state: State, batch: int, name: str = "state", inputs: Any = None) -> None:
+def _same_batch(state: State, batch: int, name: str = "state", inputs: object = None) -> None:
     for path, leaf in tree_flatten_with_path(state)[0]:
         if leaf.dim() >= 1 and leaf.shape[0] == batch:
             continue

@@ -5,7 +5,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from lyapunov.errors import InvalidInput
 from lyapunov.intake.files import read_text
@@ -74,7 +73,7 @@ def from_file(path: str, size: int) -> Vocabulary:
     )
 
 
-def in_checkpoint(entries: Mapping[str, Any]) -> Vocabulary | None:
+def in_checkpoint(entries: Mapping[str, object]) -> Vocabulary | None:
     """What a checkpoint says under one of the usual names; None where it says nothing.
 
     Raises InvalidInput where it says two things.
@@ -89,7 +88,7 @@ def in_checkpoint(entries: Mapping[str, Any]) -> Vocabulary | None:
     return None if name is None else Vocabulary(found[name], f"in the order of the checkpoint's {name}")
 
 
-def _kept(name: str, value: Any) -> tuple[str, ...] | None:
+def _kept(name: str, value: object) -> tuple[str, ...] | None:
     """Symbols that an entry has, if it is called like a vocabulary."""
     leaf = name.rpartition(".")[2].lower()
     if not _NAMES.search(leaf) or (isinstance(value, str) and not _IN_A_ROW.fullmatch(leaf)):
@@ -97,7 +96,7 @@ def _kept(name: str, value: Any) -> tuple[str, ...] | None:
     return ordered(value)
 
 
-def ordered(value: Any) -> tuple[str, ...] | None:
+def ordered(value: object) -> tuple[str, ...] | None:
     """Symbols by number, of a list, a string, {symbol: number} or {number: symbol}; None where it is no such thing."""
     if isinstance(value, Mapping):
         pairs = [(symbol, at) if isinstance(at, int) else (at, symbol) for symbol, at in value.items()]

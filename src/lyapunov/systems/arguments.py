@@ -19,7 +19,7 @@ _STATE = re.compile(
 )
 
 
-def require_order(function: Any) -> None:
+def require_order(function: object) -> None:
     """Refuses a step whose parameters say that it takes (x, h), as PyTorch's cells do. Raises BadSystem."""
     names = _positional(function)
     if len(names) >= 2 and _takes_input_first(names):
@@ -37,7 +37,7 @@ def refusing_swapped(modules: Iterable[nn.Module], state: State, x: Input) -> Ge
     found: list[str] = []
     states, inputs = tensors_of(state), tensors_of(x)
 
-    def check_order(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def check_order(module: nn.Module, args: tuple[object, ...], kwargs: dict[str, Any]) -> None:
         first, second = _positional(module)[:2]
         named = dict(zip((first, second), args, strict=False)) | kwargs
         if _is_one_of(named.get(first), states) and _is_one_of(named.get(second), inputs):
@@ -70,7 +70,7 @@ def _positional(function: Any) -> list[str]:
     return [name for name, parameter in signature.parameters.items() if parameter.kind in by_position]
 
 
-def _is_one_of(value: Any, tensors: list[Tensor]) -> bool:
+def _is_one_of(value: object, tensors: list[Tensor]) -> bool:
     """Whether a value consists of some of these tensors, whatever axes of length one were added."""
     parts = tensors_of(value)
     return bool(parts) and all(any(_same(part, one) for one in tensors) for part in parts)

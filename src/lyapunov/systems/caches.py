@@ -76,7 +76,7 @@ class TransformersCache(RecurrentCache):
     _positioned = False
     """Whether it must be told the position of a token even where no cache of attention counts them."""
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: object) -> None:
         super().__init__(model)
         self._template = self._probed()
         layers = list(enumerate(self._template.layers))
@@ -200,7 +200,7 @@ class RwkvCache(RecurrentCache):
 
     _PARTS = (("feed-forward shift", False), ("attention shift", False), ("numerator", True), ("denominator", True))
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: object) -> None:
         super().__init__(model)
         size = (self._config.hidden_size,)
         self.leaves = tuple(
@@ -285,7 +285,7 @@ def cache_of(model: Any) -> RecurrentCache:
 
 
 @contextmanager
-def _replaced(owner: Any, name: str, value: Any) -> Generator[None, None, None]:
+def _replaced(owner: object, name: str, value: object) -> Generator[None, None, None]:
     """An attribute with another value for a while."""
     missing = object()
     before = vars(owner).get(name, missing)
@@ -299,7 +299,7 @@ def _replaced(owner: Any, name: str, value: Any) -> Generator[None, None, None]:
             setattr(owner, name, before)
 
 
-def _held(layer: Any, name: str, number: int) -> Tensor:
+def _held(layer: object, name: str, number: int) -> Tensor:
     return getattr(layer, name)[number]
 
 

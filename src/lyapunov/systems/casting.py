@@ -15,7 +15,7 @@ from lyapunov._trees import tree_map
 from lyapunov.systems.faults import changed_in_place, in_new_containers, tensors_of, versions_of
 
 
-def modules_reached(function: Any) -> tuple[nn.Module, ...]:
+def modules_reached(function: object) -> tuple[nn.Module, ...]:
     """The outermost modules that a function calls upon, each once.
 
     Those are: the function itself where it is a module or a method of one, and what a plain function finds in its closure,
@@ -32,7 +32,7 @@ class CastCall:
     them are not its own: changing one in place raises `BadSystem`. The first call in a run, which finds that, gets copies.
     """
 
-    def __init__(self, function: Callable[..., Any], dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(self, function: Callable[..., object], dtype: torch.dtype, device: torch.device) -> None:
         function = getattr(function, "_torchdynamo_orig_callable", function)
         self.modules = modules_reached(function)
         self._held, self._dtype, self._device = _Held(function, self.modules), dtype, device
@@ -55,7 +55,7 @@ class CastCall:
         buffers = {name: cast_tensor(buffer, self._dtype, self._device).clone() for name, buffer in self._held.named_buffers()}
         return {**weights, **buffers}
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: object, **kwargs: object) -> Any:
         """The function's own result."""
         args = tuple(map(in_new_containers, args)) if self._tried else tree_map(_cloned, args)
         self._tried = True
@@ -71,7 +71,7 @@ class CastCall:
         return new
 
 
-def _cloned(leaf: Any) -> Any:
+def _cloned(leaf: object) -> Any:
     return leaf.clone() if isinstance(leaf, Tensor) else leaf
 
 
@@ -83,7 +83,7 @@ class Widened(TorchFunctionMode):
         self._dtype = dtype
 
     def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self, func: Callable[..., object], types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """The call with that dtype in the place of float32."""
         kwargs = dict(kwargs or {})
@@ -194,16 +194,16 @@ def _content(value: Any) -> list[Any]:
 class _Held(nn.Module):
     """A function as the `forward` of a module that holds all others, so that `functional_call` can reach them."""
 
-    def __init__(self, function: Callable[..., Any], modules: Iterable[nn.Module]) -> None:
+    def __init__(self, function: Callable[..., object], modules: Iterable[nn.Module]) -> None:
         super().__init__()
         self.held = nn.ModuleList(modules)
         self._function = (function,)  # in a tuple: a module would be held twice
 
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
+    def forward(self, *args: object, **kwargs: object) -> Any:
         return self._function[0](*args, **kwargs)
 
 
-def _modules(value: Any, seen: set[int]) -> list[nn.Module]:
+def _modules(value: object, seen: set[int]) -> list[nn.Module]:
     """The outermost modules within reach of a value, each once."""
     if id(value) in seen or isinstance(value, Tensor | type):
         return []
@@ -213,7 +213,7 @@ def _modules(value: Any, seen: set[int]) -> list[nn.Module]:
     return [module for part in _parts(value) for module in _modules(part, seen)]
 
 
-def _parts(value: Any) -> list[Any]:
+def _parts(value: object) -> list[Any]:
     """What a container, a function or a callable object refers to."""
     if isinstance(value, dict):
         return list(value.values())

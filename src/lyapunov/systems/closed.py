@@ -307,7 +307,7 @@ def saturated_together(parts: Sequence[System], states: Sequence[State]) -> Tens
     return torch.cat(known, dim=-1) if known else None
 
 
-def joined(values: Sequence[Any]) -> Any:
+def joined(values: Sequence[object]) -> Any:
     """Several batches, one after the other, as one; None (no input) stays None."""
     return values[0] if len(values) == 1 or values[0] is None else tree_map(lambda *leaves: torch.cat(leaves), *values)
 

@@ -63,7 +63,7 @@ _KINDS: tuple[tuple[tuple[str, ...], str, str], ...] = (
 
 
 @contextmanager
-def explained(state: Any) -> Generator[None, None, None]:
+def explained(state: object) -> Generator[None, None, None]:
     """What a user's step from `state` raises inside becomes a `BadSystem`, whose cause is the error itself."""
     try:
         yield
@@ -73,12 +73,12 @@ def explained(state: Any) -> Generator[None, None, None]:
         raise BadSystem(_explanation(error, state)) from error
 
 
-def in_new_containers(value: Any) -> Any:
+def in_new_containers(value: object) -> Any:
     """The same tensors in containers of their own: what refills a list or a dictionary reaches nobody else's."""
     return value if value is None or isinstance(value, Tensor) else tree_map(lambda leaf: leaf, value)
 
 
-def tensors_of(value: Any) -> list[Tensor]:
+def tensors_of(value: object) -> list[Tensor]:
     """The tensors of a pytree."""
     if isinstance(value, Tensor):
         return [value]
@@ -90,7 +90,7 @@ def versions_of(tensors: list[Tensor]) -> list[int]:
     return [-1 if tensor.is_inference() else tensor._version for tensor in tensors]
 
 
-def changed_in_place(args: tuple[Any, ...], versions: list[int]) -> BadSystem:
+def changed_in_place(args: tuple[object, ...], versions: list[int]) -> BadSystem:
     """The error of a step that does not leave its arguments alone: the first one whose version is another one now."""
     leaves = [(path, leaf) for path, leaf in tree_flatten_with_path(args)[0] if isinstance(leaf, Tensor)]
     changed = (path for (path, leaf), before in zip(leaves, versions, strict=True) if versions_of([leaf]) != [before])
@@ -102,7 +102,7 @@ def changed_in_place(args: tuple[Any, ...], versions: list[int]) -> BadSystem:
     )
 
 
-def same_form(old: Any, new: Any, *, grows: bool = False) -> None:
+def same_form(old: object, new: object, *, grows: bool = False) -> None:
     """A state has the structure, shapes and dtypes of the one before; where it `grows`, of other lengths."""
     form, (after, new_form) = tree_flatten(old)[1], tree_flatten(new)
     if form != new_form or not all(isinstance(leaf, Tensor) for leaf in after):
@@ -125,7 +125,7 @@ def _named(dtype: torch.dtype) -> str:
     return {torch.float32: ".float()", torch.float64: ".double()"}.get(dtype, str(dtype))
 
 
-def _described(state: Any) -> str:
+def _described(state: object) -> str:
     return str(tree_map(lambda leaf: tuple(leaf.shape) if isinstance(leaf, Tensor) else type(leaf).__name__, state))
 
 
@@ -133,7 +133,7 @@ def _line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(" .")
 
 
-def _explanation(error: Exception, state: Any) -> str:
+def _explanation(error: Exception, state: object) -> str:
     line, kind = _line(error), type(error).__name__
     for fragments, expected, remedy in _KINDS:
         if any(fragment in str(error) for fragment in fragments):

@@ -20,13 +20,13 @@ class Feed:
 
     def __init__(
         self,
-        readout: Callable[..., Any],
-        feedback: Callable[..., Any] | None,
+        readout: Callable[..., object],
+        feedback: Callable[..., object] | None,
         *,
         dtype: torch.dtype,
         device: torch.device,
     ) -> None:
-        def feed(output: Any) -> Any:
+        def feed(output: object) -> Any:
             return readout(output) if feedback is None else feedback(readout(output))
 
         self._call = CastCall(feed, dtype, device)
@@ -100,6 +100,6 @@ class FeedTangent:
         return self if self.matrix.dim() == 2 else FeedTangent(self.matrix[entries])
 
 
-def _is_linear(readout: Any) -> bool:
+def _is_linear(readout: object) -> bool:
     """Whether it is PyTorch's linear layer and nothing is hooked to it."""
     return type(readout) is nn.Linear and not readout._forward_hooks and not readout._forward_pre_hooks

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +31,7 @@ class Step(System):
     """
 
     def __init__(
-        self, function: Callable[..., Any], example: State, *, dtype: torch.dtype, carried: State | None = None
+        self, function: Callable[..., object], example: State, *, dtype: torch.dtype, carried: State | None = None
     ) -> None:
         leaves, self._structure = tree_flatten(example)
         self._carries = carried is not None

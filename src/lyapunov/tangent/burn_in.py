@@ -87,7 +87,7 @@ def remaining_distance(
     return found
 
 
-def _next_sequence(leaf: Any) -> Any:
+def _next_sequence(leaf: object) -> Any:
     return leaf.roll(1, dims=0) if isinstance(leaf, Tensor) and leaf.dim() else leaf
 
 

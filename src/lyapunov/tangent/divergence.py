@@ -1,7 +1,5 @@
 """A run whose state or frame is no longer finite: what is said, and at which step it happened."""
 
-from typing import Any
-
 from lyapunov._checks import is_finite
 from lyapunov._shapes import State
 from lyapunov._trees import tree_flatten
@@ -14,7 +12,7 @@ _REMEDY = {
 }
 
 
-def diverged(broken: str, t: int, more: str = "", *, partial: Any = None, at: str = "at") -> Diverged:
+def diverged(broken: str, t: int, more: str = "", *, partial: object = None, at: str = "at") -> Diverged:
     """`broken`: "state" or "frame", at (or by) step t; `more` to be said of it; `partial`: what was counted before."""
     message = f"Expected a finite {broken}, got NaN or infinity {at} step {t} (from 0){more}. {_REMEDY[broken]}"
     return Diverged(message, step=t, partial=partial)

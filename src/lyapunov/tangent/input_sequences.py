@@ -25,7 +25,7 @@ def running_at(inputs: InputSequences, t: int) -> Tensor:
     return torch.ones(inputs.batch, dtype=torch.bool) if inputs.lengths is None else inputs.lengths > t
 
 
-def still_running(new: Any, old: Any, lengths: Tensor | None, t: int) -> Any:
+def still_running(new: object, old: object, lengths: Tensor | None, t: int) -> Any:
     """The new values of sequences that still run at step t, the old ones of those that have ended."""
     if lengths is None:
         return new

@@ -82,7 +82,7 @@ def capture(model: Any, /, *args: Any, core: str | None = None, **kwargs: Any) -
     cores, called_with = _cores(owner, core), digest(tree_map(_plain_value, (args, kwargs)))
     run = partial(model.module if isinstance(model, nn.DataParallel) else model, *args, **kwargs)
 
-    def preserved(watch: Callable[..., Any], *more: Any) -> Any:
+    def preserved(watch: Callable[..., object], *more: object) -> Any:
         with preserving_state(owner, (args, kwargs)):
             return watch(run, *more)
 
@@ -114,7 +114,7 @@ def capture(model: Any, /, *args: Any, core: str | None = None, **kwargs: Any) -
     return Captured(tuple(replace(core, turn=turn(core), sources=_sources(core, cores)) for core in found), called=called_with)
 
 
-def _plain_value(leaf: Any) -> Any:
+def _plain_value(leaf: object) -> Any:
     """What of an argument can be told again: numbers and words; of other objects their class."""
     if isinstance(leaf, Tensor | np.ndarray):
         leaf = torch.as_tensor(leaf).detach()
@@ -200,7 +200,7 @@ class Change:
         return distance(*rows) > self.tolerance
 
 
-def _owner(model: Any) -> nn.Module:
+def _owner(model: object) -> nn.Module:
     owner = owner_of(model)
     if owner is None:
         raise Unsupported(f"Expected a torch.nn.Module, or a method of one, got {_what(model)}.")
@@ -209,7 +209,7 @@ def _owner(model: Any) -> nn.Module:
     return owner
 
 
-def _what(model: Any) -> str:
+def _what(model: object) -> str:
     """What is no module, in words, and what to pass in its place: a module that it, or what it is a method of, holds."""
     if isinstance(model, type):
         return f"the class {model.__name__}. Make one, and pass that"
@@ -223,7 +223,7 @@ def _what(model: Any) -> str:
     return f"{found}. It holds {', '.join(f'.{name}' for name in held)}: capture that one, called as it is called there"
 
 
-def owner_of(model: Any) -> nn.Module | None:
+def owner_of(model: object) -> nn.Module | None:
     """The module itself, or that of which it is a method."""
     if isinstance(model, torch._C.ScriptMethod):
         return torch.jit._recursive.wrap_cpp_module(model.owner)
@@ -246,7 +246,7 @@ def scripted_cores_of(model: nn.Module) -> dict[str, Any]:
     }
 
 
-def is_captured(system: Any) -> bool:
+def is_captured(system: object) -> bool:
     """Whether it is a model (or a method of one) around its cores, which is to be captured, and not analysed as it is."""
     owner = owner_of(system)
     return owner is not None and not (owner is system and (is_recurrent(system) or is_language_model(system)))

@@ -351,11 +351,9 @@ def _line(core: Core) -> str:
 
 
 def _handed_on(core: Core) -> str:
-    return (
-        f", each from {core.start}: no state is passed on, so this network has no memory"
-        if core.forgets and not core.state_changed
-        else ""
-    )
+    if not core.forgets or core.state_changed:
+        return ""
+    return f", each from {core.start}: no state is passed on, so this network has no memory"
 
 
 def _extent(steps: int, batch: int, lengths: Tensor | None) -> str:

@@ -163,7 +163,7 @@ def depends_on_itself(step: CalledStep, calls: list[Call], others: list[Call]) -
     return any(distance(one, other) > _ROUNDING for one, other in driven)
 
 
-def _rows(leaf: Any) -> frozenset[bytes]:
+def _rows(leaf: object) -> frozenset[bytes]:
     """The rows of a tensor of numbers by their bytes, but for those of zeros and those of one number."""
     if not _is_float(leaf) or leaf.dim() < 1 or leaf.numel() < 2:
         return frozenset()
@@ -171,15 +171,15 @@ def _rows(leaf: Any) -> frozenset[bytes]:
     return frozenset(row for row in found if any(row))
 
 
-def _described(leaf: Any) -> str:
+def _described(leaf: object) -> str:
     return f"a tensor of {leaf.dtype} {tuple(leaf.shape)}" if isinstance(leaf, Tensor) else f"a {type(leaf).__name__}"
 
 
-def _counted(run: Callable[[], Any], modules: dict[str, nn.Module]) -> dict[str, int]:
+def _counted(run: Callable[[], object], modules: dict[str, nn.Module]) -> dict[str, int]:
     counts = dict.fromkeys(modules, 0)
 
     def count(name: str) -> Callable[..., None]:
-        def hook(*_: Any) -> None:
+        def hook(*_: object) -> None:
             counts[name] += 1
 
         return hook
@@ -206,13 +206,13 @@ def _given(call: Call) -> list[Any]:
     return tree_flatten((call.args, call.kwargs))[0]
 
 
-def _equal(one: Any, other: Any) -> bool:
+def _equal(one: object, other: object) -> bool:
     if isinstance(one, Tensor) and isinstance(other, Tensor):
         return one.shape == other.shape and one.dtype == other.dtype and torch.equal(one, other)
     return type(one) is type(other) and bool(one == other)
 
 
-def _is_float(leaf: Any) -> TypeGuard[Tensor]:
+def _is_float(leaf: object) -> TypeGuard[Tensor]:
     return isinstance(leaf, Tensor) and leaf.is_floating_point()
 
 

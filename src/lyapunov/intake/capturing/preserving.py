@@ -17,7 +17,7 @@ Restore = Callable[[], Any]
 
 
 @contextmanager
-def preserving_state(model: nn.Module, given: Any) -> Generator[None, None, None]:
+def preserving_state(model: nn.Module, given: object) -> Generator[None, None, None]:
     """In evaluation mode and without gradients; afterwards, also where the body raises, everything as it was.
 
     That is: random states (PyTorch's, Python's, NumPy's, and generators among attributes and arguments), the attributes of
@@ -35,7 +35,7 @@ def preserving_state(model: nn.Module, given: Any) -> Generator[None, None, None
         yield
 
 
-def _inside(given: Any) -> tuple[list[Any], list[Any]]:
+def _inside(given: object) -> tuple[list[Any], list[Any]]:
     """What can be refilled among arguments (lists, dictionaries, sets, attributes of objects), and all that is in it."""
     holders: dict[int, Any] = {}
     leaves: list[Any] = []
@@ -54,7 +54,7 @@ def _inside(given: Any) -> tuple[list[Any], list[Any]]:
     return [holder for holder in holders.values() if not isinstance(holder, tuple)], leaves
 
 
-def _is_own_object(value: Any) -> bool:
+def _is_own_object(value: object) -> bool:
     """Whether it is an object whose attributes may be what a model changes: a cache, a dataclass."""
     is_leaf = isinstance(value, Tensor | nn.Module | type | torch.Generator | random.Random) or callable(value)
     return not is_leaf and isinstance(getattr(value, "__dict__", None), dict)
@@ -80,7 +80,7 @@ def _generators(held: list[Any]) -> Iterator[Restore]:
             yield _setting(type(leaf.bit_generator).state.__set__, leaf.bit_generator, leaf.bit_generator.state)
 
 
-def _setting(setter: Callable[..., Any], *values: Any) -> Restore:
+def _setting(setter: Callable[..., object], *values: object) -> Restore:
     return lambda: setter(*values)
 
 

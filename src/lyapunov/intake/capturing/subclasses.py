@@ -89,7 +89,7 @@ def as_derived_from(module: Any, inputs: Any, state: Any) -> nn.Module:
     return twin
 
 
-def _order(module: Any, own: Call, inner: Call) -> list[int] | None:
+def _order(module: object, own: Call, inner: Call) -> list[int] | None:
     """Which sequence of the subclass each one of PyTorch's forward is; None where inputs or outputs are other ones."""
     given, returned = _first(own.args, own.kwargs), _first(own.output)
     if given is None or returned is None:
@@ -119,7 +119,7 @@ def _ordered(call: Call, order: list[int]) -> Call:
     return Call((packed(call.input), state), {}, (packed(call.output[0]), end))
 
 
-def _first(*values: Any) -> Tensor | PackedSequence | None:
+def _first(*values: object) -> Tensor | PackedSequence | None:
     """The first tensor, or packed sequence."""
     leaves = tree_flatten(values, is_leaf=lambda value: isinstance(value, PackedSequence))[0]
     return next((leaf for leaf in leaves if isinstance(leaf, Tensor | PackedSequence)), None)

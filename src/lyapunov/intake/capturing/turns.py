@@ -33,7 +33,7 @@ class Turn:
 
     def __init__(
         self,
-        run: Callable[[], Any],
+        run: Callable[[], object],
         module: nn.Module,
         calls: list[Call],
         pairs: list[tuple[Tensor, Tensor]],
@@ -92,7 +92,7 @@ class Turn:
     def _once(self, output: Tensor) -> Tensor:
         seen: list[Any] = []
 
-        def before(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        def before(_: nn.Module, args: tuple[object, ...], kwargs: dict[str, Any]) -> Any:
             if len(seen) == self._at + 1:
                 seen.append(args[0] if args else kwargs["input"])
                 raise _Reached
@@ -100,7 +100,7 @@ class Turn:
             call = self._calls[len(seen) - 1]  # what it received then, in this dtype: models make zeros in their own
             return cast((call.args, call.kwargs), output.dtype, output.device)
 
-        def after(_: nn.Module, args: Any, kwargs: Any, found: Any) -> Any:  # noqa: ARG001
+        def after(_: nn.Module, args: object, kwargs: object, found: object) -> Any:  # noqa: ARG001
             recorded = cast(self._calls[len(seen) - 1].output, output.dtype, output.device)
             return recorded if len(seen) <= self._at else _with_output(self._module, recorded, output.clone())
 
@@ -126,7 +126,7 @@ class _Reached(BaseException):
 
 
 def turn_of(
-    run: Callable[[], Any],
+    run: Callable[[], object],
     preserving: Callable[[], AbstractContextManager[Any]],
     module: nn.Module,
     first: Pass,
@@ -173,7 +173,7 @@ def no_turn(name: str, reason: str) -> Unsupported:
     )
 
 
-def as_loop(module: Any, received: Received, turn: Turn) -> ClosedLoop:
+def as_loop(module: object, received: Received, turn: Turn) -> ClosedLoop:
     """The loop with what the core received as its warm-up. Raises Unsupported where the turn has a problem."""
     if turn.problem is not None:
         raise Unsupported(str(turn.problem))

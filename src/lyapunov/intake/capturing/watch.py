@@ -51,7 +51,7 @@ class _MoreCalls(BaseException):
     """A core is called more often than before: enough is known, and a loop may never end. No model may catch it."""
 
 
-def watched(run: Callable[[], Any], cores: Mapping[str, nn.Module], scripted: Collection[str]) -> Pass:
+def watched(run: Callable[[], object], cores: Mapping[str, nn.Module], scripted: Collection[str]) -> Pass:
     """What the cores receive and return while the model runs. scripted: names of cores in which no hooks run."""
     calls: dict[str, list[Call]] = {name: [] for name in cores}
     _run(run, cores, scripted, lambda name, call: calls[name].append(call))
@@ -59,7 +59,7 @@ def watched(run: Callable[[], Any], cores: Mapping[str, nn.Module], scripted: Co
 
 
 def watched_replaced(
-    run: Callable[[], Any], cores: Mapping[str, nn.Module], scripted: Collection[str], first: Pass, replaced: str
+    run: Callable[[], object], cores: Mapping[str, nn.Module], scripted: Collection[str], first: Pass, replaced: str
 ) -> Pass:
     """The pass `first` again, with every output y of one core replaced by y + (1 + |y|) noise, with its y of that pass.
 
@@ -88,7 +88,7 @@ def watched_replaced(
     return Pass(calls)
 
 
-def distance(one: Any, other: Any) -> float:
+def distance(one: object, other: object) -> float:
     """The largest difference of two pytrees of tensors, relative to 1 + their size; infinite where their forms differ."""
     (ones, form), (others, other_form) = tree_flatten(one), tree_flatten(other)
     if form != other_form:
@@ -97,7 +97,7 @@ def distance(one: Any, other: Any) -> float:
 
 
 def _run(
-    run: Callable[[], Any], cores: Mapping[str, nn.Module], scripted: Collection[str], seen: Callable[[str, Call], Any]
+    run: Callable[[], object], cores: Mapping[str, nn.Module], scripted: Collection[str], seen: Callable[[str, Call], Any]
 ) -> None:
     with ExitStack() as back:
         if "torch._dynamo" in sys.modules:  # compiled code does not see hooks that come later
@@ -112,26 +112,26 @@ def _run(
         run()
 
 
-def _hook(seen: Callable[[str, Call], Any], name: str, _: nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
+def _hook(seen: Callable[[str, Call], Any], name: str, _: nn.Module, args: object, kwargs: object, output: object) -> Any:
     return seen(name, Call(_copied(args), _copied(kwargs), _copied(output)))
 
 
-def _operator(seen: Callable[[str, Call], Any], name: str, args: tuple[Any, ...], output: Any) -> Any:
+def _operator(seen: Callable[[str, Call], Any], name: str, args: tuple[object, ...], output: object) -> Any:
     return seen(name, Call(_copied(args), {}, _copied(output)))
 
 
-def _copied(value: Any) -> Any:
+def _copied(value: object) -> Any:
     """Copies: a model may change in place what it passed."""
     return tree_map(lambda leaf: leaf.detach().clone() if isinstance(leaf, Tensor) else leaf, value)
 
 
-def _noised(leaf: Any, *, noise: torch.Generator) -> Any:
+def _noised(leaf: object, *, noise: torch.Generator) -> Any:
     if not isinstance(leaf, Tensor) or not leaf.is_floating_point():
         return leaf
     return leaf + (1 + leaf.abs()) * torch.randn(leaf.shape, generator=noise).to(leaf)
 
 
-def _gap(one: Any, other: Any) -> float:
+def _gap(one: object, other: object) -> float:
     if not isinstance(one, Tensor) or not isinstance(other, Tensor):
         return math.inf if isinstance(one, Tensor) or isinstance(other, Tensor) else 0.0
     if one.shape != other.shape or one.dtype != other.dtype:

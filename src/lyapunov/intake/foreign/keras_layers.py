@@ -22,7 +22,7 @@ _STEP = (
 _OWN = ("call", "inner_loop", "forward", "__call__")
 
 
-def is_keras_recurrent(module: Any) -> bool:
+def is_keras_recurrent(module: object) -> bool:
     """Whether it is a recurrent layer or cell of Keras, whatever its backend."""
     return any(kind.__name__ in _RECURRENT and _of_keras(kind, ".rnn") for kind in type(module).__mro__)
 
@@ -39,7 +39,7 @@ def refuse_keras_model(module: Any) -> None:
         )
 
 
-def from_keras(layer: Any) -> nn.Module:
+def from_keras(layer: object) -> nn.Module:
     """A layer as PyTorch's (batch first), a cell as PyTorch's cell, with the weights of Keras, live and with their graph.
 
     Raises Unsupported where Keras computes something else, and InvalidInput where there are no weights yet.
@@ -76,7 +76,7 @@ def from_keras(layer: Any) -> nn.Module:
     return rebuilt(module, weights, batch_first=True, nonlinearity=nonlinearity, like=layer)
 
 
-def keras_state(layer: Any, state: State) -> State:
+def keras_state(layer: object, state: State) -> State:
     """The state of a layer as Keras takes it (tensors (batch, units), cell by cell) in PyTorch's form; others as they are."""
     leaves = tree_flatten(state)[0]
     cells = cells_of(layer) if hasattr(layer, "cell") else ()
@@ -88,7 +88,7 @@ def keras_state(layer: Any, state: State) -> State:
     return stacked if parts == 2 else stacked[0]
 
 
-def cells_of(layer: Any) -> tuple[Any, ...]:
+def cells_of(layer: object) -> tuple[Any, ...]:
     """The cells of a layer from the bottom up; of a cell, itself."""
     cell = getattr(layer, "cell", layer)
     return tuple(getattr(cell, "cells", (cell,)))
@@ -99,11 +99,11 @@ def _of_keras(kind: type, part: str) -> bool:
     return root in ("keras", "tf_keras") and part in f".{rest}"
 
 
-def _cell_kind(cell: Any) -> str | None:
+def _cell_kind(cell: object) -> str | None:
     return next((kind.__name__ for kind in type(cell).__mro__ if kind.__name__ in _KINDS and _of_keras(kind, ".rnn")), None)
 
 
-def _require_own_call(part: Any) -> None:
+def _require_own_call(part: object) -> None:
     """What a user's class changes is not in the weights."""
     users = takewhile(lambda kind: not _of_keras(kind, ""), type(part).__mro__)
     changed = [name for kind in users for name in _OWN if name in vars(kind)]

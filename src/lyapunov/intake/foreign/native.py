@@ -38,7 +38,7 @@ _SUMMON = (
 )
 
 
-def native(module: Any) -> Any:
+def native(module: object) -> Any:
     """PyTorch's own layer or cell behind what another framework or a wrapper made of it; anything else as it is.
 
     Unwraps DDP, DataParallel, FSDP, `torch.compile` and averaged models; rebuilds layers of Keras 3 (on the PyTorch backend),
@@ -68,36 +68,36 @@ def native(module: Any) -> Any:
     return module if inner is None else native(inner)
 
 
-def unwrapped(module: Any) -> Any:
+def unwrapped(module: object) -> Any:
     """The module inside DDP, DataParallel, `torch.compile` and the like: the one that is trained, never a copy of it."""
     inner = _inner(module)
     return module if inner is None else unwrapped(inner)
 
 
-def _inner(module: Any) -> Any:
+def _inner(module: object) -> Any:
     place = next((_WRAPPERS[kind.__name__] for kind in type(module).__mro__ if _is_wrapper(kind)), None)
     return None if place is None else getattr(module, place)
 
 
-def native_state(module: Any, state: State) -> State:
+def native_state(module: object, state: State) -> State:
     """The state as the layer that `native` gives takes it, from one as the module itself does."""
     return keras_state(module, state) if state is not None and is_keras_recurrent(module) else state
 
 
-def is_recurrent(module: Any) -> bool:
+def is_recurrent(module: object) -> bool:
     """Whether it is a recurrent layer or cell: PyTorch's own, or one that `native` makes one of, or refuses."""
     if isinstance(module, LAYERS + CELLS) or is_keras_recurrent(module) or scripted_kind(module) is not None:
         return True
     return is_quantised(module) and type(module).__name__ in _RECURRENT
 
 
-def is_quantised(module: Any) -> bool:
+def is_quantised(module: object) -> bool:
     """Whether it rounds, or is made of parts that will; `FloatFunctional` lies in the same place and does not."""
     kind = type(module)
     return kind.__module__.startswith(_ROUNDING) and "FloatFunctional" not in kind.__name__
 
 
-def require_usable(step: Any) -> None:
+def require_usable(step: object) -> None:
     """A step whose weights are there, whole and not rounded, as far as it is a module or a method of one.
 
     Raises InvalidInput for weights without values, and Unsupported for quantised and sharded parts.
@@ -178,7 +178,7 @@ def _quantised(what: str) -> Unsupported:
     )
 
 
-def _is(module: Any, root: str, name: str) -> bool:
+def _is(module: object, root: str, name: str) -> bool:
     """Whether a class of that name from there is among its own; nothing is imported for it."""
     return any(kind.__name__ == name and kind.__module__.startswith(root) for kind in type(module).__mro__)
 

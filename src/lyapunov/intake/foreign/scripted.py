@@ -17,7 +17,7 @@ _READERS = {*_NODES, "aten::size", "aten::linear", "aten::unsqueeze"}
 """What PyTorch's own forward does with its input."""
 
 
-def scripted_kind(module: Any) -> type[nn.Module] | None:
+def scripted_kind(module: object) -> type[nn.Module] | None:
     """Which of PyTorch's layers or cells it was before `torch.jit`, by its qualified name: no class of a user's has it."""
     if not isinstance(module, torch.jit.ScriptModule):
         return None
