@@ -3,7 +3,7 @@
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,7 +66,7 @@ class RecurrentCache(ABC):
         with attention, experts, self._prepared():
             yield
 
-    def _prepared(self) -> Any:
+    def _prepared(self) -> AbstractContextManager[object]:
         return nullcontext()
 
 
@@ -226,7 +226,7 @@ class RwkvCache(RecurrentCache):
 
         return vmap(one_sequence)(token, leaves, carried)
 
-    def _prepared(self) -> Any:
+    def _prepared(self) -> AbstractContextManager[object]:
         """Weights not yet rescaled for inference stay so: the model would rescale them in place."""
         return nullcontext() if self._model.layers_are_rescaled else _replaced(self._config, "rescale_every", 0)
 

@@ -71,7 +71,7 @@ class CastCall:
         return new
 
 
-def _cloned(leaf: object) -> Any:
+def _cloned(leaf: object) -> object:
     return leaf.clone() if isinstance(leaf, Tensor) else leaf
 
 

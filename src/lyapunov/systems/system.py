@@ -184,7 +184,7 @@ class System(ABC):
             states.append(state)
         return states, torch.stack(found)
 
-    def running(self) -> AbstractContextManager[Any]:
+    def running(self) -> AbstractContextManager[object]:
         """Entered around a run: whatever the system must set for it, and put back afterwards."""
         return nullcontext()
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -87,7 +87,7 @@ def remaining_distance(
     return found
 
 
-def _next_sequence(leaf: object) -> Any:
+def _next_sequence(leaf: object) -> object:
     return leaf.roll(1, dims=0) if isinstance(leaf, Tensor) and leaf.dim() else leaf
 
 

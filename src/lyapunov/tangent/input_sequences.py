@@ -1,11 +1,11 @@
 """The input sequences of a run, as the rollout asks for them."""
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from lyapunov._shapes import Input
+from lyapunov._shapes import Input, State
 from lyapunov._trees import tree_map
 
 
@@ -25,7 +25,7 @@ def running_at(inputs: InputSequences, t: int) -> Tensor:
     return torch.ones(inputs.batch, dtype=torch.bool) if inputs.lengths is None else inputs.lengths > t
 
 
-def still_running(new: object, old: object, lengths: Tensor | None, t: int) -> Any:
+def still_running(new: State, old: State, lengths: Tensor | None, t: int) -> State:
     """The new values of sequences that still run at step t, the old ones of those that have ended."""
     if lengths is None:
         return new

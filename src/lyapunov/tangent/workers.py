@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 
@@ -80,7 +80,7 @@ def _use_one_thread_here() -> list[int]:
 
 
 @cache
-def _one_thread() -> Any:
+def _one_thread() -> ctypes.CDLL | None:
     """The library whose MKL_Set_Num_Threads_Local and omp_set_num_threads are for the calling thread; None without MKL.
 
     `torch.set_num_threads` is not it: it sets the default of all threads, and switches off MKL's own care, whereupon
