@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lyapunov.intake import CastProblem, capture, closed_loop, problem, recognize
+from lyapunov.intake.kinds import KINDS
 from lyapunov.systems import Diagonal, Loop, diagonal, known
 
 BATCH, STEPS, INPUTS, UNITS = 3, 12, 4, 5
