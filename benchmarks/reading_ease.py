@@ -79,12 +79,8 @@ def flesch(page: str) -> float | None:
 def pages(commit: str | None = None) -> dict[str, str]:
     """The text of each page by name, as it is or as it was."""
     if commit is None:
-        names = [
-            "README.md",
-            "CONTRIBUTING.md",
-            "CHANGELOG.md",
-            *sorted(f"docs/{path.name}" for path in ROOT.glob("docs/*.md")),
-        ]
+        names = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"]
+        names += sorted(f"{folder}/{path.name}" for folder in ("docs", "experiments") for path in ROOT.glob(f"{folder}/*.md"))
         return {name: (ROOT / name).read_text() for name in names if (ROOT / name).exists()}
     listed = _git(
         "ls-tree", "--name-only", commit, "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/", "experiments/"

@@ -81,8 +81,8 @@ def contents(source: str) -> str:
 
 def prepare_page(app: Sphinx, docname: str, source: list[str]) -> None:
     """Give an index page its table of contents, and let links to files outside this folder be downloads."""
-    outside = "](" + "../" * (docname.count("/") + 1)
-    source[0] = source[0].replace(outside, outside.replace("](", "](path:"))
+    up = "../" * (docname.count("/") + 1)
+    source[0] = re.sub(rf"\]\(({re.escape(up)}[^)#]*)(?:#[^)]*)?\)", r"](path:\1)", source[0])  # a download has no anchors
     if docname == "gallery/index":
         source[0] = index(source[0])
     if docname.rpartition("/")[2] == "index" and Path(app.env.doc2path(docname)).suffix == ".md":

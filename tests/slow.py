@@ -2,6 +2,8 @@
 
 EVERY_CASE = frozenset(
     {
+        "docs/test_live.py::test_a_browser_draws_the_page_and_asks_for_nothing",
+        "docs/test_search.py::test_the_right_page_is_among_the_first_five",
         "analysis/test_exponent_sum.py::test_memory_of_a_long_backward_is_less_than_a_third_of_that_through_the_qr",
         "analysis/test_initialization.py::test_what_is_far_out_of_reach_is_said_so",
         "analysis/test_initialization.py::test_a_stack_of_which_one_layer_cannot_be_brought_there_is_left_as_it_was",
@@ -52,6 +54,7 @@ EVERY_CASE = frozenset(
 )
 ALL_BUT_THE_FIRST_CASE = frozenset(
     {
+        "docs/test_reference.py::test_every_example_runs",
         "analysis/test_covariant.py::test_a_step_takes_each_vector_to_the_next_one",
         "analysis/test_covariant.py::test_vectors_grow_at_the_exponents",
         "intake/capturing/test_turns.py::test_the_captured_loop_has_the_free_exponents_of_the_one_written_by_hand",

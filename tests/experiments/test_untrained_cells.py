@@ -390,10 +390,39 @@ def test_what_the_page_says_of_the_benchmark_holds() -> None:
     assert len(before) >= 18
     assert all(float(rows[name]["ahead_low"]) > 0 for name in before)
     assert float(rows[opponents.PROXIES]["ahead_low"]) < 0.05
-    assert float(first["both"]) > float(own["both"])
+    assert float(first["ahead"]) < 0 < float(first["ahead_high"])
     assert float(rows["loss after epoch 1 and R3"]["ahead_low"]) > 0
     assert float(rows["loss after epoch 1 and twelve proxies"]["ahead_high"]) < 0
     assert held_out.reached
+
+
+def test_what_the_page_says_of_fresh_cells_holds() -> None:
+    rows = [row for row in known(RECORDED / "cells-confirmation.csv") if row["task"] == "text"]
+    random_cells = {row["prediction"]: row for row in rows if row["which"] == "random cells"}
+    own = random_cells["both"]
+    third, fourth = marks()[2:]
+    assert third.reached is False
+    assert int(own["cells"]) >= 120
+    assert 0 < float(own["low"]) < 0.15
+    assert float(own["given_low"]) < 0 < float(own["given_high"])
+    assert float(own["early_low"]) > float(own["high"])
+    assert int(own["broken"]) > int(own["cells"]) / 3
+    assert all(float(row["low"]) < 0.3 for row in random_cells.values())
+    (same,) = [row for row in rows if row["which"] == "two seeds"]
+    assert float(same["low"]) > 0.9
+    assert int(same["cells"]) < 40
+    assert fourth.reached is False
+    for row in known(RECORDED / "cells-use.csv"):
+        assert float(row["low"]) < 0 < float(row["high"])
+        assert row["pool"] != "benchmark" or float(row["screen_cost"]) < 1e-3
+        assert row["pool"] != "fresh" or float(row["screen_cost"]) > 0.05
+
+
+def test_the_committed_confirmation_is_that_of_the_committed_rows() -> None:
+    row = next(row for row in known(RECORDED / "cells-confirmation.csv") if row["which"] == "random cells")
+    found = trained("text", 0, RECORDED / "cells-training.csv", RECORDED / "cells-predictions.csv").random
+    assert spearmanr(found.predicted["both"], found.best)[0] == pytest.approx(float(row["alone"]), abs=1e-4)
+    assert len(found.names) == int(row["cells"])
 
 
 @pytest.mark.parametrize("name", [opponents.PRIMARY, opponents.FIRST, "parameters"])

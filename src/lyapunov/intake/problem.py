@@ -23,7 +23,7 @@ class Problem:
         system, inputs, state, carried, steps, lengths, linearization, coupled, dt: as they were passed to `lyapunov.problem`.
 
     Methods take:
-        given: what is said anew, by name.
+        given: what replaces it, by name.
 
     Example:
         >>> lyapunov.problem(torch.nn.GRU(2, 6), torch.randn(40, 3, 2), dt=0.1)
