@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 COMMANDS = sorted(
     file.relative_to(ROOT / "experiments").with_suffix("").as_posix().replace("/", ".")
     for file in (ROOT / "experiments").rglob("*.py")
-    if 'if __name__ == "__main__":' in file.read_text() and not {"cells", "force"} & set(file.parts)
+    if 'if __name__ == "__main__":' in file.read_text() and not {"cells", "force"} & set(file.relative_to(ROOT).parts)
 )
 
 
