@@ -54,8 +54,9 @@ def settings_of(growth: Growth) -> Settings:
     columns = growth.log_growth.shape[-1]
     texts = {"system": "made", "dtype": "float64", "source_dtype": "float64", "device": "cpu", "inputs": "0"}
     open_or_not = {"linearization": "full", "coupled": False, "from_initial_state": False, "chosen": ()}
-    numbers = {"size": columns, "k": columns, "batch": 0, "settle": 0, "align": 0, "count": 0, "qr_every": 0, "seed": 0}
-    return Settings(**texts, **open_or_not, **numbers, dt=1.0).done(growth)
+    found = {name: getattr(growth, name) for name in ("settle", "align", "count", "qr_every")}
+    numbers = {"size": columns, "k": columns, "batch": growth.steps.shape[1], "seed": 0, **found}
+    return Settings(**texts, **open_or_not, **numbers, dt=1.0)
 
 
 def judged(growth: Growth) -> Verdict:

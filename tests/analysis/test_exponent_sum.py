@@ -273,7 +273,7 @@ def test_a_lost_direction_has_no_derivative() -> None:
     with torch.no_grad():
         module.weight_hh_l0[:, 1:] = 0.0
         assert float(lyapunov.exponent_sum(module, X, 2)) == -torch.inf
-    with pytest.raises(lyapunov.InvalidInput, match=r"a direction is lost.* Pass a smaller k"):
+    with pytest.raises(lyapunov.InvalidInput, match=r"a direction collapses.* Pass a smaller k"):
         lyapunov.exponent_sum(module, X, 2)
 
 

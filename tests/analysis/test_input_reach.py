@@ -251,4 +251,4 @@ def test_a_level_that_is_none_is_refused() -> None:
 def test_what_was_captured_is_refused_with_the_remedy() -> None:
     x = drawn(BATCH, STEPS, INPUTS, seed=40)
     with pytest.raises(lyapunov.Unsupported, match="the model itself"):
-        lyapunov.input_reach(lyapunov.capture(Model(), x), x)
+        lyapunov.input_reach(lyapunov.capture(Model(), x))
