@@ -20,7 +20,7 @@ def is_large(frame: Frame) -> bool:
     return frame.shape[-1] >= WIDE and frame.shape[-1] * frame.shape[-2] >= LARGE
 
 
-def join_rows(parts: Iterable[Frame]) -> Tensor:
+def join_rows(parts: Iterable[Tensor]) -> Tensor:
     """Frames of as many columns, one above the other: what several layers make of the same changes. (batch, all their n, k)."""
     return torch.cat([part.mT for part in parts], dim=-1).mT
 
