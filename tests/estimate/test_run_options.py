@@ -55,6 +55,7 @@ def test_frames_that_are_asked_for_are_taken_where_there_is_a_closed_form() -> N
     assert torch.equal(explicit.exponents, closed.exponents)
 
 
+@pytest.mark.usefixtures("shapes_unchecked")
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -73,6 +74,7 @@ def test_options_are_checked_when_they_are_made(given: dict[str, Any], message: 
         RunOptions(**given)
 
 
+@pytest.mark.usefixtures("shapes_unchecked")
 @pytest.mark.parametrize("given", [{"every": 0}, {"every": 1.5}, {"chunks": 0}])
 def test_a_method_is_checked_when_it_is_made(given: dict[str, Any]) -> None:
     with pytest.raises(lyapunov.InvalidInput, match=f"`{next(iter(given))}`"):
