@@ -84,7 +84,7 @@ def test_push_of_a_complex_map_is_its_complex_derivative() -> None:
     system = Step(lambda z, x: torch.tanh(z @ weight.mT), state, dtype=torch.float64)
     assert system.labels[:3] == (Label(0, "state.real", 0), Label(0, "state.imag", 0), Label(0, "state.real", 1))
     frame = drawn(BATCH, 6, 2, seed=10)
-    moved = forward_mode_push(system, state, None, frame)[1]
+    (moved,) = forward_mode_push(system, state, None, (frame,))[1]
     slope = 1 - torch.tanh(state @ weight.mT) ** 2
     pairs = torch.view_as_complex(frame.unflatten(1, (3, 2)).transpose(2, 3).contiguous())
     expected = torch.view_as_real(slope.unsqueeze(-1) * (weight @ pairs)).transpose(2, 3).flatten(1, 2)
