@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from experiments.rows import Row, write
 from lyapunov.errors import LyapunovError
 
 RECORDED = Path(__file__).parent / "results"
@@ -47,6 +48,20 @@ def run(main: Callable[[], None]) -> None:
         _refuse(f"Expected to read and write files, got: {error}. Check the path, the disk, and `lyapunov data fetch`.", 2)
     except KeyboardInterrupt:
         _refuse("stopped; the same command goes on.", INTERRUPTED)
+
+
+def write_table(document: str | None, name: str, made: Callable[[], list[Row]], line: Callable[[Row], str]) -> None:
+    """The entry point of a command that makes one table: writes its rows, and prints a line of each."""
+    file = (RECORDED if arguments(document).parse_args().record else SCRATCH) / name
+
+    def main() -> None:
+        rows = made()
+        write(file, rows)
+        for row in rows:
+            print(line(row))
+
+    run(main)
+    print(file, file=sys.stderr)
 
 
 def _refuse(words: str, code: int) -> None:

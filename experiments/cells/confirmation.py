@@ -4,7 +4,6 @@ The predictions were committed before the first fresh cell was trained. Nothing 
 validation loss of a fixed number of updates; a cell that broke is worst.
 """
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +12,8 @@ import numpy as np
 from experiments.association import Estimate, Numbers, correlation
 from experiments.cells.records import Rows, known
 from experiments.cells.training import MEASURED_AT
-from experiments.commands import RECORDED, SCRATCH, arguments, results_in, run
-from experiments.rows import Row, write
+from experiments.commands import results_in, write_table
+from experiments.rows import Row
 from lyapunov import InvalidInput
 
 NAME, PREDICTIONS, TRAINING = "cells-confirmation.csv", "cells-predictions.csv", "cells-training.csv"
@@ -115,18 +114,15 @@ def rows() -> list[Row]:
 
 def main() -> None:
     """Parse, confirm and write."""
-    record = arguments(__doc__).parse_args().record
-    file = (RECORDED if record else SCRATCH) / NAME
-
-    def made() -> None:
-        found = rows()
-        write(file, found)
-        for row in found:
-            about = f"{row['task']:5} {row['which']:14} {row['prediction']:20} {row['cells']:4}"
-            print(f"{about} {row['alone']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]")
-
-    run(made)
-    print(file, file=sys.stderr)
+    write_table(
+        __doc__,
+        NAME,
+        rows,
+        lambda row: (
+            f"{row['task']:5} {row['which']:14} {row['prediction']:20} {row['cells']:4} "
+            f"{row['alone']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]"
+        ),
+    )
 
 
 def _column(rows: Rows, name: str) -> Numbers:

@@ -6,7 +6,6 @@ from a bootstrap over structures. Only the benchmark's runs that have published 
 cells.
 """
 
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -17,8 +16,8 @@ from experiments.cells.readouts import R3, S7
 from experiments.cells.recipes import OPERATIONS
 from experiments.cells.regression import BOUNDED, REGRESSORS, cross_validated, fitted
 from experiments.cells.tables import Cells, curves, proxy_names, recorded_readouts
-from experiments.commands import RECORDED, SCRATCH, arguments, run
-from experiments.rows import Row, write
+from experiments.commands import write_table
+from experiments.rows import Row
 
 EARLY = (1, 2, 3, 5, 10)
 PRIMARY, PROXIES, GRADIENT, FIRST = "reach (R3)", "twelve proxies", "gradient norm at initialization", "loss after epoch 1"
@@ -131,17 +130,7 @@ def rows() -> list[Row]:
 
 def main() -> None:
     """Parse, compare and write."""
-    record = arguments(__doc__).parse_args().record
-    file = (RECORDED if record else SCRATCH) / NAME
-
-    def made() -> None:
-        found = rows()
-        write(file, found)
-        for row in found:
-            print(f"{row['set']:42} {row['both']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]")
-
-    run(made)
-    print(file, file=sys.stderr)
+    write_table(__doc__, NAME, rows, lambda row: f"{row['set']:42} {row['both']:+.2f} [{row['low']:+.2f}, {row['high']:+.2f}]")
 
 
 if __name__ == "__main__":

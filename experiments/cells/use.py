@@ -7,7 +7,6 @@ given the screen's cost as further candidates. The cells that trained the predic
 published: their cost is sunk. Regret is the rank, from 0 to 1, of the cell that is found among all cells.
 """
 
-import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +17,8 @@ from experiments.cells.readouts import R3
 from experiments.cells.records import known
 from experiments.cells.regression import cross_validated, ranks
 from experiments.cells.tables import curves, readouts_of, recorded_readouts
-from experiments.commands import RECORDED, SCRATCH, arguments, results_in, run
-from experiments.rows import Row, write
+from experiments.commands import results_in, write_table
+from experiments.rows import Row
 
 CANDIDATES, DROPPED_TO, THIRD = 27, 3, 3
 """That are trained; how many times as many are screened; what halving divides by."""
@@ -167,17 +166,12 @@ def rows() -> list[Row]:
 
 def main() -> None:
     """Parse, replay and write."""
-    record = arguments(__doc__).parse_args().record
-    file = (RECORDED if record else SCRATCH) / NAME
-
-    def made() -> None:
-        found = rows()
-        write(file, found)
-        for row in found:
-            print(f"{row['pool']:10} saves {row['saved']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}] of rank")
-
-    run(made)
-    print(file, file=sys.stderr)
+    write_table(
+        __doc__,
+        NAME,
+        rows,
+        lambda row: f"{row['pool']:10} saves {row['saved']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}] of rank",
+    )
 
 
 def _estimate(values: Numbers) -> Estimate:
