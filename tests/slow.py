@@ -3,7 +3,7 @@
 EVERY_CASE = frozenset(
     {
         "docs/test_live.py::test_a_browser_draws_the_page_and_asks_for_nothing",
-        "docs/test_search.py::test_the_right_page_is_among_the_first_five",
+        "docs/test_site_search.py::test_the_right_page_is_among_the_first_five",
         "analysis/test_exponent_sum.py::test_memory_of_a_long_backward_is_less_than_a_third_of_that_through_the_qr",
         "analysis/test_initialization.py::test_what_is_far_out_of_reach_is_said_so",
         "analysis/test_initialization.py::test_a_stack_of_which_one_layer_cannot_be_brought_there_is_left_as_it_was",

@@ -67,6 +67,10 @@ CALLS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
         lambda **to: lyapunov.loop_spectra(LOOP, INPUTS, **({"steps": 20, "settle": 5, "align": 5} | to)),
     ),
     "predict": (lyapunov.predict, lambda **to: lyapunov.predict(LOOP, INPUTS, **({"steps": 2} | to))),
+    "effective_state_size": (
+        lyapunov.effective_state_size,
+        lambda **to: lyapunov.effective_state_size(torch.ones(3, 3).tril(), **to),
+    ),
     "plan": (lyapunov.plan, lambda **to: lyapunov.plan(PILOT, **({"standard_error": 0.01} | to))),
     "core": (lyapunov.Captured.core, lambda **to: lyapunov.capture(READER, INPUTS).core(**to)),
     "Monitor": (lyapunov.Monitor.__init__, lambda **to: lyapunov.Monitor(LAYER, INPUTS, **to)),

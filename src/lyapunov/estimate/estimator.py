@@ -120,6 +120,7 @@ def spectrum(
     """
     words = {"state": state, "carried": carried, "steps": steps, "lengths": lengths, "dt": dt}
     asked = problem(system, inputs, linearization=linearization, coupled=coupled, **words)
+    _checks.one_of(dtype, (torch.float64, torch.float32), "dtype")
     spelled = RunOptions(settle, align, from_initial_state, _method(method, qr_every, chunks), dtype, seed)
     if options is not None and spelled != RunOptions(dtype=torch.float64):
         raise InvalidInput(
