@@ -10,9 +10,8 @@ from torch import Tensor
 from lyapunov._shapes import State
 from lyapunov._trees import tree_flatten, tree_map
 from lyapunov.systems import System, total_size
-from lyapunov.tangent.growth import RolloutOptions
 from lyapunov.tangent.input_sequences import InputSequences, running_at
-from lyapunov.tangent.transients import DEFAULT_BURN_IN
+from lyapunov.tangent.rollout_options import DEFAULT_BURN_IN, RolloutOptions
 
 SETTLED_RATIO = 1e-2
 """Copies have come together when their distance is this fraction of what it was."""

@@ -5,12 +5,12 @@ import math
 import torch
 from torch import Tensor
 
+from lyapunov.tangent.rollout_options import STRETCHES
+
 TOLERANCE = 2e-5
 """Rounding that an interval left open may leave in a column, relative to what remains of it."""
 LONGEST = 16
 """The longest interval that is chosen: longer ones gain nothing."""
-STRETCHES = 16
-"""Of a short run an interval is at most this part: errors need growth resolved in time."""
 _MARGIN, _PATIENCE = 0.8, 8
 
 

@@ -19,12 +19,13 @@ from lyapunov.tangent.burn_in import burn_in
 from lyapunov.tangent.collapsed_directions import CollapsedColumns, RankMonitor
 from lyapunov.tangent.counting import Counting
 from lyapunov.tangent.divergence import diverged, is_finite_state
-from lyapunov.tangent.growth import Growth, RolloutOptions
+from lyapunov.tangent.growth import Growth
 from lyapunov.tangent.input_sequences import InputSequences, running_at
 from lyapunov.tangent.interval import Interval, log_unit
 from lyapunov.tangent.orthonormal import ROBUST, Orthonormalisation
 from lyapunov.tangent.point import Columns, Point
 from lyapunov.tangent.propagation import AT_ONCE, Propagated, TangentPropagator
+from lyapunov.tangent.rollout_options import RolloutOptions
 from lyapunov.tangent.rounding import Rounding
 from lyapunov.tangent.transients import SHORTEST
 from lyapunov.tangent.volume_accumulator import Factorization, VolumeAccumulator

@@ -11,9 +11,10 @@ from lyapunov._trees import tree_map
 from lyapunov.systems import System, total_size
 from lyapunov.tangent.burn_in import BurnIn, burn_in
 from lyapunov.tangent.divergence import diverged, is_finite_state
-from lyapunov.tangent.growth import Growth, RolloutOptions
+from lyapunov.tangent.growth import Growth
 from lyapunov.tangent.input_sequences import InputSequences, running_at
 from lyapunov.tangent.propagation import AT_ONCE, TangentPropagator
+from lyapunov.tangent.rollout_options import RolloutOptions
 from lyapunov.tangent.stationarity import Stretches
 from lyapunov.tangent.time_bins import MAX_BINS, TimeBins
 from lyapunov.tangent.workers import Workers

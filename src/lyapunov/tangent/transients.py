@@ -7,8 +7,6 @@ ALIGNED_DIFFERENCE, SLOW_RATE, FINEST_DIFFERENCE = 1e-2, 0.5, 1e-5
 """Frames agree when their exponents differ by less than ALIGNED_DIFFERENCE (nats per step, root mean square over columns).
 Where rates are below SLOW_RATE, the limit is smaller in proportion, down to FINEST_DIFFERENCE: a fiftieth of an ordinary rate
 is several times a slow one."""
-DEFAULT_BURN_IN = 100
-"""Steps that transients take at most, or where what they leave does not fall."""
 LEADING = 0.1
 """Nats by which the columns of the largest exponents may still differ when counting begins."""
 SHORTEST = 10

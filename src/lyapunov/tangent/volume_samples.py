@@ -5,10 +5,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lyapunov.tangent.growth import RolloutOptions
 from lyapunov.tangent.input_sequences import InputSequences, running_at
 from lyapunov.tangent.point import Columns
 from lyapunov.tangent.propagation import Propagated
+from lyapunov.tangent.rollout_options import RolloutOptions
 
 
 class Samples(NamedTuple):
