@@ -19,7 +19,6 @@ if TYPE_CHECKING:
         LocalExponents,
         LoopSpectra,
         Memory,
-        Plan,
         Predictability,
         StepJacobian,
         ValidPredictionTime,
@@ -38,14 +37,13 @@ if TYPE_CHECKING:
         local_exponents,
         loop_spectra,
         memory,
-        plan,
         predict,
         predictability,
         valid_prediction_time,
     )
-    from lyapunov.analysis import initialization as init
+    from lyapunov.analysis.training import initialization as init
     from lyapunov.errors import BadSystem, Diverged, InvalidInput, LyapunovError, LyapunovWarning, Unsupported
-    from lyapunov.estimate import QR, Difference, RunOptions, Settings, Spectrum, TimeMean, Verdict, spectrum
+    from lyapunov.estimate import QR, Difference, Plan, RunOptions, Settings, Spectrum, TimeMean, Verdict, plan, spectrum
     from lyapunov.intake import Captured, ClosedLoop, Problem, capture, closed_loop, problem
     from lyapunov.report import plots
     from lyapunov.systems import Loop, System, known
@@ -135,7 +133,7 @@ def _fetched(name: str) -> "_Any":
     if name == "__version__":
         found: _Any = _imported("importlib.metadata").version("lyapunov")
     elif name == "init":
-        found = _imported("lyapunov.analysis.initialization")
+        found = _imported("lyapunov.analysis.training.initialization")
     elif name in __all__ and name != "integrations":
         homes = (_imported(f"lyapunov.{home}") for home in _HOMES)  # one by one, until one has it
         found = next(getattr(home, name) for home in homes if hasattr(home, name))

@@ -141,7 +141,7 @@ def test_a_lost_direction_has_no_vector() -> None:
 
 def test_what_is_kept_does_not_depend_on_segments(monkeypatch: pytest.MonkeyPatch) -> None:
     one = lyapunov.covariant_vectors(LSTM, X, k=3, keep=150)
-    monkeypatch.setattr("lyapunov.tangent.segments.SHORTEST", 7)
+    monkeypatch.setattr("lyapunov.tangent.loop.segments.SHORTEST", 7)
     other = lyapunov.covariant_vectors(LSTM, X, k=3, keep=150)
     assert one.vectors.shape == other.vectors.shape == (151, 2, 8, 3)
     for name in ("vectors", "growth", "participation", "angles", "path_fractions", "growth_rates", "exponents"):

@@ -12,8 +12,8 @@ from experiments.closed_loops.lorenz import DT, lorenz, reference, reservoir
 
 import lyapunov
 from cases import drawn
-from lyapunov.analysis import forecasts
-from lyapunov.analysis.loop_spectra import ConditionalGap
+from lyapunov.analysis.closed_loops import forecasts
+from lyapunov.analysis.closed_loops.loop_spectra import ConditionalGap
 from lyapunov.errors import InvalidInput
 from lyapunov.systems import known
 from tolerances import Z
@@ -164,7 +164,13 @@ def test_the_interval_of_a_median_holds_it_as_often_as_it_says() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["analysis.comparison", "analysis.forecasts", "analysis.loop_spectra", "analysis.predictability", "intake.closed_loops"],
+    [
+        "analysis.closed_loops.comparison",
+        "analysis.closed_loops.forecasts",
+        "analysis.closed_loops.loop_spectra",
+        "analysis.closed_loops.predictability",
+        "intake.closed_loops",
+    ],
 )
 def test_examples_in_docstrings_run(name: str) -> None:
     with torch.random.fork_rng():

@@ -18,7 +18,7 @@ from lyapunov.systems import known
 
 LSTM = seeded(nn.LSTM, 4, 8, batch_first=True, scale=1.0)
 INPUTS = drawn(3, 120, 4, seed=90)
-bins = importlib.import_module("lyapunov.tangent.time_bins")
+bins = importlib.import_module("lyapunov.tangent.loop.time_bins")
 
 
 @pytest.fixture(scope="module")

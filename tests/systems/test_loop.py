@@ -12,7 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 import lyapunov
 from cases import drawn, seeded
-from lyapunov.analysis import adjoint
+from lyapunov.analysis.training import adjoint
 from lyapunov.systems import Step, System, TokenStep
 from lyapunov.systems import step as steps
 from lyapunov.tangent import random_frame

@@ -10,7 +10,7 @@ from torch import Tensor
 from lyapunov.intake import PaddedSequences
 from lyapunov.systems import Step
 from lyapunov.tangent import DEFAULT_BURN_IN, RolloutOptions, remaining_distance
-from lyapunov.tangent.burn_in import AT_LEAST, AT_MOST, COLLAPSED, BurnIn, burn_in
+from lyapunov.tangent.criteria.burn_in import AT_LEAST, AT_MOST, COLLAPSED, BurnIn, burn_in
 
 F64 = torch.float64
 STEPS = 400

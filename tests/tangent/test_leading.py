@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from lyapunov.tangent import Workers, orthonormalise, random_frame
-from lyapunov.tangent.leading import FIRST, Leading
-from lyapunov.tangent.orthonormal import ELIMINATION, HOUSEHOLDER
+from lyapunov.tangent.frames.leading import FIRST, Leading
+from lyapunov.tangent.frames.orthonormal import ELIMINATION, HOUSEHOLDER
 
 LIKE = torch.zeros(0, dtype=torch.float64)
 

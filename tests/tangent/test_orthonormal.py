@@ -5,7 +5,7 @@ import torch
 
 from cases import drawn
 from lyapunov.tangent import Workers, orthonormalise, random_frame
-from lyapunov.tangent.orthonormal import CHOLESKY, ELIMINATION, HOUSEHOLDER, Orthonormalisation, cholesky, suited_to
+from lyapunov.tangent.frames.orthonormal import CHOLESKY, ELIMINATION, HOUSEHOLDER, Orthonormalisation, cholesky, suited_to
 from tolerances import ROUNDING
 
 F64 = torch.float64

@@ -9,7 +9,7 @@ from cases import drawn, seeded
 from lyapunov import intake
 from lyapunov.systems import closed
 from lyapunov.tangent import Workers, random_frame
-from lyapunov.tangent.propagation import TangentPropagator
+from lyapunov.tangent.loop.propagation import TangentPropagator
 from paths import PATHS, force
 from tolerances import ROUNDING
 

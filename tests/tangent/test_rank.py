@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from cases import drawn
-from lyapunov.tangent.rank import LARGEST, PRIMES, ProductRank, residues
+from lyapunov.tangent.criteria.rank import LARGEST, PRIMES, ProductRank, residues
 
 F32, F64 = torch.float32, torch.float64
 DTYPES = pytest.mark.parametrize("dtype", [F64, F32])

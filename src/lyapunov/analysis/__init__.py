@@ -1,20 +1,32 @@
-"""What to do along a trajectory besides its spectrum: gradients, exponents to train by, the directions themselves, budgets."""
+"""Along a trajectory: what gradients and outputs keep of the past, directions, exponents to train by, closed loops."""
 
-from lyapunov.analysis.comparison import Comparison, compare
-from lyapunov.analysis.covariant import CovariantVectors, covariant_vectors
-from lyapunov.analysis.decay import GradientDecay, gradient_decay
-from lyapunov.analysis.exponent_sum import exponent_sum
-from lyapunov.analysis.flossing import floss_, flossing_loss
-from lyapunov.analysis.forecasts import ValidPredictionTime, predict, valid_prediction_time
-from lyapunov.analysis.gradients import GradientExponents, gradient_exponents
-from lyapunov.analysis.input_reach import InputReach, input_reach
-from lyapunov.analysis.jacobians import StepJacobian, jacobians
-from lyapunov.analysis.local import LocalExponents, local_exponents
-from lyapunov.analysis.loop_spectra import ConditionalGap, EchoState, LoopSpectra, echo_state, loop_spectra
-from lyapunov.analysis.memory import Memory, memory
-from lyapunov.analysis.plan import Plan, plan
-from lyapunov.analysis.predictability import Predictability, predictability
-from lyapunov.analysis.remembrance import EffectiveRemembrance, effective_remembrance, effective_state_size
+from lyapunov.analysis.closed_loops import (
+    Comparison,
+    ConditionalGap,
+    EchoState,
+    LoopSpectra,
+    Predictability,
+    ValidPredictionTime,
+    compare,
+    echo_state,
+    loop_spectra,
+    predict,
+    predictability,
+    valid_prediction_time,
+)
+from lyapunov.analysis.directions import CovariantVectors, LocalExponents, covariant_vectors, local_exponents
+from lyapunov.analysis.gradients import (
+    GradientDecay,
+    GradientExponents,
+    InputReach,
+    StepJacobian,
+    gradient_decay,
+    gradient_exponents,
+    input_reach,
+    jacobians,
+)
+from lyapunov.analysis.memory import EffectiveRemembrance, Memory, effective_remembrance, effective_state_size, memory
+from lyapunov.analysis.training import exponent_sum, floss_, flossing_loss
 
 __all__ = [
     "Comparison",
@@ -28,7 +40,6 @@ __all__ = [
     "LocalExponents",
     "LoopSpectra",
     "Memory",
-    "Plan",
     "Predictability",
     "StepJacobian",
     "ValidPredictionTime",
@@ -47,7 +58,6 @@ __all__ = [
     "local_exponents",
     "loop_spectra",
     "memory",
-    "plan",
     "predict",
     "predictability",
     "valid_prediction_time",

@@ -3,6 +3,7 @@
 from lyapunov._shown import aligned, number, shown_rows
 from lyapunov.estimate.difference import Difference
 from lyapunov.estimate.estimator import WarmStart, estimated, spectrum
+from lyapunov.estimate.plan import Plan, plan
 from lyapunov.estimate.quantities import DIMENSION, ENTROPY, IN_READINGS, READING_NAMES
 from lyapunov.estimate.result import Spectrum
 from lyapunov.estimate.run_options import QR, RunOptions, TimeMean
@@ -24,6 +25,7 @@ __all__ = [
     "Difference",
     "Errors",
     "Finding",
+    "Plan",
     "RunOptions",
     "Settings",
     "Spectrum",
@@ -39,6 +41,7 @@ __all__ = [
     "half_widths",
     "memory_time",
     "number",
+    "plan",
     "shown_rows",
     "spectrum",
 ]

@@ -9,7 +9,7 @@ from lyapunov.systems.diagonal import Diagonal
 from lyapunov.systems.faults import explained
 from lyapunov.systems.feed import Feed
 from lyapunov.systems.gru import GRU
-from lyapunov.systems.huggingface import LanguageModel
+from lyapunov.systems.language import LanguageModel
 from lyapunov.systems.loop import Loop, TokenStep
 from lyapunov.systems.lstm import LSTM
 from lyapunov.systems.rnn import RNN

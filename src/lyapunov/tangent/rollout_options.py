@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from lyapunov.tangent.orthonormal import Orthonormalisation
+from lyapunov.tangent.frames import Orthonormalisation
 
 DEFAULT_BURN_IN = 100
 """Steps that transients take at most, or where what they leave does not fall."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lyapunov import _checks
-from lyapunov.analysis.adjoint import Adjoint, Sensitivity, leaves_of
+from lyapunov.analysis.training.adjoint import Adjoint, Sensitivity, leaves_of
 from lyapunov.analysis.trajectory import Trajectory, settled
 from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.intake import problem, require_full

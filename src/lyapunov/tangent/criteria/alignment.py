@@ -7,8 +7,7 @@ from torch import Tensor
 
 from lyapunov._shapes import Frames
 from lyapunov._trees import tree_map
-from lyapunov.tangent.orthonormal import ROBUST, orthonormalise
-from lyapunov.tangent.volume_accumulator import VolumeAccumulator
+from lyapunov.tangent.frames import ROBUST, VolumeAccumulator, orthonormalise
 from lyapunov.tangent.workers import Workers
 
 NEGLIGIBLE = 1e-3

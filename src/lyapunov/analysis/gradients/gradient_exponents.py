@@ -13,8 +13,8 @@ from lyapunov._progress import progress_bar
 from lyapunov._shapes import State
 from lyapunov._shown import Parts, Shown
 from lyapunov._trees import tree_flatten
+from lyapunov.analysis.gradients.readout import LinearizedReadout, Readout
 from lyapunov.analysis.lag_decay import Mean, Slope, mean, slope, starting_times
-from lyapunov.analysis.readout import LinearizedReadout, Readout
 from lyapunov.analysis.trajectory import Trajectory, settled
 from lyapunov.analysis.verdicts import unsettled
 from lyapunov.errors import Diverged, InvalidInput

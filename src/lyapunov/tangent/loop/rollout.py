@@ -13,23 +13,18 @@ from lyapunov._shapes import Frames, State
 from lyapunov._trees import tree_map
 from lyapunov.errors import Diverged
 from lyapunov.systems import System
-from lyapunov.tangent import orthonormal
-from lyapunov.tangent.aligning import Aligned, Aligning
-from lyapunov.tangent.burn_in import burn_in
-from lyapunov.tangent.collapsed_directions import CollapsedColumns, RankMonitor
-from lyapunov.tangent.counting import Counting
+from lyapunov.tangent.criteria import SHORTEST, CollapsedColumns, RankMonitor, Rounding, burn_in
 from lyapunov.tangent.divergence import diverged, is_finite_state
-from lyapunov.tangent.growth import Growth
+from lyapunov.tangent.frames import ROBUST, Factorization, Orthonormalisation, VolumeAccumulator, suited_to
 from lyapunov.tangent.input_sequences import InputSequences, running_at
-from lyapunov.tangent.interval import Interval, log_unit
-from lyapunov.tangent.orthonormal import ROBUST, Orthonormalisation
+from lyapunov.tangent.loop.aligning import Aligned, Aligning
+from lyapunov.tangent.loop.counting import Counting
+from lyapunov.tangent.loop.growth import Growth
+from lyapunov.tangent.loop.interval import Interval, log_unit
+from lyapunov.tangent.loop.propagation import AT_ONCE, Propagated, TangentPropagator
+from lyapunov.tangent.loop.volume_samples import Samples, VolumeSamples
 from lyapunov.tangent.point import Columns, Point
-from lyapunov.tangent.propagation import AT_ONCE, Propagated, TangentPropagator
 from lyapunov.tangent.rollout_options import RolloutOptions
-from lyapunov.tangent.rounding import Rounding
-from lyapunov.tangent.transients import SHORTEST
-from lyapunov.tangent.volume_accumulator import Factorization, VolumeAccumulator
-from lyapunov.tangent.volume_samples import Samples, VolumeSamples
 from lyapunov.tangent.workers import Workers
 
 NOISE_LIMIT_ADAPTIVE, NOISE_LIMIT_FIXED = 2e-5, 2e-2
@@ -135,7 +130,7 @@ class _Run:
 
     def _way(self, part: Tensor) -> Orthonormalisation:
         """An interval that was asked for ends in orthonormal columns."""
-        return self.options.orthonormalisation or orthonormal.suited_to(part, orthonormal=bool(self.options.qr_every))
+        return self.options.orthonormalisation or suited_to(part, orthonormal=bool(self.options.qr_every))
 
     def align(self, distance: float | None, other: Frames | None) -> Aligned:
         """State and frame, not counted; left open, a second frame goes along until both grow alike."""

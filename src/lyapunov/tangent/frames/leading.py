@@ -6,7 +6,7 @@ from torch import Tensor
 from lyapunov._frames import join_columns
 from lyapunov._shapes import Frame, Frames
 from lyapunov._trees import tree_map
-from lyapunov.tangent.orthonormal import triangularise
+from lyapunov.tangent.frames.orthonormal import triangularise
 
 FIRST = 16
 """Columns of each block that are turned, at most: further down, neighbours that change places are of no interest."""

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from lyapunov._shapes import Input, State
 from lyapunov.systems import System, jacobians, total_size
+from lyapunov.tangent.criteria.rank import LARGEST, ProductRank
 from lyapunov.tangent.point import Columns
-from lyapunov.tangent.rank import LARGEST, ProductRank
 
 WINDOW = 8
 """Steps of the product that are checked first upon suspicion, and without a loss after which it is dropped."""

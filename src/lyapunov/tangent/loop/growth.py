@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 
 from lyapunov._shapes import Frames, State
-from lyapunov.tangent.collapsed_directions import Window
-from lyapunov.tangent.transients import ALIGNED_DIFFERENCE
+from lyapunov.tangent.criteria import ALIGNED_DIFFERENCE, Window
 
 
 @dataclass(frozen=True)

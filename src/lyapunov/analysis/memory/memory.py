@@ -11,7 +11,7 @@ from torch import Tensor
 from lyapunov import _checks
 from lyapunov._optional import import_optional
 from lyapunov._shown import Parts, Shown
-from lyapunov.analysis.paired_runs import PairedRuns, of_model, of_system
+from lyapunov.analysis.memory.paired_runs import PairedRuns, of_model, of_system
 from lyapunov.analysis.whole_model import WholeModel
 from lyapunov.errors import InvalidInput, LyapunovError, LyapunovWarning
 from lyapunov.estimate import Finding, Spectrum, Timescale, Verdict, checked_level, half_widths, spectrum

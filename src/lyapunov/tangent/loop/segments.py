@@ -10,11 +10,11 @@ from torch import Tensor
 from lyapunov._shapes import Frame, Input, State
 from lyapunov.errors import Diverged
 from lyapunov.systems import System
-from lyapunov.tangent.burn_in import settled_after
+from lyapunov.tangent.criteria import settled_after
 from lyapunov.tangent.divergence import diverged, is_finite_state
+from lyapunov.tangent.frames import triangularise
 from lyapunov.tangent.input_sequences import InputSequences, running_at, still_running
-from lyapunov.tangent.orthonormal import triangularise
-from lyapunov.tangent.propagation import TangentPropagator
+from lyapunov.tangent.loop.propagation import TangentPropagator
 from lyapunov.tangent.workers import Workers
 
 SHORTEST, ENTRIES = 64, 2**22

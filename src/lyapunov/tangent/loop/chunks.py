@@ -10,15 +10,13 @@ from lyapunov._shapes import Frames, Input, State
 from lyapunov._trees import tree_map
 from lyapunov.errors import InvalidInput
 from lyapunov.systems import System, joined
-from lyapunov.tangent.burn_in import BurnIn, burn_in
-from lyapunov.tangent.collapsed_directions import Window
+from lyapunov.tangent.criteria import PARTS, BurnIn, Window, burn_in
 from lyapunov.tangent.divergence import diverged, is_finite_state
-from lyapunov.tangent.growth import Growth, earliest
 from lyapunov.tangent.input_sequences import InputSequences
-from lyapunov.tangent.propagation import TangentPropagator
+from lyapunov.tangent.loop.growth import Growth, earliest
+from lyapunov.tangent.loop.propagation import TangentPropagator
+from lyapunov.tangent.loop.time_bins import MAX_BINS
 from lyapunov.tangent.rollout_options import RolloutOptions
-from lyapunov.tangent.stationarity import PARTS
-from lyapunov.tangent.time_bins import MAX_BINS
 from lyapunov.tangent.workers import Workers
 
 SHORTEST = 8

@@ -3,16 +3,13 @@
 from torch import Tensor
 
 from lyapunov._shapes import Frames, Vectors
-from lyapunov.tangent.aligning import Aligned
-from lyapunov.tangent.alignment import LAST_PART, Alignment, Sensitivity, leading
-from lyapunov.tangent.collapsed_directions import CollapsedColumns
-from lyapunov.tangent.growth import Growth
+from lyapunov.tangent.criteria import LAST_PART, Alignment, CollapsedColumns, Rounding, Sensitivity, Stretches, leading
 from lyapunov.tangent.input_sequences import InputSequences
+from lyapunov.tangent.loop.aligning import Aligned
+from lyapunov.tangent.loop.growth import Growth
+from lyapunov.tangent.loop.time_bins import TimeBins
+from lyapunov.tangent.loop.volume_samples import VolumeSamples
 from lyapunov.tangent.point import Columns, Point
-from lyapunov.tangent.rounding import Rounding
-from lyapunov.tangent.stationarity import Stretches
-from lyapunov.tangent.time_bins import TimeBins
-from lyapunov.tangent.volume_samples import VolumeSamples
 from lyapunov.tangent.workers import Workers
 
 

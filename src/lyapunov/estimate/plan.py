@@ -9,7 +9,8 @@ import numpy as np
 from lyapunov import _checks
 from lyapunov._shown import Shown
 from lyapunov.errors import InvalidInput
-from lyapunov.estimate import DIFFERENT, Spectrum, errors
+from lyapunov.estimate.result import Spectrum
+from lyapunov.estimate.standard_errors import DIFFERENT, errors
 
 FEWEST = 10
 """Sequences below which an interval is wide for want of degrees of freedom: Student's t at 9 of them is 15 % above normal."""

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from lyapunov.tangent.input_sequences import InputSequences, running_at
+from lyapunov.tangent.loop.propagation import Propagated
 from lyapunov.tangent.point import Columns
-from lyapunov.tangent.propagation import Propagated
 from lyapunov.tangent.rollout_options import RolloutOptions
 
 

@@ -9,14 +9,13 @@ from torch import Tensor
 from lyapunov._shapes import State
 from lyapunov._trees import tree_map
 from lyapunov.systems import System, total_size
-from lyapunov.tangent.burn_in import BurnIn, burn_in
+from lyapunov.tangent.criteria import BurnIn, Stretches, burn_in
 from lyapunov.tangent.divergence import diverged, is_finite_state
-from lyapunov.tangent.growth import Growth
 from lyapunov.tangent.input_sequences import InputSequences, running_at
-from lyapunov.tangent.propagation import AT_ONCE, TangentPropagator
+from lyapunov.tangent.loop.growth import Growth
+from lyapunov.tangent.loop.propagation import AT_ONCE, TangentPropagator
+from lyapunov.tangent.loop.time_bins import MAX_BINS, TimeBins
 from lyapunov.tangent.rollout_options import RolloutOptions
-from lyapunov.tangent.stationarity import Stretches
-from lyapunov.tangent.time_bins import MAX_BINS, TimeBins
 from lyapunov.tangent.workers import Workers
 
 _LARGEST_HISTORY = 2**26

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from lyapunov import _checks
 from lyapunov._progress import progress_bar
-from lyapunov.analysis.exponent_sum import exponent_sum
+from lyapunov.analysis.training.exponent_sum import exponent_sum
 from lyapunov.errors import InvalidInput
 from lyapunov.intake import problem
 

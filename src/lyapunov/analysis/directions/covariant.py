@@ -10,7 +10,7 @@ from lyapunov import _checks
 from lyapunov._progress import progress_bar
 from lyapunov._shapes import Exponents, Frame
 from lyapunov._shown import ExponentSequence, Parts, Shown
-from lyapunov.analysis.ginelli import Combinations, Stretch, require_directions, subspaces_apart
+from lyapunov.analysis.directions.ginelli import Combinations, Stretch, require_directions, subspaces_apart
 from lyapunov.analysis.trajectory import Trajectory, settled
 from lyapunov.analysis.verdicts import too_few, unsettled
 from lyapunov.errors import InvalidInput

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 
 from lyapunov._shown import Shown
-from lyapunov.analysis.comparison import Comparison, Reference, compare
-from lyapunov.analysis.predictability import Predictability, predictability
+from lyapunov.analysis.closed_loops.comparison import Comparison, Reference, compare
+from lyapunov.analysis.closed_loops.predictability import Predictability, predictability
 from lyapunov.errors import InvalidInput
 from lyapunov.estimate import Spectrum, spectrum
 from lyapunov.intake import ClosedLoop, Problem, loop_of, problem

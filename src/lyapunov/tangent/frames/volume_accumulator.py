@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lyapunov._shapes import Frames
-from lyapunov.tangent.orthonormal import Orthonormalisation
+from lyapunov.tangent.frames.orthonormal import Orthonormalisation
 from lyapunov.tangent.workers import Workers
 
 

@@ -7,11 +7,9 @@ import torch
 from torch import Tensor
 
 from lyapunov._shapes import Frames
-from lyapunov.tangent.collapsed_directions import SUSPICIOUS
-from lyapunov.tangent.leading import Leading
+from lyapunov.tangent.criteria import SUSPICIOUS, Agreement
+from lyapunov.tangent.frames import Factorization, Leading, VolumeAccumulator
 from lyapunov.tangent.point import Columns
-from lyapunov.tangent.transients import Agreement
-from lyapunov.tangent.volume_accumulator import Factorization, VolumeAccumulator
 from lyapunov.tangent.workers import Workers
 
 

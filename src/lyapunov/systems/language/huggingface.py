@@ -10,8 +10,8 @@ from torch.func import jvp, vmap
 from torch.nn.functional import pad
 
 from lyapunov._shapes import Frames, Input, Rows, State, Vectors
-from lyapunov.systems.caches import Leaf, cache_of
 from lyapunov.systems.casting import CastCall, Widened
+from lyapunov.systems.language.caches import Leaf, cache_of
 from lyapunov.systems.system import Label, System, jacobians
 from lyapunov.systems.trace import Keep
 

@@ -1,0 +1,7 @@
+"""Language models whose state is their cache."""
+
+from lyapunov.systems.language.huggingface import LanguageModel
+
+__all__ = [
+    "LanguageModel",
+]
