@@ -10,7 +10,7 @@ from torch import nn
 import lyapunov
 from cases import drawn, seeded
 from growths import counted, estimated_from, grown
-from lyapunov.estimate import errors
+from lyapunov.estimate import standard_errors
 from lyapunov.estimate.budget import budget
 
 F64 = torch.float64
@@ -229,7 +229,7 @@ def test_parts_are_by_exponent_and_per_unit_of_time() -> None:
     found = estimated_from(growth)
     assert found.rounding_errors.tolist() == pytest.approx([1e-3, 3e-3])
     assert found.alignment_errors.tolist() == pytest.approx([(1 + 1 / 2) ** 0.5 / 400, (9 + 5.0) ** 0.5 / 400])
-    torch.testing.assert_close(found.sampling_errors, errors(history, growth.steps).standard_errors.flip(0))
+    torch.testing.assert_close(found.sampling_errors, standard_errors(history, growth.steps).standard_errors.flip(0))
     assert float(found.burn_in_errors[1] / found.burn_in_errors[0]) == pytest.approx(2.5, rel=0.1)
     halved = estimated_from(growth, dt=0.5)
     for part in ("exponents", "sampling_errors", "burn_in_errors", "alignment_errors", "rounding_errors", "standard_errors"):

@@ -6,7 +6,7 @@ from torch import Tensor
 
 import lyapunov
 from cases import drawn
-from lyapunov.estimate.standard_errors import blocked, correlation_times, errors, jackknife
+from lyapunov.estimate.standard_errors import blocked, correlation_times, jackknife, standard_errors
 from lyapunov.systems import known
 from tolerances import ROUNDING
 
@@ -33,7 +33,7 @@ def test_correlation_time_of_an_autoregressive_series(memory: float) -> None:
 def test_standard_error_of_one_correlated_series(memory: float) -> None:
     """sigma sqrt(2 tau / T): the mean over 60 series of what each says of itself, within 10 %."""
     found = [
-        float(errors(autoregressive(memory, 1, 1000, seed), torch.ones(1000, 1, dtype=F64)).standard_errors)
+        float(standard_errors(autoregressive(memory, 1, 1000, seed), torch.ones(1000, 1, dtype=F64)).standard_errors)
         for seed in range(600)[::10]
     ]
     truth = ((1 + memory) / (1 - memory) / 1000) ** 0.5
@@ -42,7 +42,7 @@ def test_standard_error_of_one_correlated_series(memory: float) -> None:
 
 def test_sequences_that_differ_for_good_are_seen_between_and_not_within() -> None:
     own = drawn(1, 10, 1, seed=310)
-    found = errors(autoregressive(0.0, 10, 500, seed=311) + own, torch.ones(500, 10, dtype=F64))
+    found = standard_errors(autoregressive(0.0, 10, 500, seed=311) + own, torch.ones(500, 10, dtype=F64))
     assert float(found.standard_errors) == float(found.between)
     assert float(found.between) == pytest.approx(float(own.std()) / 10**0.5, rel=0.1)
     assert float(found.degrees) == 9
@@ -56,8 +56,8 @@ def test_blocks_share_out_what_straddles_their_edges() -> None:
 
 def test_how_growth_was_binned_does_not_matter() -> None:
     series, steps = autoregressive(0.5, 6, 960, seed=320), torch.ones(960, 6, dtype=F64)
-    fine = errors(series, steps)
-    coarse = errors(series.unflatten(0, (240, 4)).sum(1), steps.unflatten(0, (240, 4)).sum(1))
+    fine = standard_errors(series, steps)
+    coarse = standard_errors(series.unflatten(0, (240, 4)).sum(1), steps.unflatten(0, (240, 4)).sum(1))
     assert float(coarse.standard_errors) == pytest.approx(float(fine.standard_errors), rel=0.15)
     assert float(coarse.between) == pytest.approx(float(fine.between), rel=ROUNDING)
 
@@ -65,7 +65,7 @@ def test_how_growth_was_binned_does_not_matter() -> None:
 def test_the_jackknife_of_the_mean_is_the_standard_error() -> None:
     series, steps = autoregressive(0.0, 12, 50, seed=330), torch.ones(50, 12, dtype=F64)
     found = jackknife(series, steps, torch.tensor([100.0]), lambda rates: float(rates[0]))
-    assert found == pytest.approx(float(errors(series, steps).between), rel=1e-9)
+    assert found == pytest.approx(float(standard_errors(series, steps).between), rel=1e-9)
     assert jackknife(series, steps, torch.tensor([100.0]), lambda rates: None) is None
 
 
@@ -112,7 +112,7 @@ def test_between_sequences_it_is_the_jackknife() -> None:
     """Rates with one sequence left out at a time: sqrt((G-1)/G sum_g (rate_g - rate)^2), of unequal lengths, too."""
     own, steps = torch.tensor([-0.5, -0.3, -0.8, -0.1], dtype=F64), torch.tensor([40, 20, 10, 10], dtype=F64)
     counted = (torch.arange(40).unsqueeze(-1) < steps).double()
-    found = errors((own * counted).unsqueeze(-1), counted)
+    found = standard_errors((own * counted).unsqueeze(-1), counted)
     grown = own * steps
     left_out = (grown.sum() - grown) / (steps.sum() - steps)
     expected = (3 / 4 * (left_out - grown.sum() / steps.sum()).square().sum()).sqrt()
@@ -123,7 +123,7 @@ def test_between_sequences_it_is_the_jackknife() -> None:
 
 def test_copies_widen_both_errors_and_leave_fewer_degrees() -> None:
     series, steps = autoregressive(0.0, 8, 200, seed=340), torch.ones(200, 8, dtype=F64)
-    whole, quarter = errors(series, steps), errors(series, steps, 0.25)
+    whole, quarter = standard_errors(series, steps), standard_errors(series, steps, 0.25)
     assert float(quarter.between / whole.between) == pytest.approx(2.0)
     assert float(quarter.within / whole.within) == pytest.approx(2.0)
     assert float(quarter.standard_errors / whole.standard_errors) == pytest.approx(2.0)
@@ -134,7 +134,7 @@ def test_pieces_of_a_single_sequence_that_differ_tell_its_error() -> None:
     """Eight pieces with means of their own, which correlation times within the sequence are too short to show."""
     noise, means = drawn(2000, 1, 1, seed=350), 0.3 * drawn(8, seed=351)
     series = noise + means.repeat_interleave(250).view(-1, 1, 1)
-    alone, apart = (errors(one, torch.ones(2000, 1, dtype=F64)) for one in (noise, series))
+    alone, apart = (standard_errors(one, torch.ones(2000, 1, dtype=F64)) for one in (noise, series))
     own = series.view(8, 250).mean(1)
     assert float(apart.standard_errors) == pytest.approx(float(own.std() / 8**0.5), rel=1e-6)
     assert float(apart.degrees) == 7

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import lyapunov
-from lyapunov.estimate.standard_errors import errors, student_quantile
+from lyapunov.estimate.standard_errors import standard_errors, student_quantile
 from lyapunov.systems import known
 
 F64 = torch.float64
@@ -20,7 +20,7 @@ def test_student_quantiles_are_those_of_the_tables(level: float, degrees: int, q
 
 def test_between_sequences_it_is_the_usual_standard_error() -> None:
     values = torch.tensor([1.0, 2.0, 6.0], dtype=F64).view(1, 3, 1)
-    found = errors(7 * values, torch.full((1, 3), 7.0, dtype=F64))
+    found = standard_errors(7 * values, torch.full((1, 3), 7.0, dtype=F64))
     assert float(found.standard_errors) == pytest.approx(float(values.std() / 3**0.5))
     assert float(found.degrees) == 2
     assert bool(found.within.isnan().all())

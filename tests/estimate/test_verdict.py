@@ -12,8 +12,8 @@ from torch import Tensor, nn
 import lyapunov
 from cases import drawn, seeded
 from growths import counted, estimated_from, grown, judged, settings_of
-from lyapunov.estimate import RunOptions, estimated
-from lyapunov.estimate.transients import is_positive
+from lyapunov.estimate import RunOptions, estimate_spectrum
+from lyapunov.estimate.transient_findings import is_positive
 from lyapunov.intake import problem
 from lyapunov.systems import known
 from tolerances import same
@@ -132,12 +132,12 @@ def test_growth_that_is_not_resolved_in_time_is_not_called_correlated() -> None:
     """Five sequences of white-noise growth: read in four stretches, its correlation time cannot come out below half of one."""
     system, inputs = known.gaussian_products(size=3).system, known.gaussian_products(size=3).inputs(batch=5, steps=64)
     options = RunOptions(settle=16, align=16)
-    found = estimated(problem(system, inputs), options, k=2, coarse=True)[0]
+    found = estimate_spectrum(problem(system, inputs), options, k=2, coarse=True)[0]
     assert found.settings.qr_every == 16
     assert float(found.correlation_times[0]) == pytest.approx(8, rel=0.2)
     assert "correlated" not in str(found.verdict)
     assert found.degrees.tolist() == pytest.approx([4.0, 4.0], abs=0.1)
-    few = estimated(problem(system, inputs[:4]), options, k=2, coarse=True)[0]
+    few = estimate_spectrum(problem(system, inputs[:4]), options, k=2, coarse=True)[0]
     assert few.settings.qr_every <= 4
 
 

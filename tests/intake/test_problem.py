@@ -111,6 +111,7 @@ def test_a_problem_says_one_thing_only() -> None:
         lyapunov.memory(asked)
 
 
+@pytest.mark.usefixtures("shapes_unchecked")  # which would refuse it before
 @pytest.mark.parametrize(
     ("word", "value"), [("linearization", "Full"), ("coupled", 1), ("dt", 0.0), ("dt", "1"), ("steps", 1), ("steps", 2.5)]
 )

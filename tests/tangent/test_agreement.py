@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lyapunov.tangent.criteria.transients import ALIGNED_DIFFERENCE, LEADING, SHORTEST, Agreement
+from lyapunov.tangent.criteria.frame_agreement import ALIGNED_DIFFERENCE, LEADING, SHORTEST, Agreement
 
 GROWN = torch.tensor([[4.0, -6.0], [6.0, -4.0]], dtype=torch.float64)
 NOWHERE = torch.zeros(2, 1, dtype=torch.float64)

@@ -7,7 +7,7 @@ from torch import Tensor
 from lyapunov.intake import PaddedSequences
 from lyapunov.systems import Step
 from lyapunov.tangent import Growth, RolloutOptions, Workers, orthonormalise, random_frame, rollout
-from lyapunov.tangent.criteria.alignment import PERTURBED, Alignment, SecondFrame, Sensitivity
+from lyapunov.tangent.criteria.second_frames import PERTURBED, Alignment, SecondFrame, Sensitivity
 
 F64 = torch.float64
 ALL = torch.ones(2, dtype=torch.bool)

@@ -10,7 +10,7 @@ from torch import Tensor
 from lyapunov.intake import PaddedSequences
 from lyapunov.systems import Step
 from lyapunov.tangent import DEFAULT_BURN_IN, RolloutOptions, remaining_distance
-from lyapunov.tangent.criteria.burn_in import AT_LEAST, AT_MOST, COLLAPSED, BurnIn, burn_in
+from lyapunov.tangent.criteria.burn_in import AT_LEAST, AT_MOST, MERGED_RATIO, BurnIn, find_burn_in
 
 F64 = torch.float64
 STEPS = 400
@@ -29,7 +29,7 @@ def settled(
 ) -> BurnIn:
     options = RolloutOptions(**{"steps": STEPS, "settle": settle, "align": 0, "longest_settle": 300, **given})
     with torch.no_grad():
-        return burn_in(*run(function, start, carried), options)
+        return find_burn_in(*run(function, start, carried), options)
 
 
 def test_copies_come_together_at_the_rate_of_the_state() -> None:
@@ -90,7 +90,7 @@ def test_large_states_are_followed_for_fewer_steps_and_none_beyond_where_copies_
     large = remaining_distance(*run(lambda h, x: 0.9999 * h + x, torch.zeros(2, 3000, dtype=F64)), STEPS)
     assert float(large[0]) == pytest.approx(0.9999**AT_LEAST)
     soon = remaining_distance(*run(lambda h, x: 0.9 * h + x, torch.zeros(2, 1, dtype=F64)), STEPS)
-    assert 0.9**20 * COLLAPSED < float(soon[0]) <= COLLAPSED
+    assert 0.9**20 * MERGED_RATIO < float(soon[0]) <= MERGED_RATIO
 
 
 def test_a_settle_that_is_given_is_looked_at_unless_it_was_before() -> None:
@@ -117,4 +117,4 @@ def test_each_time_around_sequences_go_on_along_the_next_ones_inputs() -> None:
 def test_chaotic_copies_that_come_near_each_other_by_chance_have_not_come_together() -> None:
     start = torch.rand(20, 1, dtype=F64, generator=torch.Generator().manual_seed(1))
     left = remaining_distance(*run(lambda s, x: 3.9 * s * (1 - s), start), STEPS)
-    assert bool((left > COLLAPSED).all())
+    assert bool((left > MERGED_RATIO).all())

@@ -8,7 +8,7 @@ from torch import nn
 
 import lyapunov
 from cases import drawn, seeded
-from lyapunov.estimate import RunOptions, estimated
+from lyapunov.estimate import RunOptions, estimate_spectrum
 from lyapunov.intake import problem
 from lyapunov.training.warm_start import Measurement, WarmStartedSpectra, _is_power_of_three
 from tolerances import same
@@ -140,11 +140,11 @@ def test_other_inputs_have_frames_and_transients_of_their_own() -> None:
 
 def test_an_interval_that_was_found_is_tried_first() -> None:
     asked = problem(network(), INPUTS)
-    warm_start = estimated(asked, RunOptions(), k=4)[1]
+    warm_start = estimate_spectrum(asked, RunOptions(), k=4)[1]
     assert warm_start.qr_every > 1
-    steps = estimated(problem(network(), INPUTS), RunOptions(settle=20, align=20), k=4, warm_start=warm_start)[0].history_steps[
-        :, 0
-    ]
+    steps = estimate_spectrum(problem(network(), INPUTS), RunOptions(settle=20, align=20), k=4, warm_start=warm_start)[
+        0
+    ].history_steps[:, 0]
     assert float(steps[0]) == warm_start.qr_every
 
 
@@ -156,7 +156,7 @@ def test_a_warm_start_takes_over_how_far_apart_chaotic_copies_stay(monkeypatch: 
     """Following them takes thousands of steps, which a cold start spends and a warm one does not."""
     module = seeded(nn.RNN, 3, 40, batch_first=True, scale=8.0)
     chaotic = problem(module, 0.02 * INPUTS)
-    cold, start = estimated(chaotic, RunOptions(settle=20, align=20), k=4)
+    cold, start = estimate_spectrum(chaotic, RunOptions(settle=20, align=20), k=4)
     assert float(cold.exponents[0]) > 0
     assert start.parted is not None
 
@@ -164,6 +164,6 @@ def test_a_warm_start_takes_over_how_far_apart_chaotic_copies_stay(monkeypatch: 
         raise AssertionError("followed again")
 
     monkeypatch.setattr("lyapunov.estimate.estimator.remaining_distance", refused)
-    warm, kept = estimated(chaotic, RunOptions(settle=20, align=20), k=4, warm_start=start)
+    warm, kept = estimate_spectrum(chaotic, RunOptions(settle=20, align=20), k=4, warm_start=start)
     assert float(warm.exponents[0]) > 0
     assert kept.parted is start.parted

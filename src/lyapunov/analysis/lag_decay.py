@@ -10,7 +10,7 @@ from torch import Tensor
 from lyapunov import _checks
 from lyapunov._shown import Parts, Shown, html_of
 from lyapunov.errors import InvalidInput
-from lyapunov.estimate import errors, half_widths, memory_time, number
+from lyapunov.estimate import half_widths, memory_time, number, standard_errors
 
 _SHOWN = 6
 """Lags that a printed table has."""
@@ -145,7 +145,7 @@ def mean(values: Tensor, weights: Tensor) -> Mean:
     """
     known = torch.isfinite(values) | (weights.unsqueeze(-1) == 0)
     usable = known.all(0).all(0)
-    found = errors((values * weights.unsqueeze(-1)).masked_fill(~known | (weights.unsqueeze(-1) == 0), 0.0), weights)
+    found = standard_errors((values * weights.unsqueeze(-1)).masked_fill(~known | (weights.unsqueeze(-1) == 0), 0.0), weights)
     total = torch.where(weights.unsqueeze(-1) > 0, values, 0.0).sum((0, 1)) / weights.sum()
     error = found.standard_errors.masked_fill(~usable, torch.nan)
     return Mean(total, error, found.degrees)

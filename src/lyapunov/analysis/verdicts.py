@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from lyapunov.estimate import ENOUGH_BLOCKS, INDEPENDENT, Finding, errors
+from lyapunov.estimate import ENOUGH_BLOCKS, TIMES_PER_BLOCK, Finding, standard_errors
 from lyapunov.tangent import ALIGNED_DIFFERENCE, NOT_CONVERGING_RATIO, SETTLED_RATIO
 
 _SLOW_RATE, _FINEST_DIFFERENCE = 0.5, 1e-5
@@ -57,11 +57,11 @@ def too_few(history: Tensor, steps: Tensor) -> list[Finding]:
     rates = (history[..., 0] / steps)[steps > 0]
     if not bool(torch.isfinite(rates).all()) or float((rates - rates.mean()).abs().max()) <= _SAME * float(rates.abs().mean()):
         return []
-    found = errors(history[..., :1], steps)
-    independent = float(steps.sum() / (INDEPENDENT * found.correlation_times[0]))
+    found = standard_errors(history[..., :1], steps)
+    independent = float(steps.sum() / (TIMES_PER_BLOCK * found.correlation_times[0]))
     if independent >= ENOUGH_BLOCKS and not bool(found.standard_errors[0].isnan()):
         return []
-    wanted = math.ceil(ENOUGH_BLOCKS * INDEPENDENT * float(found.correlation_times[0]) / steps.shape[1])
+    wanted = math.ceil(ENOUGH_BLOCKS * TIMES_PER_BLOCK * float(found.correlation_times[0]) / steps.shape[1])
     counted = int(steps.sum(0).max())
     message = f"{counted} counted steps are too few for an error: growth stays correlated over so many that about"
     return [Finding("too short", f"{message} {max(wanted, counted + 1)} in each sequence, or more sequences, are needed.")]

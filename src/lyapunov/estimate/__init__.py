@@ -2,13 +2,20 @@
 
 from lyapunov._shown import aligned, number, shown_rows
 from lyapunov.estimate.difference import Difference
-from lyapunov.estimate.estimator import WarmStart, estimated, spectrum
+from lyapunov.estimate.estimator import WarmStart, estimate_spectrum, spectrum
 from lyapunov.estimate.plan import Plan, plan
 from lyapunov.estimate.quantities import DIMENSION, ENTROPY, IN_READINGS, READING_NAMES
 from lyapunov.estimate.result import Spectrum
 from lyapunov.estimate.run_options import QR, RunOptions, TimeMean
 from lyapunov.estimate.settings import Settings
-from lyapunov.estimate.standard_errors import DIFFERENT, INDEPENDENT, Errors, checked_level, errors, half_widths
+from lyapunov.estimate.standard_errors import (
+    DIFFERENT,
+    TIMES_PER_BLOCK,
+    StandardErrors,
+    checked_level,
+    half_widths,
+    standard_errors,
+)
 from lyapunov.estimate.timescales import TIME_NAMES, Timescale, exponent_unit, memory_time
 from lyapunov.estimate.verdict import ENOUGH_BLOCKS, Finding, Verdict
 
@@ -17,26 +24,25 @@ __all__ = [
     "DIMENSION",
     "ENOUGH_BLOCKS",
     "ENTROPY",
-    "INDEPENDENT",
     "IN_READINGS",
     "QR",
     "READING_NAMES",
+    "TIMES_PER_BLOCK",
     "TIME_NAMES",
     "Difference",
-    "Errors",
     "Finding",
     "Plan",
     "RunOptions",
     "Settings",
     "Spectrum",
+    "StandardErrors",
     "TimeMean",
     "Timescale",
     "Verdict",
     "WarmStart",
     "aligned",
     "checked_level",
-    "errors",
-    "estimated",
+    "estimate_spectrum",
     "exponent_unit",
     "half_widths",
     "memory_time",
@@ -44,4 +50,5 @@ __all__ = [
     "plan",
     "shown_rows",
     "spectrum",
+    "standard_errors",
 ]

@@ -6,7 +6,7 @@ import torch
 
 from lyapunov._shown import Parts, Shown, number
 from lyapunov.estimate.quantities import SpectrumQuantities
-from lyapunov.estimate.standard_errors import errors
+from lyapunov.estimate.standard_errors import standard_errors
 from lyapunov.estimate.timescales import Timescale
 
 COLUMNS = ("layer", "exponents", "largest", "± error", "memory (95 %)", "their mean", "± error", "lost")
@@ -58,7 +58,7 @@ def _summary(spectrum: SpectrumQuantities, layer: int) -> LayerSummary:
         scale = int(usable.sum()) * spectrum.settings.dt
         grown = spectrum.history[..., usable].sum(-1, keepdim=True)
         mean = float(spectrum.exponents[usable].mean())
-        error = float(errors(grown, spectrum.history_steps).standard_errors[0]) / scale
+        error = float(standard_errors(grown, spectrum.history_steps).standard_errors[0]) / scale
     timescale = spectrum.timescales[first]
     return LayerSummary(
         layer=layer,

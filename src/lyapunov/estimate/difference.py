@@ -11,7 +11,7 @@ from lyapunov._shapes import Exponents
 from lyapunov._shown import ExponentSequence, Parts, Shown, number, shown_rows
 from lyapunov.errors import InvalidInput
 from lyapunov.estimate.quantities import SpectrumQuantities
-from lyapunov.estimate.standard_errors import blocked, checked_level, errors, half_widths
+from lyapunov.estimate.standard_errors import blocked, checked_level, half_widths, standard_errors
 from lyapunov.estimate.verdict import Finding, Verdict
 
 _ALIKE = ("linearization", "coupled", "dt")
@@ -72,7 +72,7 @@ class Difference(ExponentSequence, Shown):
         widths, steps = _common(*parts)
         lost = one.exponents[:k].isneginf() | other.exponents[:k].isneginf()
         pair = [_regular(part.growth.nan_to_num(neginf=0.0), part.steps, widths) for part in parts]
-        found = errors(pair[0] - pair[1], steps, one.independent)
+        found = standard_errors(pair[0] - pair[1], steps, one.independent)
         sampling = found.standard_errors / one.settings.dt
         total = (sampling.square() + _left(one, other, sampling).square()).sqrt()
         freed = (total / sampling).nan_to_num(nan=1.0).clamp(max=100.0) ** 4
@@ -245,7 +245,7 @@ def _mean(
         cells.append((_regular(grown, part.steps, widths), _regular(steps, part.steps, widths)))
     weights = torch.minimum(cells[0][1], cells[1][1])  # stretches in which both have something
     rates = [grown / steps.clamp(min=1e-300) for grown, steps in cells]
-    found = errors(((rates[0] - rates[1]) * weights).nan_to_num(0.0).unsqueeze(-1), weights)
+    found = standard_errors(((rates[0] - rates[1]) * weights).nan_to_num(0.0).unsqueeze(-1), weights)
     scale = one.mean_count * one.settings.dt
     means = [float(part.mean_series[0].sum() / part.mean_series[1].sum()) / scale for part in parts]
     return means[0] - means[1], float(found.standard_errors[0]) / scale

@@ -17,7 +17,7 @@ from lyapunov.estimate.result import Spectrum
 from lyapunov.estimate.run_options import QR, RunOptions, TimeMean
 from lyapunov.estimate.settings import Method, counted_exponents, decided, fingerprint, rollout_options, settings_of
 from lyapunov.estimate.statistics import estimates, without_empty
-from lyapunov.estimate.transients import is_positive
+from lyapunov.estimate.transient_findings import is_positive
 from lyapunov.estimate.verdict import judge, unreliable_tail
 from lyapunov.intake import CastProblem, Problem, independent, problem, recognize
 from lyapunov.systems import Label, Linearization, check_contract, total_size
@@ -127,7 +127,7 @@ def spectrum(
             "Expected `options`, or keywords of what they hold (settle, align, from_initial_state, qr_every, chunks, method, "
             "dtype, seed), got both. Put all of them into lyapunov.RunOptions(...)."
         )
-    result = estimated(asked, options or spelled, k=k, check=check, progress=progress)[0]
+    result = estimate_spectrum(asked, options or spelled, k=k, check=check, progress=progress)[0]
     _warn_of_tail(result)
     return result
 
@@ -166,7 +166,7 @@ class WarmStart(NamedTuple):
     parted: torch.Tensor | None = None
 
 
-def estimated(
+def estimate_spectrum(
     asked: Problem,
     options: RunOptions,
     *,
@@ -177,7 +177,7 @@ def estimated(
     progress: bool | None = False,
     warm_start: WarmStart | None = None,
 ) -> tuple[Spectrum, WarmStart]:
-    """The spectrum that `spectrum` returns, without warnings, and what the run leaves to the next.
+    """The spectrum that `spectrum` returns, without warnings, and the warm start for the next run.
 
     `fewer`: of a system that has less than `k` exponents, all are taken. `coarse`: see `rollout_options`.
     `warm_start`: what an earlier run left. Its frames, aligned to these inputs once, are where this one's start, with its

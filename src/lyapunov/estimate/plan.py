@@ -10,7 +10,7 @@ from lyapunov import _checks
 from lyapunov._shown import Shown
 from lyapunov.errors import InvalidInput
 from lyapunov.estimate.result import Spectrum
-from lyapunov.estimate.standard_errors import DIFFERENT, errors
+from lyapunov.estimate.standard_errors import DIFFERENT, standard_errors
 
 FEWEST = 10
 """Sequences below which an interval is wide for want of degrees of freedom: Student's t at 9 of them is 15 % above normal."""
@@ -113,7 +113,7 @@ def _variances(pilot: Spectrum, exponent: int | Literal["mean"]) -> tuple[float,
         if not math.isfinite(float(pilot.exponents[at])):
             raise InvalidInput(f"Expected a finite exponent to plan for, got {float(pilot.exponents[at])}. Choose another.")
         grown, steps, scale = pilot.history[..., at], pilot.history_steps, pilot.settings.dt
-    found = errors(grown.unsqueeze(-1), steps)
+    found = standard_errors(grown.unsqueeze(-1), steps)
     between, within = float(found.between[0]) / scale, float(found.within[0]) / scale
     if math.isnan(between) and math.isnan(within):
         raise InvalidInput(

@@ -18,7 +18,7 @@ from lyapunov import _checks
 from lyapunov._shapes import Exponents
 from lyapunov.estimate.budget import ErrorBudget
 from lyapunov.estimate.settings import Settings
-from lyapunov.estimate.standard_errors import checked_level, errors, half_widths, jackknife
+from lyapunov.estimate.standard_errors import checked_level, half_widths, jackknife, standard_errors
 from lyapunov.estimate.statistics import Estimates
 from lyapunov.estimate.timescales import Timescale
 from lyapunov.estimate.verdict import Verdict
@@ -319,7 +319,7 @@ class SpectrumQuantities(Estimates):
             return None
         grown, steps = self.mean_series
         scale = self.mean_count * self.settings.dt
-        found = errors(grown.unsqueeze(-1), steps, self.independent)
+        found = standard_errors(grown.unsqueeze(-1), steps, self.independent)
         rate, error = float(grown.sum() / steps.sum()), float(found.standard_errors[0])
         return rate / scale, error / scale, float(found.degrees[0])
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from lyapunov.errors import InvalidInput
 
-INDEPENDENT = 5
+TIMES_PER_BLOCK = 5
 """Blocks are at least this many correlation times long."""
 DIFFERENT = 2.0
 """Sequences truly differ when their variance is this many times what blocks within them explain."""
@@ -21,7 +21,7 @@ _BLOCKS = sorted({round(base * 2**power) for power in range(10) for base in (1, 
 _COLUMNS_AT_ONCE = 64
 
 
-class Errors(NamedTuple):
+class StandardErrors(NamedTuple):
     """Per column: standard error (per step), degrees of freedom for Student's t, correlation time in steps.
 
     `between` and `within` are the two standard errors of which the first is the larger, NaN where there are too few groups.
@@ -34,13 +34,13 @@ class Errors(NamedTuple):
     within: Tensor
 
 
-def errors(history: Tensor, steps: Tensor, independent: float = 1.0) -> Errors:
+def standard_errors(history: Tensor, steps: Tensor, independent: float = 1.0) -> StandardErrors:
     """Of the pooled rates sum(history) / sum(steps); history (bins, batch, columns), steps (bins, batch).
 
     The larger of two standard errors. One is from whole sequences beside the pooled rate, and sees whatever makes them differ:
     the jackknife, sqrt((G-1)/G sum_g (r_g / (1 - h_g))^2) / sum(steps) over G sequences, with r_g = grown_g - rate steps_g and
     h_g = steps_g / sum(steps), so that a sequence that holds most steps is not its own reference. The other is from blocks of
-    at least INDEPENDENT correlation times beside their own sequence's rate, sqrt(G/(G-f) sum_g r_g^2) / sum(steps) over G
+    at least TIMES_PER_BLOCK correlation times beside their own sequence's rate, sqrt(G/(G-f) sum_g r_g^2) / sum(steps) over G
     blocks in f sequences, and has more degrees of freedom. NaN for one sequence too short for two blocks; 0 for -inf, which has
     none to make.
 
@@ -57,7 +57,7 @@ def errors(history: Tensor, steps: Tensor, independent: float = 1.0) -> Errors:
     own = history - steps.unsqueeze(-1) * (history.sum(0) / steps.sum(0).unsqueeze(-1))
     times = correlation_times(own, widths)
     counts = torch.tensor(_BLOCKS)
-    allowed = (counts.unsqueeze(-1) * INDEPENDENT * times <= widths.sum()) & (counts.unsqueeze(-1) <= len(widths))
+    allowed = (counts.unsqueeze(-1) * TIMES_PER_BLOCK * times <= widths.sum()) & (counts.unsqueeze(-1) <= len(widths))
     chosen = (counts.unsqueeze(-1) * allowed).amax(0)
     residues = history - steps.unsqueeze(-1) * (history.sum((0, 1)) / steps.sum())
     between, effective = _between(residues, steps)
@@ -77,7 +77,7 @@ def errors(history: Tensor, steps: Tensor, independent: float = 1.0) -> Errors:
     if independent < 1:
         within, between, groups = within / independent**0.5, between / independent**0.5, 1 + (groups - 1) * independent
     larger = torch.fmax(within, between).masked_fill(lost, 0.0)
-    return Errors(larger, (groups - 1).clamp(min=0.0), times.masked_fill(lost, torch.nan), between, within)
+    return StandardErrors(larger, (groups - 1).clamp(min=0.0), times.masked_fill(lost, torch.nan), between, within)
 
 
 def _between(residues: Tensor, steps: Tensor) -> tuple[Tensor, float]:
@@ -126,7 +126,7 @@ def _integrated(series: Tensor) -> Tensor:
     covariance = products / pairs
     correlation = torch.where(covariance[0] > 0, covariance / covariance[0].clamp(min=1e-300), 0.0)
     summed = correlation.cumsum(0) - 0.5 * correlation[0]
-    enough = torch.arange(cells).unsqueeze(-1) >= INDEPENDENT * summed
+    enough = torch.arange(cells).unsqueeze(-1) >= TIMES_PER_BLOCK * summed
     first = torch.where(enough.any(0), enough.int().argmax(0), cells - 1)
     return summed.gather(0, first.unsqueeze(0))[0]
 
@@ -162,7 +162,10 @@ def jackknife(history: Tensor, steps: Tensor, times: Tensor, quantity: Callable[
     """
     widths = steps.amax(1)
     longest = float(times.nan_to_num(0.0).max())
-    blocks = [1, *(count for count in _BLOCKS if 1 < count <= len(widths) and count * INDEPENDENT * longest <= widths.sum())]
+    blocks = [
+        1,
+        *(count for count in _BLOCKS if 1 < count <= len(widths) and count * TIMES_PER_BLOCK * longest <= widths.sum()),
+    ]
     found = [_left_out(history, steps, widths, count, quantity) for count in {blocks[0], blocks[-1]}]
     if any(value is None for value in found):
         return None

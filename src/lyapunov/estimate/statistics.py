@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lyapunov._shapes import Exponents
 from lyapunov.estimate.budget import ErrorBudget, budget
-from lyapunov.estimate.standard_errors import errors
+from lyapunov.estimate.standard_errors import standard_errors
 from lyapunov.tangent import LARGEST, Growth, Window
 
 CERTIFIED = 1e-3
@@ -54,7 +54,7 @@ def estimates(
     order = pooled.argsort(descending=True, stable=True)[:k]
     per_sequence = (total / (steps.unsqueeze(-1) * dt))[:, order]
     history = growth.log_growth[..., order]
-    found = errors(history, growth.steps, independent)
+    found = standard_errors(history, growth.steps, independent)
     parts = ErrorBudget(
         *(part[order] / dt for part in budget(growth, _unsorted(found.standard_errors, order, total), pooled * dt))
     )

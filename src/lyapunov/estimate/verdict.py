@@ -9,9 +9,9 @@ from torch import Tensor
 from lyapunov._shown import Shown
 from lyapunov.estimate.finding import Finding, Kind
 from lyapunov.estimate.settings import SEVERAL, Settings
-from lyapunov.estimate.standard_errors import INDEPENDENT, errors, student_quantile
+from lyapunov.estimate.standard_errors import TIMES_PER_BLOCK, standard_errors, student_quantile
 from lyapunov.estimate.statistics import CERTIFIED, Estimates
-from lyapunov.estimate.transients import TRIVIAL, misaligned, unsettled
+from lyapunov.estimate.transient_findings import TRIVIAL, misaligned, unsettled
 from lyapunov.systems import Label
 from lyapunov.tangent import Growth
 
@@ -75,7 +75,7 @@ def judge(estimates: Estimates, settings: Settings, growth: Growth, labels: tupl
         moving = (_unbounded(growth), _drift(growth, labels))
         findings += [unsettled(estimates, settings, growth), misaligned(settings, growth), *moving]
         findings += [] if any(moving) else [_trend(estimates)]
-    findings += [_groups(estimates), _unequal(estimates), _errors(estimates, settings), unreliable_tail(estimates, settings)]
+    findings += [_groups(estimates), _unequal(estimates), _too_short(estimates, settings), unreliable_tail(estimates, settings)]
     return Verdict(tuple(finding for finding in findings if finding is not None))
 
 
@@ -103,7 +103,7 @@ def unreliable_tail(estimates: Estimates, settings: Settings) -> Finding | None:
     return Finding("unreliable tail", f"{count} below the precision floor, from number {first} on.{advice}")
 
 
-def _errors(estimates: Estimates, settings: Settings) -> Finding | None:
+def _too_short(estimates: Estimates, settings: Settings) -> Finding | None:
     """Too few independent stretches of growth for an error of the largest exponent."""
     time = float(estimates.correlation_times[0])
     if math.isnan(time) or _is_constant(estimates):
@@ -111,11 +111,11 @@ def _errors(estimates: Estimates, settings: Settings) -> Finding | None:
     sequences = max(1.0, len(estimates.per_sequence) * estimates.independent)
     if sequences >= SEVERAL and time <= _UNRESOLVED * settings.qr_every:
         return None  # shorter than growth is resolved to: the sequences tell the error
-    independent = sequences * settings.count / (INDEPENDENT * time)
+    independent = sequences * settings.count / (TIMES_PER_BLOCK * time)
     fits = not bool(estimates.standard_errors[0].isnan()) and (estimates.independent == 1 or float(estimates.degrees[0]) >= 1)
     if independent >= ENOUGH_BLOCKS and fits:
         return None
-    wanted = math.ceil(ENOUGH_BLOCKS * INDEPENDENT * time / sequences)
+    wanted = math.ceil(ENOUGH_BLOCKS * TIMES_PER_BLOCK * time / sequences)
     counted = f"{settings.count} counted steps are too few for an error"
     message = f"growth stays correlated over {max(1, math.ceil(time))} steps or so, and {counted};"
     return Finding("too short", f"{message} about {max(wanted, settings.count + 1)} in each sequence, or more sequences.")
@@ -144,11 +144,11 @@ def _groups(estimates: Estimates) -> Finding | None:
     if batch < 3:
         return None
     rates, order = estimates.per_sequence[:, 0].sort()
-    errors = _own_errors(estimates)[order]
+    own_errors = _own_errors(estimates)[order]
     gaps = rates.diff()
     at = int(gaps.argmax())
     low, high = slice(0, at + 1), slice(at + 1, batch)
-    own = float(errors.square().mean().sqrt())
+    own = float(own_errors.square().mean().sqrt())
     width = max(float(rates[low].max() - rates[low].min()), float(rates[high].max() - rates[high].min()))
     if not math.isfinite(own) or float(gaps[at]) <= _GROUPED * max(own, width, _SAME * float(rates.abs().max())):
         return None
@@ -162,7 +162,7 @@ def _groups(estimates: Estimates) -> Finding | None:
 def _own_errors(estimates: Estimates) -> Tensor:
     """(batch,): standard errors of each sequence's largest exponent, from blocks within it."""
     history, steps = estimates.history[..., :1], estimates.history_steps
-    from_blocks = [errors(history[:, [at]], steps[:, [at]]).standard_errors[0] for at in range(steps.shape[1])]
+    from_blocks = [standard_errors(history[:, [at]], steps[:, [at]]).standard_errors[0] for at in range(steps.shape[1])]
     return torch.stack(from_blocks)
 
 

@@ -180,7 +180,7 @@ def distances(runs: Sequence[Run], ax: "Axes | None" = None, *, measure: Literal
     Args:
         runs: one or several runs.
         ax: where to draw; None: axes of a new figure.
-        measure: "reduced": of the spectra without their means; "mean": of the means.
+        measure: "reduced": mean squared difference over that of the first reading; "mean": mean difference in nats per step.
 
     Returns:
         The axes.

@@ -2,23 +2,23 @@
 
 from lyapunov.tangent.criteria import (
     ALIGNED_DIFFERENCE,
-    COLLAPSED,
     LARGEST,
+    MERGED_RATIO,
     NOT_CONVERGING_RATIO,
     SETTLED_RATIO,
     SHADOWED,
     SHORTEST,
-    Stretches,
+    StateMeans,
     Window,
     remaining_distance,
 )
+from lyapunov.tangent.divergence import diverged_error, is_finite_state
 from lyapunov.tangent.frames import orthonormalise, random_frame, triangularise
 from lyapunov.tangent.input_sequences import InputSequences, still_running
 from lyapunov.tangent.loop import (
     MAX_BINS,
     NOISE_LIMIT_ADAPTIVE,
     NOISE_LIMIT_FIXED,
-    TOLERANCE,
     CheckpointedTrajectory,
     Growth,
     Segment,
@@ -33,10 +33,10 @@ from lyapunov.tangent.workers import Workers
 
 __all__ = [
     "ALIGNED_DIFFERENCE",
-    "COLLAPSED",
     "DEFAULT_BURN_IN",
     "LARGEST",
     "MAX_BINS",
+    "MERGED_RATIO",
     "NOISE_LIMIT_ADAPTIVE",
     "NOISE_LIMIT_FIXED",
     "NOT_CONVERGING_RATIO",
@@ -44,16 +44,17 @@ __all__ = [
     "SHADOWED",
     "SHORTEST",
     "STRETCHES",
-    "TOLERANCE",
     "CheckpointedTrajectory",
     "Growth",
     "InputSequences",
     "RolloutOptions",
     "Segment",
-    "Stretches",
+    "StateMeans",
     "TangentPropagator",
     "Window",
     "Workers",
+    "diverged_error",
+    "is_finite_state",
     "orthonormalise",
     "random_frame",
     "remaining_distance",

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from lyapunov.tangent.frames import Orthonormalisation
-
 DEFAULT_BURN_IN = 100
 """Steps that transients take at most, or where what they leave does not fall."""
 STRETCHES = 16
@@ -16,10 +14,9 @@ class RolloutOptions:
 
     `steps`: all there are, or, `autonomous`, those to count, besides the transients. `longest_settle`, `longest_align`: the
     most that these two take where they are left open. `volume_every`: ln |det J| is taken at every so many counted steps
-    (0: never); with `whole_intervals` at all steps of one interval in that time. `orthonormalisation`: how frames are factored,
-    where it is not to be the usual way. Of an open `qr_every`, `first`: what is tried first; `stretches`: into how many
-    stretches of time growth is resolved at the least. `follow_copies`: copies of the state are followed also where `settle`
-    is given.
+    (0: never); with `whole_intervals` at all steps of one interval in that time. Of an open `qr_every`, `first`: what is tried
+    first; `stretches`: into how many stretches of time growth is resolved at the least. `follow_copies`: copies of the state
+    are followed also where `settle` is given.
     """
 
     steps: int
@@ -31,7 +28,6 @@ class RolloutOptions:
     autonomous: bool = False
     volume_every: int = 0
     whole_intervals: bool = False
-    orthonormalisation: Orthonormalisation | None = None
     first: int = 1
     stretches: int = STRETCHES
     follow_copies: bool = True

@@ -53,7 +53,7 @@ class Reading(Shown):
         counted: steps (units of time) that each sequence was averaged over.
         alarms: the alarms raised.
         seconds, training_seconds: what this reading took, and the rest of the time since the one before.
-        taken: the number of the reading.
+        taken: how many exponents were computed.
         file: where in the run's folder the spectrum is.
         failure: why there are no numbers.
         spectrum: the whole result, right after the measurement only.

@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from lyapunov._shapes import Frames
 from lyapunov._trees import tree_flatten, tree_map
-from lyapunov.estimate import RunOptions, Spectrum, WarmStart, estimated, memory_time
+from lyapunov.estimate import RunOptions, Spectrum, WarmStart, estimate_spectrum, memory_time
 from lyapunov.intake import Captured, Problem
 from lyapunov.tangent import SETTLED_RATIO, orthonormalise, random_frame
 from lyapunov.training.reading import distance
@@ -59,7 +59,7 @@ class WarmStartedSpectra:
         """The next spectrum. `k`: the most exponents; None: all of them, in a spectrum outside of the series."""
         check = not self._measured
         self._measured = True
-        run = partial(estimated, asked, k=k, fewer=True, coarse=True)
+        run = partial(estimate_spectrum, asked, k=k, fewer=True, coarse=True)
         if k is None:
             spectrum, warm_start = run(options, check=check)
             return Measurement(spectrum, warm_start.saturated, None)

@@ -69,7 +69,7 @@ def objective(spec: SearchSpec) -> Callable[["Trial"], float]:
         raise InvalidInput(f"Expected a module {module!r} to import {name!r} from, got: {error}. Run where it is.") from error
     except Exception as error:  # the user's own
         said = f"{type(error).__name__}: {error} ({raised_at(error, spec.folder)})"
-        raise InvalidInput(f"Expected a module {module!r} that can be imported, got {said}. Mend it first.") from error
+        raise InvalidInput(f"Expected a module {module!r} that can be imported, got {said}. Fix it first.") from error
     if not callable(found):
         raise InvalidInput(f"Expected a function {name!r} in {module}, got {type(found).__name__}. It takes one Optuna trial.")
     return found

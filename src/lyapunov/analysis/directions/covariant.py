@@ -14,7 +14,7 @@ from lyapunov.analysis.directions.ginelli import Combinations, Stretch, require_
 from lyapunov.analysis.trajectory import Trajectory, settled
 from lyapunov.analysis.verdicts import too_few, unsettled
 from lyapunov.errors import InvalidInput
-from lyapunov.estimate import Finding, Verdict, errors, number
+from lyapunov.estimate import Finding, Verdict, number, standard_errors
 from lyapunov.intake import problem
 from lyapunov.systems import Label, Linearization, System
 from lyapunov.tangent import MAX_BINS, Segment
@@ -265,7 +265,7 @@ class _Sums:
     def result(self, history: _History, disagreement: Tensor) -> CovariantVectors:
         """Means over all that was added."""
         total, system = len(self._counted) * self._along.inputs.batch, self._along.system
-        found, exponents = errors(history.growth, history.steps), history.growth.sum((0, 1)) / history.steps.sum()
+        found, exponents = standard_errors(history.growth, history.steps), history.growth.sum((0, 1)) / history.steps.sum()
         state = unsettled(self._along.start, self._along.distance(), float(exponents[0]))
         return CovariantVectors(
             exponents=exponents,

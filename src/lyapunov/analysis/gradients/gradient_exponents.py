@@ -8,20 +8,18 @@ import torch
 from torch import Tensor
 
 from lyapunov import _checks
-from lyapunov._checks import is_finite
 from lyapunov._progress import progress_bar
 from lyapunov._shapes import State
 from lyapunov._shown import Parts, Shown
-from lyapunov._trees import tree_flatten
 from lyapunov.analysis.gradients.readout import LinearizedReadout, Readout
 from lyapunov.analysis.lag_decay import Mean, Slope, mean, slope, starting_times
 from lyapunov.analysis.trajectory import Trajectory, settled
 from lyapunov.analysis.verdicts import unsettled
-from lyapunov.errors import Diverged, InvalidInput
+from lyapunov.errors import InvalidInput
 from lyapunov.estimate import Finding, Verdict, half_widths, memory_time, number
 from lyapunov.intake import problem, require_full
 from lyapunov.systems import joined
-from lyapunov.tangent import TangentPropagator, triangularise
+from lyapunov.tangent import TangentPropagator, diverged_error, is_finite_state, triangularise
 
 QR_EVERY = 4
 """Steps between orthonormalisations; what they lose is below what the accumulated product resolves anyway."""
@@ -262,8 +260,8 @@ def _groups(
         while t < group[-1]:
             state, t = propagator.step(state, t), t + 1
             states[t] = state
-        if not all(is_finite(leaf) for leaf in tree_flatten(state)[0]):
-            raise Diverged(f"Expected a finite state, got NaN or infinity by step {t} (from 0): check the weights.", step=t)
+        if not is_finite_state(state):
+            raise diverged_error("state", t, at="by")
         states = {at: kept for at, kept in states.items() if at >= group[0] - longest}
         yield group, states
 

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 
 from lyapunov import _checks
-from lyapunov._checks import is_finite
 from lyapunov._optional import import_optional
 from lyapunov._progress import progress_bar
 from lyapunov._shapes import State
@@ -17,7 +16,7 @@ from lyapunov._shown import Parts
 from lyapunov._trees import tree_flatten, tree_unflatten
 from lyapunov.analysis.lag_decay import LagDecay, mean, starting_times
 from lyapunov.analysis.whole_model import WholeModel, inputs_that_vary
-from lyapunov.errors import BadSystem, Diverged, InvalidInput, Unsupported
+from lyapunov.errors import BadSystem, InvalidInput, Unsupported
 from lyapunov.estimate import Finding, Verdict, checked_level, half_widths, number
 from lyapunov.intake import (
     CELLS,
@@ -33,7 +32,7 @@ from lyapunov.intake import (
     unwrapped,
 )
 from lyapunov.systems import System, check_contract, joined, total_size
-from lyapunov.tangent import TangentPropagator, Workers
+from lyapunov.tangent import TangentPropagator, Workers, diverged_error, is_finite_state
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -335,8 +334,8 @@ def _groups(
             while t < time - longest - 1:
                 state, t = propagator.step(state, t), t + 1
             states.append(state)
-        if not all(is_finite(leaf) for leaf in tree_flatten(state)[0] if isinstance(leaf, Tensor)):
-            raise Diverged(f"Expected a finite state, got NaN or infinity by step {t} (from 0): check the weights.", step=t)
+        if not is_finite_state(state):
+            raise diverged_error("state", t, at="by")
         yield group, states
 
 

@@ -11,11 +11,11 @@ from torch import Tensor
 from lyapunov import _checks
 from lyapunov._shapes import Input, State
 from lyapunov._shown import Parts, Shown
-from lyapunov._trees import tree_flatten
-from lyapunov.errors import Diverged, InvalidInput, Unsupported
+from lyapunov.errors import InvalidInput, Unsupported
 from lyapunov.intake import problem, recognize
 from lyapunov.systems import Linearization, System, check_contract
 from lyapunov.systems import jacobians as blocks_of_step
+from lyapunov.tangent import diverged_error, is_finite_state
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,8 +121,8 @@ def _stream(system: System, state: State, at: Callable[[int], Input], steps: ran
                 state, found = system.step(state, at(t)), None
             else:
                 state, found = _one(system, state, at(t))
-        if not all(_checks.is_finite(leaf) for leaf in tree_flatten(state)[0] if isinstance(leaf, Tensor)):
-            raise Diverged(f"Expected a finite state, got NaN or infinity at step {t} (from 0): check the weights.", step=t)
+        if not is_finite_state(state):
+            raise diverged_error("state", t)
         if found is not None:
             yield StepJacobian(t, found)
 

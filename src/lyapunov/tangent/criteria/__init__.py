@@ -1,26 +1,26 @@
 """What is judged along the way: transients of state and frame, rounding, lost directions, a state that drifts."""
 
-from lyapunov.tangent.criteria.alignment import LAST_PART, SHADOWED, Alignment, Sensitivity, leading
 from lyapunov.tangent.criteria.burn_in import (
-    COLLAPSED,
+    MERGED_RATIO,
     NOT_CONVERGING_RATIO,
     SETTLED_RATIO,
     BurnIn,
-    burn_in,
+    find_burn_in,
     remaining_distance,
     settled_after,
 )
 from lyapunov.tangent.criteria.collapsed_directions import SUSPICIOUS, CollapsedColumns, RankMonitor, Window
+from lyapunov.tangent.criteria.frame_agreement import ALIGNED_DIFFERENCE, SHORTEST, Agreement
 from lyapunov.tangent.criteria.rank import LARGEST
 from lyapunov.tangent.criteria.rounding import Rounding
-from lyapunov.tangent.criteria.stationarity import PARTS, Stretches
-from lyapunov.tangent.criteria.transients import ALIGNED_DIFFERENCE, SHORTEST, Agreement
+from lyapunov.tangent.criteria.second_frames import LAST_PART, SHADOWED, Alignment, Sensitivity, leading
+from lyapunov.tangent.criteria.stationarity import PARTS, StateMeans
 
 __all__ = [
     "ALIGNED_DIFFERENCE",
-    "COLLAPSED",
     "LARGEST",
     "LAST_PART",
+    "MERGED_RATIO",
     "NOT_CONVERGING_RATIO",
     "PARTS",
     "SETTLED_RATIO",
@@ -34,9 +34,9 @@ __all__ = [
     "RankMonitor",
     "Rounding",
     "Sensitivity",
-    "Stretches",
+    "StateMeans",
     "Window",
-    "burn_in",
+    "find_burn_in",
     "leading",
     "remaining_distance",
     "settled_after",

@@ -24,7 +24,7 @@ AT_LEAST, AT_MOST, ENTRIES = 2000, 10_000, 2**23
 as states with so many entries in all take."""
 _BETWEEN_CHECKS = 20
 """Steps between two checks of such copies."""
-COLLAPSED = 1e-8
+MERGED_RATIO = 1e-8
 """Copies whose distance is this fraction of what it was have come together permanently. Chaotic ones come near each other by
 chance: in one dimension to within a thousandth in one of a thousand steps."""
 
@@ -40,10 +40,10 @@ class BurnIn(NamedTuple):
     distance: float | None
 
 
-def burn_in(
+def find_burn_in(
     system: System, inputs: InputSequences, step: Callable[[State, int], State], state: State, options: RolloutOptions
 ) -> BurnIn:
-    """How many steps to settle for, where that is open, and what is left of the start, in any case."""
+    """How many steps to settle for, where that is open, and what is left of the start (None where copies are not followed)."""
     if options.settle is None:
         copies = Copies(system, inputs, step, state, options.longest_settle)
         steps, distance = _settled(copies, options.longest_settle)
@@ -79,7 +79,7 @@ def remaining_distance(
     entries = inputs.batch * total_size(system)
     last = min(max(AT_LEAST, ENTRIES // max(entries, 1)), AT_MOST) if system.endless else min(most, AT_MOST)
     found = copies.each()
-    while copies.t < last and bool(found.isfinite().all()) and float(found.min()) > COLLAPSED:
+    while copies.t < last and bool(found.isfinite().all()) and float(found.min()) > MERGED_RATIO:
         for _ in range(min(_BETWEEN_CHECKS, last - copies.t)):
             copies.advance()
         found = copies.each()

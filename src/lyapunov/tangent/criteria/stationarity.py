@@ -9,7 +9,7 @@ PARTS = 8
 """Equal parts of the counted steps."""
 
 
-class Stretches:
+class StateMeans:
     """Means of |coordinate| over successive parts of the counted steps, at the steps where the frame was orthonormalised."""
 
     def __init__(self, start: int, stop: int) -> None:

@@ -2,7 +2,6 @@
 
 from lyapunov.tangent.loop.chunks import split
 from lyapunov.tangent.loop.growth import Growth
-from lyapunov.tangent.loop.interval import TOLERANCE
 from lyapunov.tangent.loop.propagation import TangentPropagator
 from lyapunov.tangent.loop.rollout import NOISE_LIMIT_ADAPTIVE, NOISE_LIMIT_FIXED, rollout
 from lyapunov.tangent.loop.rollout_diagonal import rollout_diagonal
@@ -13,7 +12,6 @@ __all__ = [
     "MAX_BINS",
     "NOISE_LIMIT_ADAPTIVE",
     "NOISE_LIMIT_FIXED",
-    "TOLERANCE",
     "CheckpointedTrajectory",
     "Growth",
     "Segment",

@@ -10,8 +10,8 @@ from lyapunov._shapes import Frames, Input, State
 from lyapunov._trees import tree_map
 from lyapunov.errors import InvalidInput
 from lyapunov.systems import System, joined
-from lyapunov.tangent.criteria import PARTS, BurnIn, Window, burn_in
-from lyapunov.tangent.divergence import diverged, is_finite_state
+from lyapunov.tangent.criteria import PARTS, BurnIn, Window, find_burn_in
+from lyapunov.tangent.divergence import diverged_error, is_finite_state
 from lyapunov.tangent.input_sequences import InputSequences
 from lyapunov.tangent.loop.growth import Growth, earliest
 from lyapunov.tangent.loop.propagation import TangentPropagator
@@ -114,7 +114,7 @@ def split(
     `align` left open is the most it may take, for all chunks alike; steps that do not divide evenly go to it as well.
     """
     propagator = TangentPropagator(system, inputs, workers)
-    found = burn_in(system, inputs, propagator.step, state, options)
+    found = find_burn_in(system, inputs, propagator.step, state, options)
     settle = found.steps
     align = options.longest_align if options.align is None else options.align
     total = options.steps if options.autonomous else options.steps - settle - align
@@ -139,7 +139,7 @@ def split(
 def _finite(state: State, t: int) -> State:
     if is_finite_state(state):
         return state
-    raise diverged("state", t, ", on the way to where the chunks start")
+    raise diverged_error("state", t, ", on the way to where the chunks start")
 
 
 def _first(lost: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from lyapunov._shapes import Frames, Vectors
-from lyapunov.tangent.criteria import LAST_PART, Alignment, CollapsedColumns, Rounding, Sensitivity, Stretches, leading
+from lyapunov.tangent.criteria import LAST_PART, Alignment, CollapsedColumns, Rounding, Sensitivity, StateMeans, leading
 from lyapunov.tangent.input_sequences import InputSequences
 from lyapunov.tangent.loop.aligning import Aligned
 from lyapunov.tangent.loop.growth import Growth
@@ -29,7 +29,7 @@ class Counting:
         shadow: Frames | None,
     ) -> None:
         self._inputs, self._columns, self._before, self._stop, self.volumes = inputs, columns, before, stop, volumes
-        self._bins, self._stretches = TimeBins(before.start), Stretches(before.start, stop)
+        self._bins, self._stretches = TimeBins(before.start), StateMeans(before.start, stop)
         self._alignment = None if shadow is None else Alignment(shadow, columns.sizes, age=before.align)
         self._sensitivity: Sensitivity | None = None
 

@@ -19,10 +19,10 @@ class Growth:
     which a sequence had lost it, -1 where it had not; `window`: the steps whose product showed the last loss; `log_volume`
     (bins, batch, blocks): sums of ln |det J| over `volume_steps` (bins, batch) of the counted steps, or None; `residual`
     (batch, blocks): how far the growth of square frames is from ln |det J|, over the `residual_steps` (batch,) of the
-    intervals at all of whose steps it was taken; `drift`: see `Stretches.means`. `settle`, `align`, `count`, `qr_every`:
+    intervals at all of whose steps it was taken; `drift`: see `StateMeans.means`. `settle`, `align`, `count`, `qr_every`:
     what was done; `distance`: see `BurnIn`; `parted`: see `remaining_distance`, where it was asked; `disagreement` of two
     random frames when alignment ended, beside what is `tolerated`; `lacked`: see `Alignment.lacked`; `sensitivity`: see
-    `Sensitivity.rates`; `sizes`: see `Stretches.log_sizes`; `state`, `frames`: what the run ended with, where it went through
+    `Sensitivity.rates`; `sizes`: see `StateMeans.log_sizes`; `state`, `frames`: what the run ended with, where it went through
     time in one piece.
     """
 

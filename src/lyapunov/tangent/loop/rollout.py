@@ -13,8 +13,8 @@ from lyapunov._shapes import Frames, State
 from lyapunov._trees import tree_map
 from lyapunov.errors import Diverged
 from lyapunov.systems import System
-from lyapunov.tangent.criteria import SHORTEST, CollapsedColumns, RankMonitor, Rounding, burn_in
-from lyapunov.tangent.divergence import diverged, is_finite_state
+from lyapunov.tangent.criteria import SHORTEST, CollapsedColumns, RankMonitor, Rounding, find_burn_in
+from lyapunov.tangent.divergence import diverged_error, is_finite_state
 from lyapunov.tangent.frames import ROBUST, Factorization, Orthonormalisation, VolumeAccumulator, suited_to
 from lyapunov.tangent.input_sequences import InputSequences, running_at
 from lyapunov.tangent.loop.aligning import Aligned, Aligning
@@ -65,7 +65,7 @@ def _settled(
     propagator: TangentPropagator, point: Point, options: RolloutOptions, on_step: Callable[[int], None]
 ) -> tuple[Point, float | None]:
     """The state alone to where it has settled, and how far apart copies of it still are there."""
-    found = burn_in(propagator.system, propagator.inputs, propagator.step, point.state, options)
+    found = find_burn_in(propagator.system, propagator.inputs, propagator.step, point.state, options)
     if found.state is not None:
         point = point._replace(t=found.steps, state=found.state)
     while point.t < found.steps:
@@ -76,7 +76,7 @@ def _settled(
             on_step(t)
         if not is_finite_state(state):
             at, broken = propagator.broken(point.t, point.state, point.frames, until=t, pushing=False)
-            raise diverged(broken, at, _NOTHING_COUNTED)
+            raise diverged_error(broken, at, _NOTHING_COUNTED)
         point = point._replace(t=t, state=state)
     return point, found.distance
 
@@ -130,7 +130,7 @@ class _Run:
 
     def _way(self, part: Tensor) -> Orthonormalisation:
         """An interval that was asked for ends in orthonormal columns."""
-        return self.options.orthonormalisation or suited_to(part, orthonormal=bool(self.options.qr_every))
+        return suited_to(part, orthonormal=bool(self.options.qr_every))
 
     def align(self, distance: float | None, other: Frames | None) -> Aligned:
         """State and frame, not counted; left open, a second frame goes along until both grow alike."""
@@ -262,6 +262,6 @@ class _Run:
         """Replays the last interval to name the step at which the first NaN or infinity appeared."""
         t, broken = self.propagator.broken(start.t, start.state, start.frames, until=until, pushing=True)
         if counting is None or not counting.counted:
-            return diverged(broken, t, _NOTHING_COUNTED)
+            return diverged_error(broken, t, _NOTHING_COUNTED)
         kept = f"; the {counting.counted} steps counted before are in .partial"
-        return diverged(broken, t, kept, partial=self._growth(counting))
+        return diverged_error(broken, t, kept, partial=self._growth(counting))

@@ -9,8 +9,8 @@ from torch import Tensor
 from lyapunov._shapes import State
 from lyapunov._trees import tree_map
 from lyapunov.systems import System, total_size
-from lyapunov.tangent.criteria import BurnIn, Stretches, burn_in
-from lyapunov.tangent.divergence import diverged, is_finite_state
+from lyapunov.tangent.criteria import BurnIn, StateMeans, find_burn_in
+from lyapunov.tangent.divergence import diverged_error, is_finite_state
 from lyapunov.tangent.input_sequences import InputSequences, running_at
 from lyapunov.tangent.loop.growth import Growth
 from lyapunov.tangent.loop.propagation import AT_ONCE, TangentPropagator
@@ -41,7 +41,7 @@ def rollout_diagonal(
     align = options.align or 0
     found = BurnIn(options.settle or 0, None, None)
     if not _same_from_elsewhere(system, propagator, state, total=options.steps):
-        found = burn_in(system, inputs, propagator.step, state, replace(options, align=align))
+        found = find_burn_in(system, inputs, propagator.step, state, replace(options, align=align))
     settle, start = found.steps, found.steps + align
     total = options.steps + (start if options.autonomous else 0)
     for t in range(start):
@@ -74,7 +74,7 @@ def _same_from_elsewhere(system: System, propagator: TangentPropagator, state: S
 def _finite(state: State, t: int, count: "_Count | None" = None) -> State:
     if is_finite_state(state):
         return state
-    raise diverged("state", t, partial=count.growth() if count is not None and count.counted else None)
+    raise diverged_error("state", t, partial=count.growth() if count is not None and count.counted else None)
 
 
 class _Count:
@@ -91,7 +91,7 @@ class _Count:
     ) -> None:
         self._system, self._inputs, self._start, self._transient = system, inputs, start, transient
         most = max(_FEWEST_BINS, min(MAX_BINS, _LARGEST_HISTORY // max(1, inputs.batch * columns)))
-        self._bins, self._drift = TimeBins(start, most), Stretches(start, stop)
+        self._bins, self._drift = TimeBins(start, most), StateMeans(start, stop)
         self._lost = torch.full((inputs.batch, columns), -1)
         self.counted = 0
 

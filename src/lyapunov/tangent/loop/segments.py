@@ -11,7 +11,7 @@ from lyapunov._shapes import Frame, Input, State
 from lyapunov.errors import Diverged
 from lyapunov.systems import System
 from lyapunov.tangent.criteria import settled_after
-from lyapunov.tangent.divergence import diverged, is_finite_state
+from lyapunov.tangent.divergence import diverged_error, is_finite_state
 from lyapunov.tangent.frames import triangularise
 from lyapunov.tangent.input_sequences import InputSequences, running_at, still_running
 from lyapunov.tangent.loop.propagation import TangentPropagator
@@ -150,4 +150,4 @@ def settled_state(
 def _diverged(segment: Segment) -> Diverged:
     valid = [is_finite_state(state) for state in segment.states]
     at = segment.first + (valid.index(False) - 1 if False in valid else segment.steps - 1)
-    return diverged("frame" if all(valid) else "state", at, at="by")
+    return diverged_error("frame" if all(valid) else "state", at, at="by")

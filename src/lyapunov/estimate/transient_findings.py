@@ -10,9 +10,9 @@ from torch import Tensor
 from lyapunov.estimate.budget import still_lacked
 from lyapunov.estimate.finding import Finding
 from lyapunov.estimate.settings import Settings
-from lyapunov.estimate.standard_errors import errors, half_widths
+from lyapunov.estimate.standard_errors import half_widths, standard_errors
 from lyapunov.estimate.statistics import Estimates
-from lyapunov.tangent import COLLAPSED, SETTLED_RATIO, SHORTEST, Growth
+from lyapunov.tangent import MERGED_RATIO, SETTLED_RATIO, SHORTEST, Growth
 
 _LARGE_PART = 0.5
 """Of the sampling error, from which on another part of the error budget is a finding."""
@@ -39,14 +39,14 @@ def unsettled(estimates: Estimates, settings: Settings, growth: Growth) -> Findi
     distance = growth.distance
     if distance is None or distance <= SETTLED_RATIO:
         return _burn_in(estimates, settings)
-    collapsed = 0 if growth.parted is None else int((growth.parted <= COLLAPSED).sum())
+    merged = 0 if growth.parted is None else int((growth.parted <= MERGED_RATIO).sum())
     if is_positive(estimates, settings):
-        if not collapsed:
+        if not merged:
             return None
         return Finding(
             "too short",
             "the largest exponent is positive, but along such inputs copies of the state come together in the end "
-            f"({collapsed} of {len(growth.steps[0])} sequences): a long transient, not chaos. Pass inputs many times as long, "
+            f"({merged} of {len(growth.steps[0])} sequences): a long transient, not chaos. Pass inputs many times as long, "
             "and a larger settle.",
         )
     after = settings.settle if "settle" in settings.chosen else settings.settle + settings.align
@@ -174,7 +174,7 @@ def _group(growth: Growth, columns: Tensor, first: int) -> _Group:
     mean, noise = (float(part) for part in still_lacked(before, after, growth.align))
     left = (mean - noise if len(parts[1]) >= _TELL else mean) / float(growth.steps.sum(0).mean())
     summed = growth.log_growth[..., columns].sum(-1, keepdim=True)
-    error = float(errors(summed, growth.steps).standard_errors[0])
+    error = float(standard_errors(summed, growth.steps).standard_errors[0])
     least = TRIVIAL * (0.01 + float((summed.sum() / growth.steps.sum()).abs()))
     sizes = [float(part.square().mean().sqrt()) for part in parts]
     fall = math.log(sizes[0] / sizes[1]) if sizes[0] > 0 and sizes[1] > 0 else None
