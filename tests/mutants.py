@@ -44,7 +44,7 @@ STATISTICS = (
     "statistics",
     "difference",
     "budget",
-    "transients",
+    "transient_findings",
     "attribution",
     "verdict",
 )

@@ -1,10 +1,15 @@
 """Errors between sequences."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 import lyapunov
+from cases import drawn
+from growths import counted, estimated_from, grown
 from lyapunov.estimate.standard_errors import standard_errors, student_quantile
+from lyapunov.estimate.statistics import without_empty
 from lyapunov.systems import known
 
 F64 = torch.float64
@@ -45,3 +50,40 @@ def test_sequences_are_averaged_before_the_sort() -> None:
     torch.testing.assert_close(spectrum.exponents, spectrum.exponents.sort(descending=True).values)
     each_sorted = spectrum.per_sequence.sort(dim=1, descending=True).values.mean(0)
     assert float((each_sorted - spectrum.exponents).cumsum(0).max()) > 0.01
+
+
+LOST = torch.tensor([[-1, 7], [-1, 9]])
+"""Two sequences that lost the second of two columns."""
+
+
+@pytest.mark.parametrize(
+    ("columns", "size", "lost", "rank"), [(2, 2, LOST, 1), (2, 3, LOST, 1), (2, 2, None, 2), (2, 3, None, None)]
+)
+def test_the_rank_is_known_where_a_column_was_lost_or_all_are_there(
+    columns: int, size: int, lost: torch.Tensor | None, rank: int | None
+) -> None:
+    growth = counted(grown(torch.full((2, columns), -0.5, dtype=F64), bins=50, spread=0.1))
+    growth = growth if lost is None else replace(growth, lost_since=lost)
+    assert estimated_from(growth, sizes=(size,)).rank == rank
+
+
+def test_the_residual_is_that_of_the_steps_at_which_the_volume_was_taken() -> None:
+    growth = counted(grown(torch.full((2, 2), -0.5, dtype=F64), bins=50), residual=torch.tensor([[0.3], [0.1]], dtype=F64))
+    assert estimated_from(growth).volume_residual is None
+    taken = replace(growth, residual_steps=torch.tensor([12.0, 8.0], dtype=F64))
+    assert estimated_from(taken).volume_residual == pytest.approx(0.02)
+    assert estimated_from(taken, sizes=(3,)).volume_residual is None
+
+
+def test_a_sequence_that_ended_before_counting_is_left_out_of_everything() -> None:
+    steps = torch.ones(50, 3, dtype=F64)
+    steps[:, 1] = 0
+    volumes = drawn(50, 3, 1, seed=3)
+    growth = counted(drawn(50, 3, 2, seed=4), steps=steps, log_volume=volumes, volume_steps=steps)
+    kept, out = without_empty(growth)
+    assert out == [1]
+    assert torch.equal(kept.log_growth, growth.log_growth[:, [0, 2]])
+    assert torch.equal(kept.log_volume, volumes[:, [0, 2]])
+    assert without_empty(replace(growth, log_volume=None, volume_steps=None))[0].log_volume is None
+    whole = counted(drawn(50, 3, 2, seed=4))
+    assert without_empty(whole) == (whole, [])

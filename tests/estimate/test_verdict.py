@@ -14,8 +14,9 @@ from cases import drawn, seeded
 from growths import counted, estimated_from, grown, judged, settings_of
 from lyapunov.estimate import RunOptions, estimate_spectrum
 from lyapunov.estimate.transient_findings import is_positive
+from lyapunov.estimate.verdict import judge
 from lyapunov.intake import problem
-from lyapunov.systems import known
+from lyapunov.systems import Label, known
 from tolerances import same
 
 LSTM = seeded(nn.LSTM, 4, 8, batch_first=True, scale=1.0)
@@ -263,3 +264,24 @@ def test_chaos_along_which_copies_come_together_is_a_transient() -> None:
     parted[:2] = 1e-9
     assert "come together in the end (2 of 10 sequences)" in str(judged(replace(growth, parted=parted)))
     assert "copies of the state" in str(judged(replace(growth, log_growth=noisy(-0.3))))
+
+
+def correlated(bins: int, *, width: int = 32, batch: int = 2) -> Tensor:
+    """Growth averaged over so many steps: correlated over about as many."""
+    noise = drawn(bins + width - 1, batch, 1, seed=5).unfold(0, width, 1)
+    return -0.5 + 0.1 * noise.mean(-1)
+
+
+def test_half_more_steps_than_are_named_are_enough_and_a_quarter_of_them_are_not() -> None:
+    message = str(judged(counted(correlated(200))))
+    named = int(re.search(r"about (\d+) in each sequence", message).group(1))
+    assert "too few" not in str(judged(counted(correlated(round(1.5 * named)))))
+    assert "too few" in str(judged(counted(correlated(named // 4))))
+
+
+@pytest.mark.parametrize(("moved", "kinds"), [((1.0, 1.1, 0.9, 1.05), ("drifting",)), ((4.0, 0.0, 0.05, -0.05), ())])
+def test_a_state_drifts_where_sequences_agree_that_it_does(moved: tuple[float, ...], kinds: tuple[str, ...]) -> None:
+    """Pooled, both means rise from 1 to 2 or so, part by part."""
+    means = 1 + torch.linspace(0, 1, 8, dtype=torch.float64).view(-1, 1, 1) * torch.tensor(moved).double().view(1, -1, 1)
+    growth = counted(noisy(-0.5, batch=4), drift=means)
+    assert judge(estimated_from(growth), settings_of(growth), growth, (Label(0, "h", 0),)).kinds == kinds
