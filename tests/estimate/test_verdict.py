@@ -273,8 +273,10 @@ def correlated(bins: int, *, width: int = 32, batch: int = 2) -> Tensor:
 
 
 def test_half_more_steps_than_are_named_are_enough_and_a_quarter_of_them_are_not() -> None:
-    message = str(judged(counted(correlated(200))))
-    named = int(re.search(r"about (\d+) in each sequence", message).group(1))
+    """Six blocks of five correlation times are asked for, in two sequences."""
+    growth = counted(correlated(200))
+    named = int(re.search(r"about (\d+) in each sequence", str(judged(growth))).group(1))
+    assert named == pytest.approx(6 * 5 * float(estimated_from(growth).correlation_times[0]) / 2, abs=1)
     assert "too few" not in str(judged(counted(correlated(round(1.5 * named)))))
     assert "too few" in str(judged(counted(correlated(named // 4))))
 
