@@ -10,7 +10,8 @@ BENCH ?=
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 # The site is built without a network. Each check is an error: warnings of Sphinx, links and anchors, anything fetched from outside.
-SPHINX := $(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --doctree-dir build/doctrees
+# One thread: networks this small gain nothing from more, and lose much beside other work.
+SPHINX := OMP_NUM_THREADS=1 $(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --doctree-dir build/doctrees
 
 .PHONY: docs dist demo test core mutants test-all trackers strangers bench check format clean help
 

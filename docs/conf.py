@@ -29,7 +29,7 @@ myst_heading_anchors = 4
 # Pages are executed by tests/test_documentation.py; only notebooks run here, and only those that changed since the last build.
 nb_execution_mode = "cache"
 nb_execution_cache_path = str(HERE.parent / "build" / "notebooks")
-nb_execution_timeout = 120
+nb_execution_timeout = 600
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_merge_streams = True
