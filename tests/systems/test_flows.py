@@ -62,6 +62,7 @@ def test_half_the_step_leaves_a_sixteenth_of_the_error_of_a_delay() -> None:
     assert sixteenth(*found)
 
 
+@pytest.mark.usefixtures("shapes_unchecked")
 @pytest.mark.parametrize(
     ("name", "total"), [("chen", -10.0), ("thomas", -0.54), ("halvorsen", -3.81), ("windmi", -0.7), ("lorenz96", -40.0)]
 )
@@ -71,6 +72,7 @@ def test_the_sum_is_the_constant_divergence_of_the_field(name: str, total: float
     assert found.sum == pytest.approx(total, rel=2e-3)
 
 
+@pytest.mark.usefixtures("shapes_unchecked")
 def test_a_short_run_of_rossler_holds_the_published_exponents() -> None:
     case = known.rossler()
     found = lyapunov.spectrum(case.system, state=case.start(200), steps=1500, settle=1500, align=500, dt=case.dt)
