@@ -7,13 +7,15 @@ BIN := $(VENV)/bin
 TORCH_INDEX ?=
 # What to pass to the benchmark: make bench BENCH='--only forward,memory', BENCH=--missing to go on with a run that was ended
 BENCH ?=
+# What to pass to pytest: make test PYTEST=tests/test_laws.py, PYTEST="-k memory"
+PYTEST ?=
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 # The site is built without a network. Each check is an error: warnings of Sphinx, links and anchors, anything fetched from outside.
 # One thread: networks this small gain nothing from more, and lose much beside other work.
 SPHINX := OMP_NUM_THREADS=1 $(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --doctree-dir build/doctrees
 
-.PHONY: docs dist demo test core mutants test-all trackers strangers bench check format clean help
+.PHONY: docs dist demo test core mutants test-all slow annotations trackers strangers bench check format clean help
 
 help:  ## what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -22,17 +24,22 @@ demo: $(VENV)/.demo  ## train an LSTM on real text and watch its Lyapunov spectr
 	$(BIN)/lyapunov demo
 
 test: $(VENV)/.dev  ## prove the numbers against known answers, and one of each part
-	$(BIN)/python -m pytest -n auto -m "not slow" -o addopts=--strict-markers
+	$(BIN)/python -m pytest -n auto -m "not slow" -o addopts=--strict-markers $(PYTEST)
 
 core: $(VENV)/.dev  ## known answers, laws, conformance, every kind of network (under two minutes)
 	$(BIN)/python -m pytest -n auto -m core -o addopts=--strict-markers
 
 # Checking annotations and counting lines at once takes three times as long as one after the other. The slow ones go without
 # either: they reach few lines that the others do not.
-test-all: $(VENV)/.dev  ## every test, with annotations checked, and coverage (half an hour on two slow cores)
-	$(BIN)/python -m pytest -n auto -m "not slow"
+test-all:  ## every test, with annotations checked, and coverage (three quarters of an hour on two slow cores)
+	$(MAKE) test PYTEST="--cov --cov-report=term:skip-covered"
+	$(MAKE) slow annotations
+
+slow: $(VENV)/.dev  ## the tests that `make test` leaves out
 	$(BIN)/python -m pytest -n auto --dist worksteal -m slow -o addopts=--strict-markers
-	$(BIN)/python -m pytest -n auto -m "not slow" -o addopts=--strict-markers --cov --cov-report=term:skip-covered
+
+annotations: $(VENV)/.dev  ## the tests of `make test` once more, with the annotations of every call checked
+	$(BIN)/python -m pytest -n auto -m "not slow"
 
 docs: $(VENV)/.docs  ## build the site into build/docs: warnings are errors, links are checked
 	$(SPHINX) -b html docs build/docs

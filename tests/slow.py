@@ -33,7 +33,6 @@ EVERY_CASE = frozenset(
         "systems/test_huggingface.py::test_qr_agrees_with_the_closed_form_within_error_bars",
         "systems/test_huggingface.py::test_rwkv_is_not_rescaled_in_place_and_is_the_same_where_it_was",
         "systems/test_step.py::test_slow_exponents_are_not_called_converged_before_frames_agree_in_proportion",
-        "test_gallery.py::test_a_notebook_runs_from_top_to_bottom",
         "test_examples.py::test_a_loop_is_tuned_with_and_without_spectra",
         "test_examples.py::test_a_loop_is_watched_to_its_end",
         "test_examples.py::test_a_looped_transformer_is_trained_in_four_ways_each_of_them_once",
