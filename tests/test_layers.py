@@ -1,6 +1,7 @@
 """The tree is the architecture: no import goes upward or sideways, none goes round in a circle, and no file grows too large."""
 
 import ast
+import re
 import subprocess
 import sys
 from itertools import pairwise
@@ -327,6 +328,13 @@ def test_importing_the_package_brings_nothing_heavy_beyond_torch() -> None:
     names = set(ast.literal_eval(out))
     assert "lyapunov" in names
     assert not names & heavy, names & heavy
+
+
+def test_the_files_that_contributors_are_sent_to_are_there() -> None:
+    _, _, where = (ROOT.parent.parent / "CONTRIBUTING.md").read_text().partition("## Where is it?")
+    named = re.findall(r"`(\w+/[\w/]+\.py)`", where)
+    assert len(named) > 10
+    assert [name for name in named if not (ROOT / name).is_file()] == []
 
 
 def test_pairs_of_levels_are_numbered_without_a_gap() -> None:
