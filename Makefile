@@ -9,6 +9,8 @@ TORCH_INDEX ?=
 BENCH ?=
 # What to pass to pytest: make test PYTEST=tests/test_laws.py, PYTEST="-k memory"
 PYTEST ?=
+# Tests of what is around the library
+WITHOUT_ANNOTATIONS := benchmarks docs experiments tuning cli test_documentation.py test_examples.py test_gallery.py
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 # The site is built without a network. Each check is an error: warnings of Sphinx, links and anchors, anything fetched from outside.
@@ -38,8 +40,8 @@ test-all:  ## every test, with annotations checked, and coverage (three quarters
 slow: $(VENV)/.dev  ## the tests that `make test` leaves out
 	$(BIN)/python -m pytest -n auto --dist worksteal -m slow -o addopts=--strict-markers
 
-annotations: $(VENV)/.dev  ## the tests of `make test` once more, with the annotations of every call checked
-	$(BIN)/python -m pytest -n auto -m "not slow"
+annotations: $(VENV)/.dev  ## the tests of `make test` that call the library once more, with the annotations of every call checked
+	$(BIN)/python -m pytest -n auto -m "not slow" $(addprefix --ignore=tests/,$(WITHOUT_ANNOTATIONS))
 
 docs: $(VENV)/.docs  ## build the site into build/docs: warnings are errors, links are checked
 	$(SPHINX) -b html docs build/docs

@@ -41,12 +41,15 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     met = set()
     for item in items:
-        name = item.nodeid.partition("[")[0].removeprefix("tests/")
-        if name in slow.EVERY_CASE or (name in slow.ALL_BUT_THE_FIRST_CASE and name in met):
+        case = item.nodeid.removeprefix("tests/")
+        name = case.partition("[")[0]
+        listed = bool({name, case} & slow.EVERY_CASE)
+        if listed or (name in slow.ALL_BUT_THE_FIRST_CASE and name in met):
             item.add_marker(pytest.mark.slow)
         elif item.path.name in CORE:
             item.add_marker(pytest.mark.core)
-        met.add(name)
+        if not listed:
+            met.add(name)
     if config.getoption("--other-rounding"):
         for item in items:
             if item.get_closest_marker("bits"):

@@ -19,7 +19,8 @@ MOST_LINES = 40
 
 def colours(image: np.ndarray) -> int:
     """How many there are; a blank image has one, axes without anything in them a few greys."""
-    return len(np.unique(image.reshape(-1, image.shape[-1])[:, :3].round(2), axis=0))
+    seen = image[::2, ::2]
+    return len(np.unique(seen.reshape(-1, image.shape[-1])[:, :3].round(2), axis=0))
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)

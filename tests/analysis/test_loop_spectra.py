@@ -1,8 +1,6 @@
 """What conditional and free exponents say together, and beside a true system."""
 
-import doctest
 import math
-import sys
 from functools import cache
 from typing import Any
 
@@ -160,21 +158,3 @@ def test_the_interval_of_a_median_holds_it_as_often_as_it_says() -> None:
     ends = [forecasts._median_interval(times, 0.95) for times in draws]
     held = sum(low <= math.log(2) <= high for low, high in ends) / len(ends)
     assert 0.95 <= held <= 0.98  # 96.5 % by the binomial distribution
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "analysis.closed_loops.comparison",
-        "analysis.closed_loops.forecasts",
-        "analysis.closed_loops.loop_spectra",
-        "analysis.closed_loops.predictability",
-        "intake.closed_loops",
-    ],
-)
-def test_examples_in_docstrings_run(name: str) -> None:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        found = doctest.testmod(sys.modules[f"lyapunov.{name}"], extraglobs={"torch": torch, "lyapunov": lyapunov})
-    assert found.attempted >= 2
-    assert found.failed == 0
