@@ -27,38 +27,3 @@ from lyapunov.analysis.gradients import (
 )
 from lyapunov.analysis.memory import EffectiveRemembrance, Memory, effective_remembrance, effective_state_size, memory
 from lyapunov.analysis.training import exponent_sum, floss_, flossing_loss
-
-__all__ = [
-    "Comparison",
-    "ConditionalGap",
-    "CovariantVectors",
-    "EchoState",
-    "EffectiveRemembrance",
-    "GradientDecay",
-    "GradientExponents",
-    "InputReach",
-    "LocalExponents",
-    "LoopSpectra",
-    "Memory",
-    "Predictability",
-    "StepJacobian",
-    "ValidPredictionTime",
-    "compare",
-    "covariant_vectors",
-    "echo_state",
-    "effective_remembrance",
-    "effective_state_size",
-    "exponent_sum",
-    "floss_",
-    "flossing_loss",
-    "gradient_decay",
-    "gradient_exponents",
-    "input_reach",
-    "jacobians",
-    "local_exponents",
-    "loop_spectra",
-    "memory",
-    "predict",
-    "predictability",
-    "valid_prediction_time",
-]

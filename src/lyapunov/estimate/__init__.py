@@ -18,37 +18,3 @@ from lyapunov.estimate.standard_errors import (
 )
 from lyapunov.estimate.timescales import TIME_NAMES, Timescale, exponent_unit, memory_time
 from lyapunov.estimate.verdict import ENOUGH_BLOCKS, Finding, Verdict
-
-__all__ = [
-    "DIFFERENT",
-    "DIMENSION",
-    "ENOUGH_BLOCKS",
-    "ENTROPY",
-    "IN_READINGS",
-    "QR",
-    "READING_NAMES",
-    "TIMES_PER_BLOCK",
-    "TIME_NAMES",
-    "Difference",
-    "Finding",
-    "Plan",
-    "RunOptions",
-    "Settings",
-    "Spectrum",
-    "StandardErrors",
-    "TimeMean",
-    "Timescale",
-    "Verdict",
-    "WarmStart",
-    "aligned",
-    "checked_level",
-    "estimate_spectrum",
-    "exponent_unit",
-    "half_widths",
-    "memory_time",
-    "number",
-    "plan",
-    "shown_rows",
-    "spectrum",
-    "standard_errors",
-]

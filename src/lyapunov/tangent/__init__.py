@@ -30,38 +30,3 @@ from lyapunov.tangent.loop import (
 )
 from lyapunov.tangent.rollout_options import DEFAULT_BURN_IN, STRETCHES, RolloutOptions
 from lyapunov.tangent.workers import Workers
-
-__all__ = [
-    "ALIGNED_DIFFERENCE",
-    "DEFAULT_BURN_IN",
-    "LARGEST",
-    "MAX_BINS",
-    "MERGED_RATIO",
-    "NOISE_LIMIT_ADAPTIVE",
-    "NOISE_LIMIT_FIXED",
-    "NOT_CONVERGING_RATIO",
-    "SETTLED_RATIO",
-    "SHADOWED",
-    "SHORTEST",
-    "STRETCHES",
-    "CheckpointedTrajectory",
-    "Growth",
-    "InputSequences",
-    "RolloutOptions",
-    "Segment",
-    "StateMeans",
-    "TangentPropagator",
-    "Window",
-    "Workers",
-    "diverged_error",
-    "is_finite_state",
-    "orthonormalise",
-    "random_frame",
-    "remaining_distance",
-    "rollout",
-    "rollout_diagonal",
-    "settled_state",
-    "split",
-    "still_running",
-    "triangularise",
-]

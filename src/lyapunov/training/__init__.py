@@ -5,18 +5,3 @@ from lyapunov.training.alarms import AlarmThresholds
 from lyapunov.training.history import LOCK, NAME, History, Run, free_places, locked
 from lyapunov.training.monitor import Monitor, Sink
 from lyapunov.training.reading import Alarm, Reading
-
-__all__ = [
-    "LOCK",
-    "NAME",
-    "Alarm",
-    "AlarmThresholds",
-    "History",
-    "Monitor",
-    "Reading",
-    "Run",
-    "Sink",
-    "free_places",
-    "locked",
-    "schedules",
-]

@@ -4,18 +4,3 @@ from lyapunov.analysis.closed_loops.comparison import Comparison, compare
 from lyapunov.analysis.closed_loops.forecasts import ValidPredictionTime, predict, valid_prediction_time
 from lyapunov.analysis.closed_loops.loop_spectra import ConditionalGap, EchoState, LoopSpectra, echo_state, loop_spectra
 from lyapunov.analysis.closed_loops.predictability import Predictability, predictability
-
-__all__ = [
-    "Comparison",
-    "ConditionalGap",
-    "EchoState",
-    "LoopSpectra",
-    "Predictability",
-    "ValidPredictionTime",
-    "compare",
-    "echo_state",
-    "loop_spectra",
-    "predict",
-    "predictability",
-    "valid_prediction_time",
-]

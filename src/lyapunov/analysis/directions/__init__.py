@@ -2,10 +2,3 @@
 
 from lyapunov.analysis.directions.covariant import CovariantVectors, covariant_vectors
 from lyapunov.analysis.directions.local import LocalExponents, local_exponents
-
-__all__ = [
-    "CovariantVectors",
-    "LocalExponents",
-    "covariant_vectors",
-    "local_exponents",
-]

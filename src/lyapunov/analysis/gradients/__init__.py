@@ -4,14 +4,3 @@ from lyapunov.analysis.gradients.gradient_decay import GradientDecay, gradient_d
 from lyapunov.analysis.gradients.gradient_exponents import GradientExponents, gradient_exponents
 from lyapunov.analysis.gradients.input_reach import InputReach, input_reach
 from lyapunov.analysis.gradients.jacobians import StepJacobian, jacobians
-
-__all__ = [
-    "GradientDecay",
-    "GradientExponents",
-    "InputReach",
-    "StepJacobian",
-    "gradient_decay",
-    "gradient_exponents",
-    "input_reach",
-    "jacobians",
-]

@@ -2,11 +2,3 @@
 
 from lyapunov.analysis.memory.memory import Memory, memory
 from lyapunov.analysis.memory.remembrance import EffectiveRemembrance, effective_remembrance, effective_state_size
-
-__all__ = [
-    "EffectiveRemembrance",
-    "Memory",
-    "effective_remembrance",
-    "effective_state_size",
-    "memory",
-]

@@ -2,9 +2,3 @@
 
 from lyapunov.analysis.training.exponent_sum import exponent_sum
 from lyapunov.analysis.training.flossing import floss_, flossing_loss
-
-__all__ = [
-    "exponent_sum",
-    "floss_",
-    "flossing_loss",
-]

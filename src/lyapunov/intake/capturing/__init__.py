@@ -4,13 +4,3 @@ from lyapunov.intake.capturing.capture import capture, cores_of, is_captured
 from lyapunov.intake.capturing.captured import Captured, captured_problem
 from lyapunov.intake.capturing.preserving import preserving_state
 from lyapunov.intake.capturing.subclasses import as_derived_from
-
-__all__ = [
-    "Captured",
-    "as_derived_from",
-    "capture",
-    "captured_problem",
-    "cores_of",
-    "is_captured",
-    "preserving_state",
-]

@@ -2,14 +2,3 @@
 
 from lyapunov.intake.foreign.native import is_recurrent, native, native_state, require_usable, require_whole, unwrapped
 from lyapunov.intake.foreign.scripted import scripted_kind, unscripted
-
-__all__ = [
-    "is_recurrent",
-    "native",
-    "native_state",
-    "require_usable",
-    "require_whole",
-    "scripted_kind",
-    "unscripted",
-    "unwrapped",
-]

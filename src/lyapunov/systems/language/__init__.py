@@ -1,7 +1,3 @@
 """Language models whose state is their cache."""
 
 from lyapunov.systems.language.huggingface import LanguageModel
-
-__all__ = [
-    "LanguageModel",
-]

@@ -15,29 +15,3 @@ from lyapunov.tangent.criteria.rank import LARGEST
 from lyapunov.tangent.criteria.rounding import Rounding
 from lyapunov.tangent.criteria.second_frames import LAST_PART, SHADOWED, Alignment, Sensitivity, leading
 from lyapunov.tangent.criteria.stationarity import PARTS, StateMeans
-
-__all__ = [
-    "ALIGNED_DIFFERENCE",
-    "LARGEST",
-    "LAST_PART",
-    "MERGED_RATIO",
-    "NOT_CONVERGING_RATIO",
-    "PARTS",
-    "SETTLED_RATIO",
-    "SHADOWED",
-    "SHORTEST",
-    "SUSPICIOUS",
-    "Agreement",
-    "Alignment",
-    "BurnIn",
-    "CollapsedColumns",
-    "RankMonitor",
-    "Rounding",
-    "Sensitivity",
-    "StateMeans",
-    "Window",
-    "find_burn_in",
-    "leading",
-    "remaining_distance",
-    "settled_after",
-]

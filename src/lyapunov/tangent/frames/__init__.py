@@ -10,15 +10,3 @@ from lyapunov.tangent.frames.orthonormal import (
     triangularise,
 )
 from lyapunov.tangent.frames.volume_accumulator import Factorization, VolumeAccumulator
-
-__all__ = [
-    "ROBUST",
-    "Factorization",
-    "Leading",
-    "Orthonormalisation",
-    "VolumeAccumulator",
-    "orthonormalise",
-    "random_frame",
-    "suited_to",
-    "triangularise",
-]

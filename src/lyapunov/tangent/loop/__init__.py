@@ -7,17 +7,3 @@ from lyapunov.tangent.loop.rollout import NOISE_LIMIT_ADAPTIVE, NOISE_LIMIT_FIXE
 from lyapunov.tangent.loop.rollout_diagonal import rollout_diagonal
 from lyapunov.tangent.loop.segments import CheckpointedTrajectory, Segment, settled_state
 from lyapunov.tangent.loop.time_bins import MAX_BINS
-
-__all__ = [
-    "MAX_BINS",
-    "NOISE_LIMIT_ADAPTIVE",
-    "NOISE_LIMIT_FIXED",
-    "CheckpointedTrajectory",
-    "Growth",
-    "Segment",
-    "TangentPropagator",
-    "rollout",
-    "rollout_diagonal",
-    "settled_state",
-    "split",
-]
