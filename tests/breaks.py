@@ -49,8 +49,8 @@ BREAKS = (
     Break(
         "the last columns are kept instead of the first",
         "tangent/loop/rollout.py",
-        "lambda part: part[..., : next(few)]",
-        "lambda part: part[..., -next(few) :]",
+        "part[..., : next(few)]",
+        "part[..., -next(few) :]",
         (ALIGNMENT + "test_counting_starts_with_a_frame_that_is_turned_and_cut",),
     ),
     Break(
@@ -266,8 +266,8 @@ BREAKS = (
     Break(
         "copied inputs count as independent",
         "estimate/statistics.py",
-        "found = errors(history, growth.steps, independent)",
-        "found = errors(history, growth.steps)",
+        "found = standard_errors(history, growth.steps, independent)",
+        "found = standard_errors(history, growth.steps)",
         (SEQUENCES + "test_copies_and_overlapping_windows_count_as_what_they_are",),
     ),
     Break(

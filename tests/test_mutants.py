@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import mutants
+from breaks import BREAKS, Break
 from mutating import mutants as mistakes
 
 CODE = '''"""Text with 1 number."""
@@ -55,3 +56,11 @@ def test_tests_are_chosen_by_the_line_and_quick_ones_first() -> None:
     seconds = {"tests/a.py::slow": 3.0, "tests/a.py::quick": 0.1, "tests/a.py::quick[2]": 0.2, "tests/b.py::other": 0.1}
     assert mutants.chosen(mistake, reached, seconds, 9.0) == ["tests/a.py::quick", "tests/a.py::slow", "tests/a.py::quick[2]"]
     assert mutants.chosen(mistake, reached, seconds, 1.0) == ["tests/a.py::quick", "tests/a.py::quick[2]"]
+
+
+@pytest.mark.parametrize("one", BREAKS, ids=lambda one: one.name)
+def test_a_chosen_mistake_has_its_place_in_the_code_and_its_tests(one: Break) -> None:
+    assert (mutants.SOURCE / one.file).read_text().count(one.right) == 1
+    for test in one.tests:
+        file, _, name = test.partition("::")
+        assert f"def {name.partition('[')[0].rpartition('::')[2]}(" in (Path(__file__).parent / file).read_text()

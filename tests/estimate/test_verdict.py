@@ -267,7 +267,7 @@ def test_chaos_along_which_copies_come_together_is_a_transient() -> None:
 
 
 def correlated(bins: int, *, width: int = 32, batch: int = 2) -> Tensor:
-    """Growth averaged over so many steps: correlated over about as many."""
+    """Growth as a moving average over `width` steps, and correlated over about half of them."""
     noise = drawn(bins + width - 1, batch, 1, seed=5).unfold(0, width, 1)
     return -0.5 + 0.1 * noise.mean(-1)
 

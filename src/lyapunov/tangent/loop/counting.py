@@ -29,7 +29,7 @@ class Counting:
         shadow: Frames | None,
     ) -> None:
         self._inputs, self._columns, self._before, self._stop, self.volumes = inputs, columns, before, stop, volumes
-        self._bins, self._stretches = TimeBins(before.start), StateMeans(before.start, stop)
+        self._bins, self._state_means = TimeBins(before.start), StateMeans(before.start, stop)
         self._alignment = None if shadow is None else Alignment(shadow, columns.sizes, age=before.align)
         self._sensitivity: Sensitivity | None = None
 
@@ -60,7 +60,7 @@ class Counting:
 
     def note(self, t: int, vectors: Vectors, growth: Tensor | None) -> None:
         """The state's coordinates after step t, and the growth up to there, where it was read."""
-        self._stretches.add(t, vectors)
+        self._state_means.add(t, vectors)
         if growth is not None:
             volume, sampled = self.volumes.read()
             self._bins.add(t, growth, volume, sampled)
@@ -84,7 +84,7 @@ class Counting:
             volume_steps=None if volume is None else volume[1].double(),
             residual=self.volumes.residual,
             residual_steps=self.volumes.residual_steps.double(),
-            drift=self._stretches.means,
+            drift=self._state_means.means,
             settle=before.settle,
             align=before.align,
             count=self.counted,
@@ -96,5 +96,5 @@ class Counting:
             frames=end.frames,
             lacked=None if self._alignment is None else self._alignment.lacked(),
             sensitivity=None if self._sensitivity is None else self._sensitivity.rates(),
-            sizes=self._stretches.log_sizes,
+            sizes=self._state_means.log_sizes,
         )

@@ -91,7 +91,7 @@ class _Count:
     ) -> None:
         self._system, self._inputs, self._start, self._transient = system, inputs, start, transient
         most = max(_FEWEST_BINS, min(MAX_BINS, _LARGEST_HISTORY // max(1, inputs.batch * columns)))
-        self._bins, self._drift = TimeBins(start, most), StateMeans(start, stop)
+        self._bins, self._state_means = TimeBins(start, most), StateMeans(start, stop)
         self._lost = torch.full((inputs.batch, columns), -1)
         self.counted = 0
 
@@ -101,7 +101,7 @@ class _Count:
         log_diagonal = torch.where(running.unsqueeze(-1), log_diagonal, 0.0)
         self._lost = torch.where((self._lost < 0) & log_diagonal.isneginf(), t + 1, self._lost)
         self._bins.add(t + 1, log_diagonal, None, torch.zeros(len(log_diagonal), dtype=torch.long))
-        self._drift.add(t + 1, self._system.vectors(state))
+        self._state_means.add(t + 1, self._system.vectors(state))
         self.counted += 1
 
     def growth(self) -> Growth:
@@ -123,8 +123,8 @@ class _Count:
             volume_steps=steps.clone() if whole else None,
             residual=torch.zeros(self._inputs.batch, len(sizes), dtype=torch.float64),
             residual_steps=torch.zeros(self._inputs.batch, dtype=torch.float64),
-            drift=self._drift.means,
-            sizes=self._drift.log_sizes,
+            drift=self._state_means.means,
+            sizes=self._state_means.log_sizes,
             settle=settle,
             align=align,
             count=self.counted,
