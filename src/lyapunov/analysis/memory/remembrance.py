@@ -76,8 +76,8 @@ def effective_remembrance(model: nn.Module, tokens: Tensor, *, dropped: Sequence
 
     Example:
         >>> model = torch.nn.Sequential(torch.nn.Embedding(5, 4), torch.nn.Linear(4, 5))  # looks at the last token alone
-        >>> lyapunov.effective_remembrance(model, torch.zeros(2, 9, dtype=torch.long), dropped=(3, 8)).mean.tolist()
-        [0.0, 0.0]
+        >>> lyapunov.effective_remembrance(model, torch.zeros(2, 9, dtype=torch.long), dropped=(3, 8)).mean.max() < 1e-6
+        tensor(True)
 
     References:
         Buitrago Ruiz and Gu 2025, arXiv 2507.02782.
