@@ -6,8 +6,8 @@ from pathlib import Path
 
 from experiments.association import Estimate
 from experiments.cells import confirmation, opponents, use
-from experiments.cells.records import Rows, known
 from experiments.commands import RECORDED
+from experiments.records import Rows, known
 
 WEAK = "weak hold-out, R3"
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from experiments.association import Estimate, Numbers, correlation
-from experiments.cells.records import Rows, known
 from experiments.cells.training import MEASURED_AT
 from experiments.commands import results_in, write_table
+from experiments.records import Rows, known
 from experiments.rows import Row
 from lyapunov import InvalidInput
 

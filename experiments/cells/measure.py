@@ -16,9 +16,9 @@ import torch
 from experiments.cells.grammar import fresh
 from experiments.cells.readouts import exponent_numbers, gradient_numbers, reach_numbers
 from experiments.cells.recipes import Recipe, Trained, benchmark
-from experiments.cells.records import append, shared
 from experiments.cells.variants import variants
 from experiments.commands import RECORDED, SCRATCH, arguments, run
+from experiments.records import append, shared
 from lyapunov._atomic import write_atomically
 from lyapunov._progress import progress_bar
 from lyapunov.tasks import data_directory

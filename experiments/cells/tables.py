@@ -9,8 +9,8 @@ import numpy as np
 
 from experiments.association import Numbers
 from experiments.cells.recipes import OPERATIONS, benchmark, proxies
-from experiments.cells.records import Rows, known
 from experiments.commands import RECORDED, SCRATCH, arguments, results_in, run
+from experiments.records import Rows, known
 from experiments.rows import write
 from lyapunov import InvalidInput
 from lyapunov.tasks import data_directory

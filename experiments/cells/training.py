@@ -22,8 +22,8 @@ from experiments.cells.compiled import CompiledNetwork
 from experiments.cells.measure import Named, fresh_cells
 from experiments.cells.network import CellNetwork
 from experiments.cells.recipes import Recipe
-from experiments.cells.records import append, shared
 from experiments.commands import RECORDED, SCRATCH, arguments, run
+from experiments.records import append, shared
 from lyapunov import InvalidInput
 from lyapunov._progress import progress_bar
 from lyapunov.tasks import demo_corpus

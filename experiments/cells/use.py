@@ -14,10 +14,10 @@ import numpy as np
 from experiments.association import Estimate, Numbers
 from experiments.cells.confirmation import trained
 from experiments.cells.readouts import R3
-from experiments.cells.records import known
 from experiments.cells.regression import cross_validated, ranks
 from experiments.cells.tables import curves, readouts_of, recorded_readouts
 from experiments.commands import results_in, write_table
+from experiments.records import known
 from experiments.rows import Row
 
 CANDIDATES, DROPPED_TO, THIRD = 27, 3, 3

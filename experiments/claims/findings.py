@@ -18,6 +18,7 @@ from experiments.force import claims as force
 from experiments.pages import replaced
 from experiments.sweeps.presets import Preset
 from experiments.sweeps.table import READOUTS, Table
+from experiments.task_scales import answer as task_scales
 from lyapunov.tasks import DATA_DIR
 
 PAGE, PRESET = Path(__file__).parent.parent / "findings.md", "small"
@@ -62,6 +63,7 @@ def blocks(preset: Preset) -> Iterator[tuple[str, list[str]]]:
     yield "answers", list(answers.paragraphs(preset))
     yield "force", list(force.paragraphs(preset))
     yield "cells", list(cells.paragraphs())
+    yield "task-scales", list(task_scales.paragraphs())
     if os.environ.get(DATA_DIR):
         grid = published_grid.columns(Path(os.environ[DATA_DIR]) / "reference_grid.csv")
         yield "published", [f"- {name}: {value}" for name, value in published_grid.findings(grid).items()]

@@ -22,12 +22,12 @@ from experiments.cells.measure import fresh_cells
 from experiments.cells.network import CellNetwork, layers_of, system_of
 from experiments.cells.readouts import CHANGED, _directions, _outputs, reach
 from experiments.cells.recipes import Recipe
-from experiments.cells.records import append, known, shared
 from experiments.cells.regression import cross_validated, fitted, folds, ranks
 from experiments.cells.training import MEASURED_AT, Copy, work
 from experiments.cells.use import Pool, alone_count, cost_of, halved, search
 from experiments.cells.variants import variants
 from experiments.commands import RECORDED
+from experiments.records import append, known, shared
 from scipy.stats import spearmanr
 
 import lyapunov

@@ -10,22 +10,23 @@ from torch import Tensor
 from lyapunov.tasks.data_files import data_file, registry
 from lyapunov.tasks.task import Batch, Task, stream_of
 
-THRESHOLD, KEPT, EVERY = 1e-4, 20, 2
-"""Coordinates that move less are dropped, the first so many of the others kept; every second frame is taken (60 a second)."""
+THRESHOLD, KEPT = 1e-4, 20
+"""Coordinates that move less are dropped, the first so many of the others kept."""
 
 
 class NextFrame(Task):
     """Windows of motion, each from a state of zero; the target is the next frame, the loss the mean squared error.
 
     The split is by recording: the four `test` ones are held out. Frame 0 of every file is an added T-pose and dropped. Means
-    and standard deviations are the training recordings'. A run takes so many `batches` of random windows as an epoch.
+    and standard deviations are the training recordings'. A run takes so many `batches` of random windows as an epoch. Of 120
+    frames a second one in `every` is taken.
     """
 
     name, unit = "motion capture", "mean squared error"
 
-    def __init__(self, *, batch: int, steps: int, batches: int, probe: tuple[int, int]) -> None:
+    def __init__(self, *, batch: int, steps: int, batches: int, probe: tuple[int, int], every: int = 2) -> None:
         self._batch, self._steps, self._batches, self._probe = batch, steps, batches, probe
-        train, test = (_recordings(part) for part in ("train", "test"))
+        train, test = (_recordings(part, every) for part in ("train", "test"))
         frames = torch.cat(train)
         spread = frames.std(0)
         kept = torch.nonzero(spread >= THRESHOLD).flatten()[:KEPT]
@@ -55,14 +56,14 @@ class NextFrame(Task):
         return (outputs - targets).square().mean(-1)
 
 
-def _recordings(part: str) -> list[Tensor]:
+def _recordings(part: str, every: int) -> list[Tensor]:
     """(frames, 117) of every file."""
     names = sorted(name for name in registry() if name.startswith(f"cmu_mocap/{part}/"))
-    return [_frames(data_file(name)) for name in names]
+    return [_frames(data_file(name), every) for name in names]
 
 
-def _frames(path: Path) -> Tensor:
-    return torch.from_numpy(np.loadtxt(path, delimiter=",", dtype=np.float64))[1::EVERY].float()
+def _frames(path: Path, every: int) -> Tensor:
+    return torch.from_numpy(np.loadtxt(path, delimiter=",", dtype=np.float64))[1::every].float()
 
 
 def _windows(recordings: list[Tensor], steps: int, *, every: int) -> Tensor:
