@@ -102,3 +102,8 @@ def html_of(parts: Parts) -> str:
 
 def _row(cells: tuple[str, ...], tag: str) -> str:
     return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+
+
+def three_digits(value: float) -> str:
+    """A time for people: three digits, and no powers of ten where people count."""
+    return f"{value:.0f}" if 100 <= value < 1e6 else f"{value:.3g}"

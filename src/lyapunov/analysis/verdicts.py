@@ -6,10 +6,8 @@ import torch
 from torch import Tensor
 
 from lyapunov.estimate import ENOUGH_BLOCKS, TIMES_PER_BLOCK, Finding, standard_errors
-from lyapunov.tangent import ALIGNED_DIFFERENCE, NOT_CONVERGING_RATIO, SETTLED_RATIO
+from lyapunov.tangent import NOT_CONVERGING_RATIO, SETTLED_RATIO, tolerated_difference
 
-_SLOW_RATE, _FINEST_DIFFERENCE = 0.5, 1e-5
-"""Rates below which frames must agree in proportion, and the least that they may differ by: as for a spectrum."""
 _SAME = 1e-9
 """Relative differences that are rounding."""
 
@@ -45,7 +43,7 @@ def misaligned(one: Tensor, other: Tensor) -> list[Finding]:
     if not bool(known.any()):
         return []
     left, size = (float(part[known].square().mean().sqrt()) for part in (rates[0] - rates[1], rates[0]))
-    tolerated = max(_FINEST_DIFFERENCE, ALIGNED_DIFFERENCE * min(1.0, size / _SLOW_RATE))
+    tolerated = tolerated_difference(size)
     if left <= tolerated:
         return []
     message = f"two random frames still differed by {left:.2g} nats per step (root mean square) after {steps} steps."

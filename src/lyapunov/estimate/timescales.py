@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from lyapunov._shown import Parts, html_of
+from lyapunov._shown import Parts, html_of, three_digits
 
 
 def exponent_unit(dt: float = 1.0) -> str:
@@ -62,7 +62,7 @@ class Timescale(NamedTuple):
     @property
     def numbers(self) -> str:
         """The value, and what it lies between: "47.6 (43.4 to 52.6)"."""
-        return f"{_short(self.value)} ({_short(self.low)} to {_short(self.high)})"
+        return f"{three_digits(self.value)} ({three_digits(self.low)} to {three_digits(self.high)})"
 
     @property
     def cell(self) -> str:
@@ -77,17 +77,12 @@ class Timescale(NamedTuple):
         if self.kind == "not determined":
             return "memory not determined"
         name = "memory" if self.kind == "memory" else "Lyapunov time"
-        return f"{name} {_short(self.value)} (95 %: {_short(self.low)} to {_short(self.high)})"
+        return f"{name} {three_digits(self.value)} (95 %: {three_digits(self.low)} to {three_digits(self.high)})"
 
 
 def times(timescales: Sequence[Timescale], kind: Literal["memory", "Lyapunov"]) -> Tensor:
     """(k, 3): `Timescale.of_kind` of each direction."""
     return torch.tensor([one.of_kind(kind) for one in timescales], dtype=torch.float64).reshape(-1, 3)
-
-
-def _short(value: float) -> str:
-    """Three digits, and no powers of ten where people count."""
-    return f"{value:.0f}" if 100 <= value < 1e6 else f"{value:.3g}"
 
 
 TIME_NAMES: dict[Literal["memory", "Lyapunov"], str] = {"memory": "memory", "Lyapunov": "lyapunov_time"}

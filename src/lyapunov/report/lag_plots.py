@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lyapunov import _checks
+from lyapunov._shown import three_digits
 from lyapunov.analysis import GradientDecay, GradientExponents, InputReach, Memory
 from lyapunov.estimate import DIMENSION, ENTROPY
 from lyapunov.report.drawing import DASHES, axes_or_new, whole_ticks
@@ -52,7 +53,9 @@ def memory(result: Memory, ax: "Axes | None" = None, *, lines: int = 40) -> "Axe
     if math.isfinite(result.value):
         low, high = (end if math.isfinite(end) else result.value for end in result.interval())
         ax.axvspan(low, high, color="C2", alpha=0.25, linewidth=0)
-        ax.axvline(result.value, color="C2", label=f"memory {_short(result.value)} ({_short(low)} to {_short(high)})")
+        ax.axvline(
+            result.value, color="C2", label=f"memory {three_digits(result.value)} ({three_digits(low)} to {three_digits(high)})"
+        )
     ax.set_xlabel("steps from the start" if result.dt == 1 else "time from the start")
     ax.set_ylabel("difference of outputs / their standard deviation")
     ax.legend(frameon=False, fontsize="small")
@@ -150,10 +153,6 @@ def draw_theory(exponents: Tensor, ax: "Axes") -> None:
     label = f"theory: entropy rate {(entropy or 0.0) / size:.3g}, dimension {(dimension or 0.0) / size:.3g} per unit"
     ax.plot(torch.arange(1, size + 1), exponents, color="black", linestyle="--", linewidth=1, label=label)
     ax.legend(frameon=False, fontsize="small")
-
-
-def _short(value: float) -> str:
-    return f"{value:.0f}" if 100 <= value < 1e6 else f"{value:.3g}"
 
 
 def _ends(result: Memory) -> bool:

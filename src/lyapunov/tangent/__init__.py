@@ -1,7 +1,6 @@
 """A frame through time: the loop, how a frame is orthonormalised and how often, what is lost, sweeps back in time."""
 
 from lyapunov.tangent.criteria import (
-    ALIGNED_DIFFERENCE,
     LARGEST,
     MERGED_RATIO,
     NOT_CONVERGING_RATIO,
@@ -11,6 +10,7 @@ from lyapunov.tangent.criteria import (
     StateMeans,
     Window,
     remaining_distance,
+    tolerated_difference,
 )
 from lyapunov.tangent.divergence import diverged_error, is_finite_state
 from lyapunov.tangent.frames import orthonormalise, random_frame, triangularise

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lyapunov import _checks
 from lyapunov._optional import import_optional
-from lyapunov._shown import Parts, Shown
+from lyapunov._shown import Parts, Shown, three_digits
 from lyapunov.analysis.memory.paired_runs import PairedRuns, of_model, of_system
 from lyapunov.analysis.whole_model import WholeModel
 from lyapunov.errors import InvalidInput, LyapunovError, LyapunovWarning
@@ -160,7 +160,7 @@ class Memory(Shown):
         rows.append(("longest", self._shown(self.longest), ""))
         found = self.predicted
         if found is not None and found.kind == "memory":
-            rows.append(("predicted", _short(found.value), self._between(found.low, found.high)))
+            rows.append(("predicted", three_digits(found.value), self._between(found.low, found.high)))
         elif found is not None:
             rows.append(("predicted", "never" if found.kind == "Lyapunov" else "not determined", ""))
         lines = []
@@ -177,10 +177,16 @@ class Memory(Shown):
         return f"{most} steps" if least == most else f"{least} to {most} steps"
 
     def _shown(self, value: float) -> str:
-        return f"> {_short(float(self.lengths.max()) * self.dt)}" if math.isinf(value) else _short(value)
+        return f"> {three_digits(float(self.lengths.max()) * self.dt)}" if math.isinf(value) else three_digits(value)
 
     def _between(self, low: float, high: float) -> str:
-        return "-" if math.isnan(low) else f"{_short(low)} to {_short(high)}" if math.isfinite(high) else f"over {_short(low)}"
+        return (
+            "-"
+            if math.isnan(low)
+            else f"{three_digits(low)} to {three_digits(high)}"
+            if math.isfinite(high)
+            else f"over {three_digits(low)}"
+        )
 
     def _error(self, steps: Tensor) -> tuple[float, float]:
         """One standard error and its degrees of freedom.
@@ -300,8 +306,3 @@ def _refuse(**given: object) -> None:
                 f"Expected `{name}` left out with a whole model, got it. Pass it to the model as one of its own inputs, or "
                 "measure the core by itself."
             )
-
-
-def _short(value: float) -> str:
-    """Three digits, and no powers of ten where people count."""
-    return f"{value:.0f}" if 100 <= value < 1e6 else f"{value:.3g}"

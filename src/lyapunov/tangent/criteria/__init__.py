@@ -10,7 +10,7 @@ from lyapunov.tangent.criteria.burn_in import (
     settled_after,
 )
 from lyapunov.tangent.criteria.collapsed_directions import SUSPICIOUS, CollapsedColumns, RankMonitor, Window
-from lyapunov.tangent.criteria.frame_agreement import ALIGNED_DIFFERENCE, SHORTEST, Agreement
+from lyapunov.tangent.criteria.frame_agreement import ALIGNED_DIFFERENCE, SHORTEST, Agreement, tolerated_difference
 from lyapunov.tangent.criteria.rank import LARGEST
 from lyapunov.tangent.criteria.rounding import Rounding
 from lyapunov.tangent.criteria.second_frames import LAST_PART, SHADOWED, Alignment, Sensitivity, leading

@@ -13,6 +13,11 @@ SHORTEST = 10
 """Frames are compared over no fewer steps."""
 
 
+def tolerated_difference(rate: float) -> float:
+    """What exponents of two frames may differ by, where exponents are of this size (nats per step)."""
+    return max(FINEST_DIFFERENCE, ALIGNED_DIFFERENCE * min(1.0, rate / SLOW_RATE))
+
+
 class Agreement:
     """Whether the growth of two frames that started differently has become the same."""
 
@@ -39,7 +44,7 @@ class Agreement:
     @property
     def tolerated(self) -> float:
         """What `distance` may be: in proportion to the exponents, where they are slow."""
-        return max(FINEST_DIFFERENCE, ALIGNED_DIFFERENCE * min(1.0, self._size(self._grown) / SLOW_RATE))
+        return tolerated_difference(self._size(self._grown))
 
     @property
     def reached(self) -> bool:

@@ -11,7 +11,6 @@ from lyapunov._trees import tree_map
 from lyapunov.errors import InvalidInput
 from lyapunov.systems import System, joined
 from lyapunov.tangent.criteria import PARTS, BurnIn, Window, find_burn_in
-from lyapunov.tangent.divergence import diverged_error, is_finite_state
 from lyapunov.tangent.input_sequences import InputSequences
 from lyapunov.tangent.loop.growth import Growth, earliest
 from lyapunov.tangent.loop.propagation import TangentPropagator
@@ -126,20 +125,13 @@ def split(
         )
     align += total - count * chunks
     starts = tuple(settle + at * count for at in range(chunks))
-    states = []
-    for t in range(starts[-1] + 1):
-        if t in starts:
-            states.append(state)
-        if t < starts[-1]:
-            state = _finite(propagator.step(state, t), t)
+    states, t = [], 0
+    for start in starts:
+        state = propagator.advance(state, t, start, more=", on the way to where the chunks start")
+        states.append(state)
+        t = start
     inner = replace(options, steps=align + count, settle=0, align=align, autonomous=False, follow_copies=False)
     return Chunks(inputs, starts, joined(states), inner, found)
-
-
-def _finite(state: State, t: int) -> State:
-    if is_finite_state(state):
-        return state
-    raise diverged_error("state", t, ", on the way to where the chunks start")
 
 
 def _first(lost: Tensor) -> Tensor:

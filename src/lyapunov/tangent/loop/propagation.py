@@ -1,6 +1,6 @@
 """State and frames through several steps: all sequences together, or groups of them by a thread each."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -9,12 +9,14 @@ from torch import Tensor
 from lyapunov._shapes import Frames, State
 from lyapunov._trees import tree_map
 from lyapunov.systems import StepByStep, System, Trace, joined
-from lyapunov.tangent.divergence import is_finite_state
+from lyapunov.tangent.divergence import diverged_error, is_finite_state
 from lyapunov.tangent.input_sequences import InputSequences, still_running
 from lyapunov.tangent.workers import Workers
 
 AT_ONCE = 16
 """Steps whose Jacobians are worked out at once."""
+CHECKED_EVERY = 100
+"""Steps of a state alone between two looks at whether it is finite."""
 
 
 class Propagated:
@@ -50,6 +52,21 @@ class TangentPropagator:
         """State and frames through step t."""
         new, moved = self.system.push(state, self.inputs.at(t), frames)
         return self._alive(new, state, t, self._everyone), self._alive(moved, frames, t, self._everyone)
+
+    def advance(
+        self, state: State, t: int, until: int, *, on_step: Callable[[int], None] = lambda _: None, more: str = ""
+    ) -> State:
+        """The state alone from step t to step `until`; raises `Diverged`, with `more` to be said, on NaN or infinity."""
+        while t < until:
+            before, first = state, t
+            for _ in range(min(CHECKED_EVERY, until - t)):
+                state = self.step(state, t)
+                t += 1
+                on_step(t)
+            if not is_finite_state(state):
+                at, broken = self.broken(first, before, (), until=t, pushing=False)
+                raise diverged_error(broken, at, more)
+        return state
 
     def broken(self, t: int, state: State, frames: Frames, *, until: int, pushing: bool) -> tuple[int, str]:
         """The step at which the first NaN or infinity appears on the way from step t, and whether in the state or a frame."""

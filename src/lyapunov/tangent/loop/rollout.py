@@ -14,7 +14,7 @@ from lyapunov._trees import tree_map
 from lyapunov.errors import Diverged
 from lyapunov.systems import System
 from lyapunov.tangent.criteria import SHORTEST, CollapsedColumns, RankMonitor, Rounding, find_burn_in
-from lyapunov.tangent.divergence import diverged_error, is_finite_state
+from lyapunov.tangent.divergence import diverged_error
 from lyapunov.tangent.frames import ROBUST, Factorization, Orthonormalisation, VolumeAccumulator, suited_to
 from lyapunov.tangent.input_sequences import InputSequences, running_at
 from lyapunov.tangent.loop.aligning import Aligned, Aligning
@@ -30,7 +30,6 @@ from lyapunov.tangent.workers import Workers
 NOISE_LIMIT_ADAPTIVE, NOISE_LIMIT_FIXED = 2e-5, 2e-2
 """The root mean square of rounding, relative to what remains of a column, up to which its exponent is reliable: with the
 interval left open, to 1e-3; at an interval that was asked for, to 1e-2."""
-_SETTLE_AT_ONCE = 100
 _NOTHING_COUNTED = "; nothing was counted before"
 
 
@@ -68,17 +67,8 @@ def _settled(
     found = find_burn_in(propagator.system, propagator.inputs, propagator.step, point.state, options)
     if found.state is not None:
         point = point._replace(t=found.steps, state=found.state)
-    while point.t < found.steps:
-        t, state = point.t, point.state
-        for _ in range(min(_SETTLE_AT_ONCE, found.steps - t)):
-            state = propagator.step(state, t)
-            t += 1
-            on_step(t)
-        if not is_finite_state(state):
-            at, broken = propagator.broken(point.t, point.state, point.frames, until=t, pushing=False)
-            raise diverged_error(broken, at, _NOTHING_COUNTED)
-        point = point._replace(t=t, state=state)
-    return point, found.distance
+    state = propagator.advance(point.state, point.t, found.steps, on_step=on_step, more=_NOTHING_COUNTED)
+    return point._replace(t=found.steps, state=state), found.distance
 
 
 class _Moved(NamedTuple):

@@ -44,15 +44,14 @@ def rollout_diagonal(
         found = find_burn_in(system, inputs, propagator.step, state, replace(options, align=align))
     settle, start = found.steps, found.steps + align
     total = options.steps + (start if options.autonomous else 0)
-    for t in range(start):
-        state = _finite(propagator.step(state, t), t)
-        on_step(t + 1)
+    state = propagator.advance(state, 0, start, on_step=on_step)
     columns = total_size(system)
     count = _Count(system, inputs, start, total, columns, (settle, align, found.distance))
     for t in range(start, total, AT_ONCE):
         states, logs = propagator.log_diagonal(state, t, min(AT_ONCE, total - t))
         for at, new in enumerate(states[1:]):
-            _finite(new, t + at, count)
+            if not is_finite_state(new):
+                raise diverged_error("state", t + at, partial=count.growth() if count.counted else None)
             count.add(t + at, new, logs[at])
             on_step(t + at + 1)
         state = states[-1]
@@ -69,12 +68,6 @@ def _same_from_elsewhere(system: System, propagator: TangentPropagator, state: S
     other = system.with_vectors(state, tree_map(lambda part: 1.1 * part.roll(1, dims=0), ahead))
     own, others = (propagator.log_diagonal(start, 0, steps)[1] for start in (state, other))
     return torch.equal(own.nan_to_num(), others.nan_to_num())
-
-
-def _finite(state: State, t: int, count: "_Count | None" = None) -> State:
-    if is_finite_state(state):
-        return state
-    raise diverged_error("state", t, partial=count.growth() if count is not None and count.counted else None)
 
 
 class _Count:

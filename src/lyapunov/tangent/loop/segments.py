@@ -142,9 +142,7 @@ def settled_state(
     propagator = TangentPropagator(system, inputs, workers)
     if settle is None:
         settle, _ = settled_after(system, inputs, propagator.step, state, limit)
-    for t in range(settle):
-        state = propagator.step(state, t)
-    return settle, state
+    return settle, propagator.advance(state, 0, settle)
 
 
 def _diverged(segment: Segment) -> Diverged:
