@@ -328,7 +328,6 @@ def figures() -> Runs:
         "spectrum": lambda: spectrum(STACK(), INPUTS),
         "by layer": lambda: spectrum(STACK(), INPUTS),
         "running estimates": lambda: spectrum(LSTM(), INPUTS),
-        "spectra by epoch": lambda: {epoch: spectrum(layer(nn.GRU, scale=1 + epoch), INPUTS) for epoch in range(3)},
         "participation": vectors,
     }
     of_runs = ("largest exponents", "mean exponents", "losses", "distances", "distances, mean", "association")

@@ -33,7 +33,6 @@ SCHEDULES: dict[str, Callable[[], Any]] = {
 }
 PLOTS: dict[str, Callable[..., Any]] = {
     "spectrum": lambda ax, found: plots.spectrum(found, ax),
-    "spectra by epoch": lambda ax, found: plots.spectra_by_epoch(found, ax),
     "running estimates": lambda ax, found: plots.running_estimates(found, ax, lines=4),
     "by layer": lambda ax, found: plots.by_layer(found, ax),
     "largest exponents": lambda ax, runs: plots.largest_exponents(runs, ax),

@@ -41,11 +41,11 @@ def test_running_estimates_end_at_the_exponents(result) -> None:
     assert float(axes.lines[0].get_xdata()[-1]) == result.settings.count
 
 
-def test_spectra_by_epoch_are_labelled(result) -> None:
+def test_spectra_by_step_are_labelled(result) -> None:
     unsure = "" if result.verdict.converged else ", not converged"
-    axes = plots.spectra_by_epoch({3: result, 0: result}, Figure().subplots())
+    axes = plots.spectra_by_step({3: result, 0: result}, Figure().subplots())
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert [label for label in labels if "epoch" in label] == [f"epoch {at}{unsure}" for at in (0, 3)]
+    assert [label for label in labels if "step" in label] == [f"step {at}{unsure}" for at in (0, 3)]
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
@@ -203,12 +203,11 @@ def test_plots_make_their_own_axes(result, tmp_path) -> None:
         plots.spectrum(result),
         plots.running_estimates(result),
         plots.by_layer(result),
-        plots.spectra_by_epoch({0: result}),
+        plots.spectra_by_step({0: result}),
         plots.compare(result, result),
         plots.largest_exponents([run]),
         plots.losses([run]),
         plots.spectrum_map(series.leading(run)),
-        plots.spectra_by_step(series.leading(run)),
         plots.distances([run]),
     ]
     assert len({id(axes.figure) for axes in drawn_axes}) == len(drawn_axes)

@@ -1,6 +1,6 @@
 """Static figures: axes in, axes out; new ones where none are given. Needs matplotlib (`pip install lyapunov[plot]`)."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,7 +47,6 @@ __all__ = [
     "memory",
     "participation",
     "running_estimates",
-    "spectra_by_epoch",
     "spectra_by_step",
     "spectrum",
     "spectrum_map",
@@ -141,28 +140,6 @@ def _difference(a: Spectrum, b: Spectrum) -> str:
     except InvalidInput:
         found, how = Difference.unpaired(a, b), "not paired"
     return f"{found[0]:+.3g} ± {float(found.standard_errors[0]):.2g} ({how})"
-
-
-def spectra_by_epoch(results: Mapping[int, Spectrum], ax: "Axes | None" = None) -> "Axes":
-    """One line per epoch, from light (early) to dark (late).
-
-    Args:
-        results: a spectrum for each epoch.
-        ax: where to draw; None: axes of a new figure.
-
-    Example:
-        >>> found = lyapunov.spectrum(torch.nn.RNN(2, 6, batch_first=True), torch.randn(4, 150, 2))
-        >>> axes = lyapunov.plots.spectra_by_epoch({0: found, 10: found})
-    """
-    from matplotlib import colormaps
-
-    ax = axes_or_new(ax)
-    shades = colormaps["viridis_r"](torch.linspace(0.1, 1.0, max(len(results), 1)).tolist())
-    for (epoch, result), shade in zip(sorted(results.items()), shades, strict=True):
-        spectrum(result, ax, color=shade, label=f"epoch {epoch}{unsure(result.verdict.converged)}")
-    ax.legend(frameon=False, fontsize="small")
-    ax.set_title("Spectrum by epoch")
-    return ax
 
 
 def running_estimates(result: Spectrum, ax: "Axes | None" = None, *, lines: int = 8) -> "Axes":
@@ -323,14 +300,13 @@ def under_text(
 
 
 def save_demo_figure(run: Run, path: Path) -> None:
-    """Largest exponent and losses by training step; full spectra by epoch; running estimates of the latest full spectrum."""
+    """Largest exponent and losses by training step; full spectra; running estimates of the latest one."""
     figure, panels = _subplots(4)
     largest_exponents([run], panels[0]).set_title("Largest exponent")
     losses([run], panels[1]).set_title("Losses (nats per character)")
-    epochs = {reading.step: reading.epoch for reading in run.readings}
-    full = {epochs[step] or 0: result for step, result in run.spectra().items() if result.is_full}
+    full = {step: result for step, result in run.spectra().items() if result.is_full}
     if full:
-        spectra_by_epoch(full, panels[2])
+        spectra_by_step(full, panels[2], unit=run.unit).set_title("Spectrum by training step")
         running_estimates(full[max(full)], panels[3])
     figure.suptitle("A character LSTM while it learns (full state, held-out text)")
     figure.savefig(path, dpi=150)

@@ -9,7 +9,7 @@ import torch
 
 from lyapunov.estimate import Spectrum, exponent_unit
 from lyapunov.report import series
-from lyapunov.report.drawing import DASHES, axes_or_new, hollow, whole_ticks
+from lyapunov.report.drawing import DASHES, axes_or_new, hollow, unsure, whole_ticks
 from lyapunov.report.series import Association, Band
 from lyapunov.training import Run
 
@@ -140,12 +140,12 @@ def spectrum_map(by_step: Mapping[int, Sequence[float]], ax: "Axes | None" = Non
 
 
 def spectra_by_step(
-    by_step: Mapping[int, Sequence[float]], ax: "Axes | None" = None, *, unit: str = exponent_unit(), lines: int = 8
+    by_step: Mapping[int, Spectrum | Sequence[float]], ax: "Axes | None" = None, *, unit: str = exponent_unit(), lines: int = 8
 ) -> "Axes":
     """Exponents against their index at some training steps, from light (early) to dark (late).
 
     Args:
-        by_step: exponents for each step.
+        by_step: a spectrum, or its exponents, for each step.
         ax: where to draw; None: axes of a new figure.
         unit: of the exponents.
         lines: how many steps, spread over all.
@@ -164,8 +164,10 @@ def spectra_by_step(
     chosen = [steps[round(at * (len(steps) - 1) / max(count - 1, 1))] for at in range(count)]
     shades = colormaps["viridis_r"](torch.linspace(0.1, 1.0, count).tolist())
     for step, shade in zip(chosen, shades, strict=True):
-        values = [value if math.isfinite(value) else math.nan for value in by_step[step]]
-        ax.plot(range(1, len(values) + 1), values, color=shade, label=f"step {step}")
+        found = by_step[step]
+        values = [value if math.isfinite(value) else math.nan for value in found]
+        sure = found.verdict.converged if isinstance(found, Spectrum) else None
+        ax.plot(range(1, len(values) + 1), values, color=shade, label=f"step {step}{unsure(sure)}")
     ax.axhline(0.0, color="black", linewidth=0.6)
     ax.set_xlabel("index")
     whole_ticks(ax.xaxis)
