@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from experiments.association import Estimate
-from experiments.cells import confirmation, opponents, use
+from experiments.cells import confirmation, opponents, search, use
 from experiments.commands import RECORDED
 from experiments.records import Rows, known
 
@@ -42,6 +42,7 @@ def paragraphs(results: Path = RECORDED) -> Iterator[str]:
     yield from _opponents(known(results / opponents.NAME))
     yield from _fresh(known(results / confirmation.NAME))
     yield from _saved(known(results / use.NAME))
+    yield from search.paragraphs(results)
 
 
 def _reproduced(results: Path) -> Mark:
@@ -94,19 +95,20 @@ def _opponents(rows: Rows) -> Iterator[str]:
         return
     sizes = f"{rows[0]['cells']} runs of {rows[0]['structures']} structures"
     yield f"\n**The benchmark: {sizes}; rank correlation with the least validation loss**\n"
-    yield "| predictor | columns | neighbours | ridge | mean of both ranks | R3 is ahead by | bounded ridge | mean with it |"
-    yield "|---" * 8 + "|"
+    heads = ("predictor", "columns", "neighbours", "ridge", "mean of both ranks", "R3 is ahead by", "bounded ridge")
+    yield f"| {' | '.join(heads)} | mean with it | boosted trees |\n{'|---' * 9}|"
     for row in rows:
         if row["set"] == WEAK:
             continue
         ahead = "-" if row["set"] == opponents.PRIMARY else str(_ahead(row))
         if row["set"].startswith(f"{opponents.FIRST} and"):
             ahead = f"(ahead of the loss alone by {ahead})"
-        near, ridge, bounded = (
-            f"{float(row[name]):+.2f}" for name in ("nearest_neighbours", "quadratic_ridge", "bounded_ridge")
+        near, ridge, bounded, trees = (
+            f"{float(row[name]):+.2f}" for name in ("nearest_neighbours", "quadratic_ridge", "bounded_ridge", "boosted_trees")
         )
         robust = _estimate(row, "bounded", "bounded_low", "bounded_high")
-        yield f"| {row['set']} | {row['columns']} | {near} | {ridge} | {_both(row)} | {ahead} | {bounded} | {robust} |"
+        told = (row["set"], row["columns"], near, ridge, str(_both(row)), ahead, bounded, str(robust), trees)
+        yield f"| {' | '.join(told)} |"
     weak = next(row for row in rows if row["set"] == WEAK)
     yield f"\nThe {weak['cells']} runs without proxies, fitted on the others: {_both(weak)}."
 
@@ -133,17 +135,20 @@ def _fresh(rows: Rows) -> Iterator[str]:
 def _saved(rows: Rows) -> Iterator[str]:
     if not rows:
         return
-    yield "\n**Regret (rank of the cell that is found, 0 best) of successive halving, at equal cost**\n"
-    yield "| cells | number | a screen costs | after a screen | alone | saved |\n" + "|---" * 6 + "|"
+    yield "\n**Regret (rank of the cell that is found, 0 best) at equal cost: halving, and two simpler searches**\n"
+    yield "| cells | number | a screen costs | after a screen | alone | saved | best early loss | random |\n" + "|---" * 8 + "|"
     for row in rows:
         saved = _estimate(row, "saved", "low", "high")
         shown = f"{saved.value:+.3f} [{saved.low:+.3f}, {saved.high:+.3f}]"
-        known_parts = (
-            (f"{float(row['screen_cost']):.2g} trainings", f"{float(row['screened']):.3f}", f"{float(row['alone']):.3f}")
-            if row["alone"]
-            else ("-",) * 3
-        )
-        yield f"| {row['pool']} | {row['cells']} | {' | '.join(known_parts)} | {shown} |"
+        parts = [f"{float(row[name]):.3f}" if row["alone"] else "-" for name in use.Found._fields]
+        cost = f"{float(row['screen_cost']):.2g} trainings" if row["alone"] else "-"
+        yield f"| {row['pool']} | {row['cells']} | {cost} | {' | '.join([*parts[:2], shown, *parts[2:]])} |"
+    yield "\n**Cost, in full trainings, until a cell of the best tenth is found, such searches being repeated**\n"
+    yield "| cells | halving after a screen | alone | best early loss | random |\n" + "|---" * 5 + "|"
+    for row in rows:
+        if row["alone"]:
+            costs = (f"{float(row[f'tenth_{name}']):.1f}" for name in use.Found._fields)
+            yield f"| {row['pool']} | {' | '.join(costs)} |"
 
 
 def _both(row: dict[str, str]) -> Estimate:

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from experiments.association import Estimate, Numbers, correlation
-from experiments.cells.training import MEASURED_AT
+from experiments.cells.measure import fresh_cells
+from experiments.cells.training import CELLS, MEASURED_AT
 from experiments.commands import results_in, write_table
 from experiments.records import Rows, known
 from experiments.rows import Row
@@ -51,6 +52,18 @@ class Fresh:
         """Without the variants of known cells."""
         return self.where(np.array([not name.startswith(VARIANT) for name in self.names]))
 
+    @property
+    def first(self) -> "Fresh":
+        """Those of the first look, which the mark is about."""
+        looked_at = {one.cell for one in fresh_cells()[:CELLS]}
+        return self.where(np.array([name in looked_at for name in self.names]))
+
+    @property
+    def further(self) -> "Fresh":
+        """Those that were trained after it."""
+        looked_at = set(self.first.names)
+        return self.where(np.array([name not in looked_at for name in self.names]))
+
 
 def trained(task: str, seed: int = 0, training: Path | None = None, predictions: Path | None = None) -> Fresh:
     """All of a task that are there."""
@@ -89,12 +102,15 @@ def reliability() -> tuple[int, Estimate]:
 
 
 def rows() -> list[Row]:
-    """For each task, with and without the variants, all three predictions; then the reliability."""
+    """For each task, with and without the variants, all predictions; what came after the first look; then the reliability."""
     found: list[Row] = []
     tasks = {row["task"] for row in known(results_in(TRAINING))}
     for task in sorted(tasks, reverse=True):
         everything = trained(task)
-        for kind, fresh in (("random cells", everything.random), ("with variants", everything)):
+        kinds = {"random cells": everything.first.random, "with variants": everything.first}
+        if everything.further.names:
+            kinds |= {"further random cells": everything.further.random, "all random cells": everything.random}
+        for kind, fresh in kinds.items():
             for signal in fresh.predicted:
                 alone, partial, early = confirmed(fresh, signal)
                 found.append(

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 
 from experiments.cells.grammar import fresh
-from experiments.cells.readouts import exponent_numbers, gradient_numbers, reach_numbers
+from experiments.cells.readouts import dimension_numbers, exponent_numbers, gradient_numbers, reach_numbers
 from experiments.cells.recipes import Recipe, Trained, benchmark
 from experiments.cells.variants import variants
 from experiments.commands import RECORDED, SCRATCH, arguments, run
@@ -26,7 +26,12 @@ from lyapunov.tasks import data_directory
 SEEDS, WIDTHS, FRESH, FRESH_SEED = (0, 1, 2), (40, 160), 250, 25
 APART = 20
 """Random cells between two variants of known ones."""
-READ = {"reach": reach_numbers, "gradient": gradient_numbers, "exponents": exponent_numbers}
+READ = {
+    "reach": reach_numbers,
+    "gradient": gradient_numbers,
+    "exponents": exponent_numbers,
+    "dimension": dimension_numbers,
+}
 PLACES = ("benchmark", "fresh")
 
 

@@ -14,16 +14,16 @@ import numpy as np
 from experiments.association import Estimate, Numbers, correlation, difference
 from experiments.cells.readouts import R3, S7
 from experiments.cells.recipes import OPERATIONS
-from experiments.cells.regression import BOUNDED, REGRESSORS, cross_validated, fitted
-from experiments.cells.tables import Cells, curves, proxy_names, recorded_readouts
-from experiments.commands import write_table
+from experiments.cells.regression import BOUNDED, REGRESSORS, TREES, cross_validated, fitted, with_both
+from experiments.cells.tables import Cells, curves, proxy_names, readouts_of, recorded_readouts
+from experiments.commands import results_in, write_table
 from experiments.rows import Row
 
 EARLY = (1, 2, 3, 5, 10)
 PRIMARY, PROXIES, GRADIENT, FIRST = "reach (R3)", "twelve proxies", "gradient norm at initialization", "loss after epoch 1"
 LEAST, AHEAD, GRADIENT_BEHIND = 0.60, 0.15, 0.10
 """Mark 1: the least rank correlation, how far ahead of the proxies, and how far behind the gradient norm is to be."""
-NAME = "cells-opponents.csv"
+NAME, WIDE = "cells-opponents.csv", "cells-benchmark-reach-160.csv"
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,10 @@ def sets(cells: Cells) -> dict[str, Numbers]:
     if "largest" in cells.columns:
         found["reach and exponents (S7)"] = cells.matrix(S7)
         found["largest exponents alone"] = cells.matrix(["first_largest", "last_largest", "largest"])
+    if "dimension_0" in cells.columns:
+        found["Kaplan-Yorke dimensions"] = cells.matrix([f"dimension_{depth}" for depth in range(3)])
+    if "wide gain_1" in cells.columns:
+        found["reach (R3) of 160 units"] = cells.matrix([f"wide {name}" for name in R3])
     found[PROXIES] = squeezed
     if "gradient_norm" in cells.columns:
         found[GRADIENT] = cells.matrix(["gradient_norm"])
@@ -73,6 +77,9 @@ def sets(cells: Cells) -> dict[str, Numbers]:
 def split() -> tuple[Cells, Cells]:
     """The runs with proxies, and the others: the weak hold-out."""
     cells = curves().joined(recorded_readouts("benchmark"))
+    if results_in(WIDE).exists() and len((wide := readouts_of(results_in(WIDE))).names) == len(cells.names):
+        renamed = {f"wide {name}": numbers for name, numbers in wide.columns.items()}
+        cells = cells.joined(Cells(wide.names, wide.structures, renamed))
     has = np.isfinite(cells.columns["ptb_loss"])
     return cells.where(has), cells.where(~has)
 
@@ -82,7 +89,7 @@ def compared(cells: Cells) -> Iterator[Compared]:
     target, groups, features = cells.columns["best"], cells.groups, sets(cells)
 
     def predictions(one: Numbers) -> tuple[dict[str, Numbers], dict[str, Numbers]]:
-        return tuple(cross_validated(one, target, cells.structures, by) for by in (REGRESSORS, BOUNDED))
+        return tuple(cross_validated(one, target, cells.structures, by) for by in (REGRESSORS, BOUNDED | TREES))
 
     found = {name: predictions(one) for name, one in features.items()}
     for name, (own, bounded) in found.items():
@@ -91,7 +98,8 @@ def compared(cells: Cells) -> Iterator[Compared]:
         everything = {**bounded, **own}
         alone = {one: correlation(everything[one], target, groups).value for one in everything if one != "both"}
         ahead = difference(pair[0]["both"], pair[1]["both"], target, groups)
-        both, robust = (correlation(one["both"], target, groups) for one in (own, bounded))
+        middle = {name: bounded[name] for name in BOUNDED}
+        both, robust = (correlation(one["both"], target, groups) for one in (own, with_both(middle)))
         yield Compared(name, features[name].shape[1], alone, both, robust, ahead)
 
 

@@ -20,6 +20,7 @@ import lyapunov
 from experiments.cells.layer import CellLayer
 from experiments.cells.network import CellNetwork, layers_of
 from experiments.cells.recipes import Recipe
+from lyapunov.estimate.quantities import kaplan_yorke_dimension
 
 STEPS, BURN_IN, SYMBOLS, CHANGED = 170, 40, 200, 60
 """Of a sequence; not counted; in the vocabulary; the step whose input is changed."""
@@ -64,6 +65,18 @@ def exponent_numbers(recipe: Recipe, width: int, seeds: Sequence[int]) -> list[d
         layers = layers_of(networks)
         outputs, _ = _outputs(layers, inputs)
         return _rows(seeds, _exponents(layers, [inputs, *outputs[:-1]]), start)
+
+
+def dimension_numbers(recipe: Recipe, width: int, seeds: Sequence[int]) -> list[dict[str, float]]:
+    """By seed: the Kaplan-Yorke dimension of each layer's own state, in units of its size; 0 where nothing grows."""
+    start = time.process_time()
+    networks, _, inputs = _networks(recipe, width, seeds)
+    with torch.no_grad():
+        layers = layers_of(networks)
+        outputs, _ = _outputs(layers, inputs)
+        found = [_dimensions(layer, driven) for layer, driven in zip(layers, [inputs, *outputs[:-1]], strict=True)]
+        rows = [{f"dimension_{depth}": value for depth, value in enumerate(own)} for own in zip(*found, strict=True)]
+        return _rows(seeds, rows, start)
 
 
 def reach(layers: Sequence[CellLayer], inputs: Tensor, states: Sequence[tuple[Tensor, ...]], seeds: Sequence[int]) -> Numbers:
@@ -143,7 +156,16 @@ def _exponents(layers: Sequence[CellLayer], inputs: Sequence[Tensor]) -> list[di
     return rows
 
 
-def _leading(layer: CellLayer, inputs: Tensor) -> list[list[float]]:
+def _dimensions(layer: CellLayer, inputs: Tensor) -> list[float]:
+    """By copy. What overflows has the whole dimension."""
+    if all(own[0] <= 0 for own in _leading(layer, inputs, 1)):
+        return [0.0] * layer.copies
+    size = sum(layer.block_sizes)
+    found = (kaplan_yorke_dimension(torch.tensor(own), total=size) for own in _leading(layer, inputs, size))
+    return [(size if one is None else one) / size for one in found]
+
+
+def _leading(layer: CellLayer, inputs: Tensor, k: int = EXPONENTS) -> list[list[float]]:
     """By copy, the leading exponents of one layer along the inputs that it receives; +FLAT where its state overflows."""
     sound = [bool(own.isfinite().all()) and float(own.abs().max()) < 1e100 for own in inputs]
     try:
@@ -151,12 +173,12 @@ def _leading(layer: CellLayer, inputs: Tensor) -> list[list[float]]:
             warnings.simplefilter("ignore")
             if not all(sound):
                 raise lyapunov.Diverged("Expected finite inputs, got others.")
-            spectrum = lyapunov.spectrum(layer, inputs, k=EXPONENTS, settle=0, align=BURN_IN, check=False, progress=False)
+            spectrum = lyapunov.spectrum(layer, inputs, k=k, settle=0, align=BURN_IN, check=False, progress=False)
         return [sorted((_bounded(float(value), STEEP, FLAT) for value in own), reverse=True) for own in spectrum.per_sequence]
     except lyapunov.Diverged:
         if layer.copies == 1:
-            return [[FLAT] * EXPONENTS]
-        return [_leading(_copy(layer, at), inputs[at : at + 1])[0] for at in range(layer.copies)]
+            return [[FLAT] * k]
+        return [_leading(_copy(layer, at), inputs[at : at + 1], k)[0] for at in range(layer.copies)]
 
 
 def _copy(layer: CellLayer, at: int) -> CellLayer:

@@ -71,12 +71,13 @@ def readouts_of(file: Path) -> Cells:
 
 
 def recorded_readouts(place: str, width: int = 40) -> Cells:
-    """All readouts of a place that are there for every cell."""
+    """All readouts of a place that are there for every cell; "seconds" are those of the reach, the others "<what> seconds"."""
     found = readouts_of(results_in(f"cells-{place}-reach-{width}.csv"))
-    for more in ("gradient", "exponents"):
-        file = results_in(f"cells-{place}-{more}-{width}.csv")
-        if file.exists() and len((more_read := readouts_of(file)).names) == len(found.names):
-            found = found.joined(more_read)
+    for what in ("gradient", "exponents", "dimension"):
+        file = results_in(f"cells-{place}-{what}-{width}.csv")
+        if file.exists() and len((more := readouts_of(file)).names) == len(found.names):
+            more.columns[f"{what} seconds"] = more.columns.pop("seconds")
+            found = found.joined(more)
     return found
 
 

@@ -3,11 +3,13 @@
 A search draws candidates at random and finds the best by successive halving: all are trained for 1/27 of the full training,
 the best third of them for 1/9, the best third of those for 1/3, and so on. With the screen three times as many candidates are
 drawn, the worst two thirds by the primary are dropped untrained, and the rest goes through the same halving. Halving alone is
-given the screen's cost as further candidates. The cells that trained the predictor are the benchmark's, long trained and
-published: their cost is sunk. Regret is the rank, from 0 to 1, of the cell that is found among all cells.
+given the screen's cost as further candidates, and so are two simpler searches. The cells that trained the predictor are the
+benchmark's, long trained and published: their cost is sunk. Regret is the rank, from 0 to 1, of the cell that is found among
+all cells.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,6 +31,19 @@ BEST_TENTH = 0.1
 NAME = "cells-use.csv"
 
 
+class Found(NamedTuple):
+    """The cell that each search finds at the same cost: halving after a screen and alone, the best early loss, at random.
+
+    The early-loss rule trains many cells for the first rung and the best of them to the end; the random search trains to the
+    end as many as can be paid.
+    """
+
+    screened: int
+    alone: int
+    early: int
+    random: int
+
+
 @dataclass(frozen=True)
 class Pool:
     """Cells that a search may draw: losses at the rungs and at the end, predictions, and what a screen costs.
@@ -45,31 +60,29 @@ class Pool:
     fractions: tuple[float, ...]
 
 
-def pools() -> list[Pool]:
-    """The benchmark, predicted out of fold, and the fresh cells, predicted before they were trained."""
+def benchmark_pool() -> Pool:
+    """The benchmark, predicted out of fold."""
     cells = curves().joined(recorded_readouts("benchmark"))
     primary = cross_validated(cells.matrix(R3), cells.columns["best"], cells.structures)["both"]
     rungs = cells.matrix([f"epoch_{at}" for at in EPOCHS])
+    cost = 3 * float(np.mean(cells.columns["seconds"])) / EPOCH_SECONDS / EPOCHS[-1]
     fractions = tuple(at / EPOCHS[-1] for at in EPOCHS)
-    seconds = 3 * float(np.mean(cells.columns["seconds"]))
-    found = [
-        Pool(
-            "benchmark",
-            rungs,
-            ranks(cells.columns["best"]),
-            primary,
-            cells.groups,
-            seconds / EPOCH_SECONDS / EPOCHS[-1],
-            fractions,
-        )
-    ]
-    if any(row["task"] == "text" for row in known(results_in("cells-training.csv"))):
-        fresh = trained("text").random
-        rungs = np.column_stack([fresh.losses[at] for at in UPDATES])
-        groups = np.arange(len(fresh.names), dtype=np.float64)
-        cost = screen_cost()
+    return Pool("benchmark", rungs, ranks(cells.columns["best"]), primary, cells.groups, cost, fractions)
+
+
+def fresh_pools() -> list[Pool]:
+    """Fresh cells, predicted before they were trained: those of the first look, and all where more were trained."""
+    if not any(row["task"] == "text" for row in known(results_in("cells-training.csv"))):
+        return []
+    everything, cost = trained("text"), screen_cost()
+    kinds = {"fresh": everything.first.random}
+    if everything.further.names:
+        kinds["all fresh"] = everything.random
+    found = []
+    for name, fresh in kinds.items():
+        rungs, groups = np.column_stack([fresh.losses[at] for at in UPDATES]), np.arange(len(fresh.names), dtype=np.float64)
         fractions = tuple(at / UPDATES[-1] for at in UPDATES)
-        found.append(Pool("fresh", rungs, ranks(fresh.best), fresh.predicted["both"], groups, cost, fractions))
+        found.append(Pool(name, rungs, ranks(fresh.best), fresh.predicted["both"], groups, cost, fractions))
     return found
 
 
@@ -106,62 +119,81 @@ def cost_of(count: int, fractions: tuple[float, ...]) -> float:
     return cost
 
 
-def alone_count(pool: Pool) -> int:
-    """How many candidates halving alone can afford at the cost of a screen and the halving after it."""
+def budget_of(pool: Pool) -> float:
+    """What a screen and the halving after it cost, in full trainings; every other search is given as much."""
     many = min(CANDIDATES * DROPPED_TO, len(pool.final))
-    budget = many * pool.screen + cost_of(many // DROPPED_TO, pool.fractions)
-    return max(count for count in range(1, len(pool.final) + 1) if cost_of(count, pool.fractions) <= budget + 1e-9)
+    return many * pool.screen + cost_of(many // DROPPED_TO, pool.fractions)
 
 
-def search(pool: Pool, order: np.ndarray, count: int) -> tuple[float, float]:
-    """Regrets of halving after a screen and of halving `count` candidates; `order` is that in which candidates are drawn."""
-    many = min(CANDIDATES * DROPPED_TO, len(order))
+def alone_count(pool: Pool) -> int:
+    """How many candidates halving alone can afford."""
+    budget = budget_of(pool) + 1e-9
+    return max(count for count in range(1, len(pool.final) + 1) if cost_of(count, pool.fractions) <= budget)
+
+
+def found_by(pool: Pool, order: np.ndarray) -> Found:
+    """The cell that each search finds; `order` is that in which candidates are drawn."""
+    many, budget = min(CANDIDATES * DROPPED_TO, len(order)), budget_of(pool) + 1e-9
     asked = order[:many]
     kept = asked[np.argsort(pool.predicted[asked], kind="stable")[: many // DROPPED_TO]]
-    return float(pool.final[halved(pool.rungs, kept)]), float(pool.final[halved(pool.rungs, order[:count])])
+    early = order[: max(1, int((budget - 1) / pool.fractions[0]) + 1)]
+    whole = order[: max(1, int(budget))]
+    return Found(
+        halved(pool.rungs, kept),
+        halved(pool.rungs, order[: alone_count(pool)]),
+        int(early[np.argmin(pool.rungs[early, 0])]),
+        int(whole[np.argmin(pool.final[whole])]),
+    )
 
 
-def saved(pools: list[Pool], replicates: int = REPLICATES, searches: int = SEARCHES) -> tuple[Numbers, Numbers]:
-    """(1 + replicates, pools, 2): mean regrets with the screen and alone, of all cells, then of resampled structures.
+def replayed(pools: list[Pool], replicates: int = REPLICATES, searches: int = SEARCHES) -> tuple[Numbers, Numbers]:
+    """(1 + replicates, pools, searches' kinds): mean regrets, of all cells first, then of resampled structures.
 
-    And (1 + replicates,): what the screen saves, pooled by the numbers of cells.
+    And likewise, how often the cell that is found is one of the best tenth.
     """
     source = np.random.default_rng(SEED)
-    found, counts = np.empty((1 + replicates, len(pools), 2)), [alone_count(pool) for pool in pools]
+    shape = (1 + replicates, len(pools), len(Found._fields))
+    regrets, hits = np.empty(shape), np.empty(shape)
     for at in range(1 + replicates):
         for number, pool in enumerate(pools):
             cells = np.arange(len(pool.final)) if at == 0 else _resampled(pool.groups, source)
             orders = (source.permutation(cells) for _ in range(searches * (10 if at == 0 else 1)))
-            found[at, number] = np.mean([search(pool, order, counts[number]) for order in orders], axis=0)
-    sizes = np.array([len(pool.final) for pool in pools], dtype=np.float64)
-    pooled = (found[:, :, 1] - found[:, :, 0]) @ sizes / sizes.sum()
-    return found, pooled
+            found = np.array([[pool.final[one] for one in found_by(pool, order)] for order in orders])
+            regrets[at, number], hits[at, number] = found.mean(axis=0), (found <= BEST_TENTH).mean(axis=0)
+    return regrets, hits
 
 
 def rows() -> list[Row]:
-    """For each pool and for both together: regrets, and what the screen saves."""
-    there = pools()
-    found, pooled = saved(there)
-    made: list[Row] = []
-    for at, pool in enumerate(there):
-        gain = _estimate(found[:, at, 1] - found[:, at, 0])
-        made.append(
-            {
-                "pool": pool.name, "cells": len(pool.final), "screen_cost": pool.screen, "screened": found[0, at, 0],
-                "alone": found[0, at, 1], "saved": gain.value, "low": gain.low, "high": gain.high,
-            }
-        )  # fmt: skip
-    both = _estimate(pooled)
-    made.append(
-        {
-            "pool": "both",
-            "cells": sum(len(pool.final) for pool in there),
-            "saved": both.value,
-            "low": both.low,
-            "high": both.high,
-        }
-    )
+    """For each pool: regrets, costs to the best tenth, what the screen saves; and pooled, of the first look and of all."""
+    first, made, met = benchmark_pool(), [], set()
+    for fresh in fresh_pools():
+        there = [first, fresh]
+        regrets, hits = replayed(there)
+        for at, pool in enumerate(there):
+            if pool.name not in met:
+                met.add(pool.name)
+                made.append(_row(pool, regrets[:, at], hits[0, at]))
+        sizes = np.array([len(pool.final) for pool in there], dtype=np.float64)
+        pooled = _estimate(_saved(regrets) @ sizes / sizes.sum())
+        name = "both" if fresh.name == "fresh" else f"benchmark and {fresh.name}"
+        made.append({"pool": name, "cells": int(sizes.sum()), "saved": pooled.value, "low": pooled.low, "high": pooled.high})
     return made
+
+
+def _row(pool: Pool, regrets: Numbers, hits: Numbers) -> Row:
+    gain, names = _estimate(_saved(regrets)), Found._fields
+    costs = [budget_of(pool) / share if share > 0 else np.inf for share in hits]
+    return {
+        "pool": pool.name, "cells": len(pool.final), "screen_cost": pool.screen,
+        **{name: float(value) for name, value in zip(names, regrets[0], strict=True)},
+        "saved": gain.value, "low": gain.low, "high": gain.high,
+        **{f"tenth_{name}": float(cost) for name, cost in zip(names, costs, strict=True)},
+    }  # fmt: skip
+
+
+def _saved(regrets: Numbers) -> Numbers:
+    """By how much the screen's regret is below that of halving alone."""
+    return regrets[..., Found._fields.index("alone")] - regrets[..., Found._fields.index("screened")]
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from experiments.cells import opponents
+from experiments.cells import opponents, readouts
 from experiments.cells.chapter import marks
 from experiments.cells.compiled import CompiledNetwork
 from experiments.cells.confirmation import SIGNALS, confirmed, trained
@@ -20,11 +20,11 @@ from experiments.cells.grammar import fresh
 from experiments.cells.layer import CellLayer
 from experiments.cells.measure import fresh_cells
 from experiments.cells.network import CellNetwork, layers_of, system_of
-from experiments.cells.readouts import CHANGED, _directions, _outputs, reach
+from experiments.cells.readouts import CHANGED, _directions, _outputs, dimension_numbers, reach
 from experiments.cells.recipes import Recipe
 from experiments.cells.regression import cross_validated, fitted, folds, ranks
 from experiments.cells.training import MEASURED_AT, Copy, work
-from experiments.cells.use import Pool, alone_count, cost_of, halved, search
+from experiments.cells.use import Pool, alone_count, budget_of, cost_of, found_by, halved
 from experiments.cells.variants import variants
 from experiments.commands import RECORDED
 from experiments.records import append, known, shared
@@ -291,12 +291,23 @@ def test_a_perfect_screen_saves_regret_and_one_that_costs_much_does_not() -> Non
         pool = Pool("toy", rungs, final, predicted, np.arange(300.0), screen, FRACTIONS)
         count = alone_count(pool)
         assert count == 27 if screen == 0 else count > 50
-        return np.mean([search(pool, np.random.default_rng(at).permutation(300), count) for at in range(40)], axis=0)
+        found = [found_by(pool, np.random.default_rng(at).permutation(300)) for at in range(40)]
+        return np.mean(final[np.array(found)], axis=0)
 
-    screened, alone = mean(final, 0.0)
+    screened, alone, early, drawn = mean(final, 0.0)
     assert screened < alone - 0.01
-    screened, alone = mean(source.normal(size=300), 0.05)
+    assert alone < min(early, drawn)
+    screened, alone, *_ = mean(source.normal(size=300), 0.05)
     assert screened > alone + 0.005
+
+
+def test_simpler_searches_spend_what_the_screen_spends() -> None:
+    final = np.arange(300) / 299
+    pool = Pool("toy", np.column_stack([final] * 4), final, final, np.arange(300.0), 0.0, FRACTIONS)
+    assert budget_of(pool) == pytest.approx(cost_of(27, FRACTIONS))
+    found = found_by(pool, np.arange(300)[::-1])
+    assert found.random == 297  # three whole trainings
+    assert found.early == 299 - int((budget_of(pool) - 1) * 27 + 1e-6)
 
 
 def test_rows_survive_a_kill_in_the_middle_of_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -466,3 +477,16 @@ def test_predictions_were_committed_before_the_first_row() -> None:
         )
     earliest = min(rows_of_training(), key=lambda row: row["began"])["commit"]
     assert not git("ls-tree", "--name-only", earliest, "cells-training.csv")
+
+
+def test_a_layer_that_forgets_has_no_dimension_and_one_that_grows_has_its_whole() -> None:
+    recipe = next(one for name, one in variants().items() if name == "rnn")
+    contracting = dimension_numbers(recipe, 16, (0,))[0]
+    assert [contracting[f"dimension_{depth}"] for depth in range(3)] == [0, 0, 0]
+    (layer,) = layers_of(networks(recipe, 0))[:1]
+    large = CellLayer(
+        recipe, {name: type(own)(tuple(9 * w for w in own.weights), own.bias) for name, own in layer.weights.items()}, 0
+    )
+    inputs = torch.randn(1, 170, WIDTH, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    (chaotic,) = readouts._dimensions(large, inputs / 10)
+    assert 0 < chaotic <= 1
