@@ -40,8 +40,8 @@ test-all:  ## every test, with annotations checked, and coverage (three quarters
 slow: $(VENV)/.dev  ## the tests that `make test` leaves out
 	$(BIN)/python -m pytest -n auto --dist worksteal -m slow -o addopts=--strict-markers
 
-annotations: $(VENV)/.dev  ## the tests of `make test` that call the library once more, with the annotations of every call checked
-	$(BIN)/python -m pytest -n auto -m "not slow" $(addprefix --ignore=tests/,$(WITHOUT_ANNOTATIONS))
+annotations: $(VENV)/.dev  ## one case of each test of `make test` that calls the library, with the annotations of every call checked
+	$(BIN)/python -m pytest -n auto -m "not slow" --first-cases $(addprefix --ignore=tests/,$(WITHOUT_ANNOTATIONS))
 
 docs: $(VENV)/.docs  ## build the site into build/docs: warnings are errors, links are checked
 	$(SPHINX) -b html docs build/docs

@@ -33,6 +33,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+    parser.addoption(
+        "--first-cases",
+        action="store_true",
+        help="of a test with several cases the first one alone: enough where types are asked for, not numbers",
+    )
+
+
 def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("--other-rounding"):
         rounding.install()
@@ -50,6 +57,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.core)
         if not listed:
             met.add(name)
+    if config.getoption("--first-cases"):
+        quick = [item for item in items if not item.get_closest_marker("slow")]
+        kept = set({item.nodeid.partition("[")[0]: item for item in reversed(quick)}.values())
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = [item for item in items if item in kept]
     if config.getoption("--other-rounding"):
         for item in items:
             if item.get_closest_marker("bits"):
