@@ -32,7 +32,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="round states and frames anew at every step, as another processor may: no test may hang on last digits",
     )
 
-
     parser.addoption(
         "--first-cases",
         action="store_true",

@@ -28,7 +28,6 @@ from lyapunov.tangent import (
     SHADOWED,
     Growth,
     RolloutOptions,
-    TangentPropagator,
     Workers,
     orthonormalise,
     random_frame,
@@ -206,9 +205,7 @@ def estimate_spectrum(
             if warm_start is not None and warm:
                 growth = replace(growth, distance=warm_start.distance, parted=warm_start.parted)
             if _is_chaotic(growth) and growth.distance is not None and growth.parted is None:
-                propagator = TangentPropagator(cast.system, cast.sequences, workers)
-                parted = remaining_distance(cast.system, cast.sequences, propagator.step, cast.state, plan.most)
-                growth = replace(growth, parted=parted)
+                growth = replace(growth, parted=remaining_distance(cast.system, cast.sequences, cast.state, plan.most))
         result = result_of(growth)
         next_start = _warm_start_of(growth, result, cast)
     if warm_start is None or not warm:

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lyapunov._shapes import State
+from lyapunov._shapes import Input, State
 from lyapunov._trees import tree_flatten, tree_map
-from lyapunov.systems import System, total_size
-from lyapunov.tangent.input_sequences import InputSequences, running_at
+from lyapunov.systems import System, joined, total_size
+from lyapunov.tangent.input_sequences import InputSequences, running_at, still_running
 from lyapunov.tangent.rollout_options import DEFAULT_BURN_IN, RolloutOptions
 
 SETTLED_RATIO = 1e-2
@@ -19,9 +19,13 @@ NOT_CONVERGING_RATIO = 0.3
 """Copies that far apart are taken to stay so (chaos, or several attractors): they settle for DEFAULT_BURN_IN steps."""
 KEPT = 2**24
 """Numbers in states that are kept rather than found again."""
-AT_LEAST, AT_MOST, ENTRIES = 2000, 10_000, 2**23
+AT_LEAST, AT_MOST, ENTRIES, TIMES_AROUND = 2000, 10_000, 2**23, 20
 """Steps for which copies that stay apart are followed, the inputs over and over again where they are fewer: in between, as many
-as states with so many entries in all take."""
+as states with so many entries in all take, and no more than so many times the steps of the run."""
+COPIES, COPIED = 64, 2**13
+"""Copies of small states in all, and entries in them: up to so many, a step costs hardly more than that of one."""
+SMALLER = 1e-6
+"""Part by which entries of these copies' states are smaller than they were where the system has been."""
 _BETWEEN_CHECKS = 20
 """Steps between two checks of such copies."""
 MERGED_RATIO = 1e-8
@@ -61,33 +65,71 @@ def find_burn_in(
     return BurnIn(steps, copies.after(steps), distance)
 
 
-def remaining_distance(
-    system: System, inputs: InputSequences, step: Callable[[State, int], State], state: State, most: int
-) -> Tensor:
+def remaining_distance(system: System, inputs: InputSequences, state: State, most: int) -> Tensor:
     """(batch,): how far apart copies are after thousands of steps, or where some come together permanently.
 
     Chaos keeps them apart, a long transient does not. The inputs go over and over where they are fewer. Each time around, a
     state goes on along the next sequence's inputs: a short input that returns may keep copies apart where others like it would
-    not.
+    not. Of a small state there are many copies, from all over the first steps, as a transient may end at any time: the least
+    distance of a sequence's counts.
     """
-    around = max(most, 1)
+    around, entries = max(most, 1), max(inputs.batch * total_size(system), 1)
+    first, last = min(DEFAULT_BURN_IN, around), min(most, AT_MOST)
+    repeats = 1
+    if system.endless:
+        repeats = max(1, min(COPIES // inputs.batch, COPIED // entries))
+        last = min(max(AT_LEAST, ENTRIES // (entries * repeats)), max(AT_LEAST, TIMES_AROUND * around), AT_MOST)
+    many = _Repeated(inputs, repeats)
+    lengths = None if many.lengths is None else many.lengths.to(system.device)
 
-    def onward(at: State, t: int) -> State:
-        return step(tree_map(_next_sequence, at) if t and t % around == 0 else at, t % around)
+    def step(at: State, t: int) -> State:
+        return still_running(system.step(at, many.at(t % around)), at, lengths, t % around)
 
-    copies = Copies(system, inputs, onward, state, min(DEFAULT_BURN_IN, around))
-    entries = inputs.batch * total_size(system)
-    last = min(max(AT_LEAST, ENTRIES // max(entries, 1)), AT_MOST) if system.endless else min(most, AT_MOST)
-    found = copies.each()
-    while copies.t < last and bool(found.isfinite().all()) and float(found.min()) > MERGED_RATIO:
+    copies = Copies(system, many, step, _visited(system, inputs, state, first, repeats), first)
+    found, merged = copies.each(), False
+    while copies.t < last and bool(found.isfinite().all()) and not (merged and float(found.min()) <= MERGED_RATIO):
+        merged = float(found.min()) <= MERGED_RATIO  # seen twice: chaotic copies part again
         for _ in range(min(_BETWEEN_CHECKS, last - copies.t)):
             copies.advance()
+            if copies.t % around == 0:
+                copies.turn(repeats)
         found = copies.each()
-    return found
+    return found.view(repeats, -1).amin(0)
 
 
-def _next_sequence(leaf: object) -> object:
-    return leaf.roll(1, dims=0) if isinstance(leaf, Tensor) and leaf.dim() else leaf
+class _Repeated:
+    """The same sequences several times."""
+
+    def __init__(self, once: InputSequences, times: int) -> None:
+        self._once, self._times = once, times
+        self.batch = once.batch * times
+        self.lengths = None if once.lengths is None else once.lengths.repeat(times)
+
+    def at(self, t: int) -> Input:
+        return joined([self._once.at(t)] * self._times)
+
+
+def _visited(system: System, inputs: InputSequences, state: State, steps: int, count: int) -> State:
+    """So many states on the way, from the first one on, for each sequence.
+
+    All but the first are a little smaller than they were, each entry by another part: without inputs they would be one orbit.
+    """
+    wanted = [at * steps // count for at in range(count)]
+    found = []
+    for t in range(wanted[-1] + 1):
+        found += [state] * wanted.count(t)
+        if t < wanted[-1]:
+            state = system.step(state, inputs.at(t))
+    if count == 1:
+        return state
+    many, source = joined(found), torch.Generator().manual_seed(0)
+
+    def smaller(rows: Tensor) -> Tensor:
+        part = torch.rand(rows.shape, generator=source).to(rows)
+        part[: inputs.batch] = 0.0
+        return rows * (1 - SMALLER * part)
+
+    return system.with_vectors(many, tree_map(smaller, system.vectors(many)))
 
 
 def settled_after(
@@ -142,6 +184,16 @@ class Copies:
         self._one = self._step(self._one, self.t) if kept is None else kept
         self._other = self._step(self._other, self.t)
         self.t += 1
+
+    def turn(self, groups: int) -> None:
+        """Both go on along the next sequence's inputs, within each of so many groups of sequences."""
+
+        def turned(leaf: object) -> object:
+            if not isinstance(leaf, Tensor) or not leaf.dim():
+                return leaf
+            return leaf.unflatten(0, (groups, -1)).roll(1, dims=1).flatten(0, 1)
+
+        self._one, self._other, self._first = (tree_map(turned, one) for one in (self._one, self._other, self._first))
 
     def after(self, steps: int) -> State | None:
         """The first copy's state after so many steps, where it was kept."""
