@@ -45,6 +45,7 @@ python_maximum_signature_line_length = 100
 
 html_theme = "furo"
 html_title = f"lyapunov {release}"
+html_favicon = "_static/favicon.svg"
 html_static_path = ["_static"]
 templates_path = ["_templates"]
 html_css_files = ["site.css"]

@@ -95,6 +95,8 @@ def test_lines_of_a_run_are_its_numbers(result, tmp_path) -> None:
     cells = plots.spectrum_map({0: [-1.0, -2.0], 10: [-0.5, -math.inf], 40: [-0.1, -0.2]}, Figure().subplots()).collections[0]
     assert cells.get_coordinates()[0, :, 0].tolist() == [0, 5, 25, 40]
     assert cells.get_array()[0].tolist() == [-1.0, -0.5, -0.1]
+    marked = plots.spectrum_map({0: [-1.0], 10: [-0.5]}, Figure().subplots(), converged={0: True, 10: False})
+    assert marked.lines[-1].get_xdata().tolist() == [10]
     measured = plots.distances([made(tmp_path / "made", layers=1)], Figure().subplots(), measure="mean").lines[0]
     expected = series.distances(series.leading(Run.load(tmp_path / "made"))).mean_difference
     assert tuple(measured.get_ydata().tolist()) == expected

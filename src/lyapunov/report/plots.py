@@ -346,8 +346,9 @@ def _of_run(run: Run, slug: str) -> "dict[str, Callable[[Axes], object]]":
     full = {step: result for step, result in spectra.items() if result.is_full}
     by_step = series.whole(spectra) if len(full) > 1 else series.leading(run)
     drawn: dict[str, Callable[[Axes], object]] = {}
+    sure = series.converged(run)
     if by_step:
-        drawn[f"map-{slug}"] = lambda ax: spectrum_map(by_step, ax, unit=run.unit).set_title(run.name)
+        drawn[f"map-{slug}"] = lambda ax: spectrum_map(by_step, ax, unit=run.unit, converged=sure).set_title(run.name)
         drawn[f"spectra-{slug}"] = lambda ax: spectra_by_step(by_step, ax, unit=run.unit).set_title(run.name)
     if series.layers(spectra):
         drawn[f"layers-{slug}"] = lambda ax: layers(run, ax, spectra).set_title(run.name)

@@ -110,13 +110,20 @@ def losses(runs: Sequence[Run], ax: "Axes | None" = None) -> "Axes":
     return ax
 
 
-def spectrum_map(by_step: Mapping[int, Sequence[float]], ax: "Axes | None" = None, *, unit: str = exponent_unit()) -> "Axes":
-    """Exponents (colour) by training step and index.
+def spectrum_map(
+    by_step: Mapping[int, Spectrum | Sequence[float]],
+    ax: "Axes | None" = None,
+    *,
+    unit: str = exponent_unit(),
+    converged: Mapping[int, bool | None] | None = None,
+) -> "Axes":
+    """Exponents (colour) by training step and index; a hollow circle above the steps that are not converged.
 
     Args:
-        by_step: exponents for each step.
+        by_step: a spectrum, or its exponents, for each step.
         ax: where to draw; None: axes of a new figure.
         unit: of the exponents.
+        converged: whether each step is; spectra say it themselves.
 
     Returns:
         The axes.
@@ -136,6 +143,10 @@ def spectrum_map(by_step: Mapping[int, Sequence[float]], ax: "Axes | None" = Non
     ax.set_ylabel("index of the exponent")
     whole_ticks(ax.yaxis)
     ax.figure.colorbar(mesh, ax=ax, label=unit)
+    sure = {step: one.verdict.converged for step, one in by_step.items() if isinstance(one, Spectrum)} | dict(converged or {})
+    wrong = [step for step in steps if sure.get(step) is False]
+    (marks,) = ax.plot(wrong, [index[0]] * len(wrong), linestyle="", marker="o", markersize=4, clip_on=False, zorder=3)
+    marks.set(markerfacecolor="white", markeredgecolor="0.3")
     return ax
 
 
