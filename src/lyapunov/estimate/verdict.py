@@ -143,14 +143,15 @@ def _groups(estimates: Estimates) -> Finding | None:
     batch = len(estimates.per_sequence)
     if batch < 3:
         return None
-    rates, order = estimates.per_sequence[:, 0].sort()
-    own_errors = _own_errors(estimates)[order]
+    rates = estimates.per_sequence[:, 0].sort().values
     gaps = rates.diff()
     at = int(gaps.argmax())
     low, high = slice(0, at + 1), slice(at + 1, batch)
-    own = float(own_errors.square().mean().sqrt())
-    width = max(float(rates[low].max() - rates[low].min()), float(rates[high].max() - rates[high].min()))
-    if not math.isfinite(own) or float(gaps[at]) <= _GROUPED * max(own, width, _SAME * float(rates.abs().max())):
+    width = max(float(rates[at] - rates[0]), float(rates[-1] - rates[at + 1]), _SAME * float(rates.abs().max()))
+    if not float(gaps[at]) > _GROUPED * width:
+        return None
+    own = float(_own_errors(estimates).square().mean().sqrt())
+    if not math.isfinite(own) or float(gaps[at]) <= _GROUPED * own:
         return None
     message = f"sequences fall into two groups: {at + 1} near {float(rates[low].mean()):.3g}, {batch - at - 1} near"
     message = (
