@@ -8,6 +8,7 @@ benchmark's, long trained and published: their cost is sunk. Regret is the rank,
 all cells.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -74,7 +75,8 @@ def fresh_pools() -> list[Pool]:
     """Fresh cells, predicted before they were trained: those of the first look, and all where more were trained."""
     if not any(row["task"] == "text" for row in known(results_in("cells-training.csv"))):
         return []
-    everything, cost = trained("text"), screen_cost()
+    everything = trained("text")
+    cost = screen_cost(everything.first.names)
     kinds = {"fresh": everything.first.random}
     if everything.further.names:
         kinds["all fresh"] = everything.random
@@ -90,12 +92,12 @@ EPOCH_SECONDS = 140.0
 """Of the benchmark's training on its accelerator, by its logs; the screen's seconds are of one processor core."""
 
 
-def screen_cost() -> float:
-    """Of a fresh cell, three seeds, as a fraction of its training: both on one processor core."""
+def screen_cost(names: Sequence[str]) -> float:
+    """Of some fresh cells, three seeds, as a fraction of their training: both on one core, of one machine at the first look."""
     trained_in = {
         row["cell"]: float(row["seconds"])
         for row in known(results_in("cells-training.csv"))
-        if row["task"] == "text" and row["seed"] == "0"
+        if row["task"] == "text" and row["seed"] == "0" and row["cell"] in names
     }
     read = readouts_of(results_in("cells-fresh-reach-40.csv"))
     read_in = {name: 3 * seconds for name, seconds in zip(read.names, read.columns["seconds"], strict=True)}

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from experiments.cells import opponents, readouts
+from experiments.cells import opponents, readouts, search
 from experiments.cells.chapter import marks
 from experiments.cells.compiled import CompiledNetwork
 from experiments.cells.confirmation import SIGNALS, confirmed, trained
@@ -23,8 +23,9 @@ from experiments.cells.network import CellNetwork, layers_of, system_of
 from experiments.cells.readouts import CHANGED, _directions, _outputs, dimension_numbers, reach
 from experiments.cells.recipes import Recipe
 from experiments.cells.regression import cross_validated, fitted, folds, ranks
+from experiments.cells.search import outcome
 from experiments.cells.training import MEASURED_AT, Copy, work
-from experiments.cells.use import Pool, alone_count, budget_of, cost_of, found_by, halved
+from experiments.cells.use import Found, Pool, alone_count, budget_of, cost_of, found_by, halved
 from experiments.cells.variants import variants
 from experiments.commands import RECORDED
 from experiments.records import append, known, shared
@@ -397,10 +398,20 @@ def test_what_the_page_says_of_the_benchmark_holds() -> None:
     assert float(own["both"]) < opponents.LEAST < float(own["nearest_neighbours"])
     assert float(own["quadratic_ridge"]) < 0.4
     assert float(own["bounded"]) > opponents.LEAST
-    before = [name for name in rows if "loss after" not in name and name not in (opponents.PRIMARY, "weak hold-out, R3")]
-    assert len(before) >= 18
+    with_exponents = rows["reach and exponents (S7)"]
+    known_before = (opponents.PRIMARY, "weak hold-out, R3", with_exponents["set"])
+    before = [name for name in rows if "loss after" not in name and name not in known_before]
+    assert len(before) >= 21
     assert all(float(rows[name]["ahead"]) > 0 for name in before)
-    assert {name for name in before if float(rows[name]["ahead_low"]) <= 0} == {opponents.GRADIENT}
+    unclear = {name for name in before if float(rows[name]["ahead_low"]) <= 0}
+    assert unclear == {opponents.GRADIENT, "largest exponents alone"}
+    assert float(with_exponents["ahead_high"]) < 0
+    assert abs(float(rows["largest exponents alone"]["both"]) - float(rows[opponents.PROXIES]["both"])) < 0.05
+    assert float(rows["Kaplan-Yorke dimensions"]["low"]) < 0 < float(rows["Kaplan-Yorke dimensions"]["high"])
+    assert float(rows["reach (R3) of 160 units"]["ahead_low"]) > 0
+    assert float(own["boosted_trees"]) > max(float(own["nearest_neighbours"]), float(own["quadratic_ridge"]), 0.78)
+    assert float(own["boosted_trees"]) >= float(first["boosted_trees"])
+    assert float(rows["loss after epoch 1 and S7"]["ahead"]) > float(rows["loss after epoch 1 and R3"]["ahead"])
     assert float(rows[opponents.PROXIES]["ahead_low"]) < 0.05
     assert float(first["ahead"]) < 0 < float(first["ahead_high"])
     assert float(rows["loss after epoch 1 and R3"]["ahead_low"]) > 0
@@ -420,19 +431,52 @@ def test_what_the_page_says_of_fresh_cells_holds() -> None:
     assert float(own["early_low"]) > float(own["high"])
     assert int(own["broken"]) > int(own["cells"]) / 3
     assert all(float(row["low"]) < 0.3 for row in random_cells.values())
+    for which in ("further random cells", "all random cells"):
+        later = next(row for row in rows if row["which"] == which and row["prediction"] == "both")
+        assert 0 < float(later["low"]) < 0.3
+        assert float(later["given_low"]) < 0 < float(later["given_high"])
+    bounded = next(row for row in rows if row["which"] == "further random cells" and row["prediction"] == "bounded ridge")
+    assert float(bounded["low"]) < 0 < float(bounded["high"])
+    assert float(random_cells["bounded ridge"]["alone"]) > float(own["alone"])
     (same,) = [row for row in rows if row["which"] == "two seeds"]
     assert float(same["low"]) > 0.9
-    assert int(same["cells"]) < 40
+    assert int(same["cells"]) == 40
     assert fourth.reached is False
-    for row in known(RECORDED / "cells-use.csv"):
-        assert float(row["low"]) < 0 < float(row["high"])
-        assert row["pool"] != "benchmark" or float(row["screen_cost"]) < 1e-3
-        assert row["pool"] != "fresh" or float(row["screen_cost"]) > 0.05
+
+
+def test_what_the_page_says_of_the_second_task_holds() -> None:
+    rows = [row for row in known(RECORDED / "cells-confirmation.csv") if row["task"] == "copy"]
+    assert all(float(row["low"]) < 0 < float(row["high"]) for row in rows)
+
+
+def test_what_the_page_says_of_the_use_holds() -> None:
+    rows = {row["pool"]: row for row in known(RECORDED / "cells-use.csv")}
+    for name in ("benchmark", "fresh", "both"):
+        assert float(rows[name]["low"]) < 0 < float(rows[name]["high"])
+    assert float(rows["all fresh"]["high"]) < 0
+    assert float(rows["benchmark"]["screen_cost"]) < 1e-3
+    assert float(rows["fresh"]["screen_cost"]) > 0.05
+    costs = {name: float(rows["all fresh"][f"tenth_{name}"]) for name in Found._fields}
+    assert min(costs, key=lambda name: costs[name]) == "alone"
+
+
+def test_what_the_page_says_of_the_one_search_holds() -> None:
+    found = outcome(known(RECORDED / search.NAME))
+    assert found["alone"][1] == 0
+    assert 0 < found["screened"][1] < 0.1
+    assert 0 < found["early"][1] < 0.1
+    assert 0.4 < found["random"][1] < 0.6
+
+
+def test_nothing_grows_in_most_untrained_cells() -> None:
+    rows = known(RECORDED / "cells-benchmark-dimension-40.csv")
+    growing = {row["cell"] for row in rows if any(float(row[f"dimension_{depth}"]) > 0 for depth in range(3))}
+    assert len(growing) < len({row["cell"] for row in rows}) / 10
 
 
 def test_the_committed_confirmation_is_that_of_the_committed_rows() -> None:
     row = next(row for row in known(RECORDED / "cells-confirmation.csv") if row["which"] == "random cells")
-    found = trained("text", 0, RECORDED / "cells-training.csv", RECORDED / "cells-predictions.csv").random
+    found = trained("text", 0, RECORDED / "cells-training.csv", RECORDED / "cells-predictions.csv").first.random
     assert spearmanr(found.predicted["both"], found.best)[0] == pytest.approx(float(row["alone"]), abs=1e-4)
     assert len(found.names) == int(row["cells"])
 

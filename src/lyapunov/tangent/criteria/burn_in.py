@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -19,7 +20,7 @@ NOT_CONVERGING_RATIO = 0.3
 """Copies that far apart are taken to stay so (chaos, or several attractors): they settle for DEFAULT_BURN_IN steps."""
 KEPT = 2**24
 """Numbers in states that are kept rather than found again."""
-AT_LEAST, AT_MOST, ENTRIES, TIMES_AROUND = 2000, 10_000, 2**23, 20
+AT_LEAST, AT_MOST, ENTRIES, TIMES_AROUND = 2000, 10_000, 2**23, 10
 """Steps for which copies that stay apart are followed, the inputs over and over again where they are fewer: in between, as many
 as states with so many entries in all take, and no more than so many times the steps of the run."""
 COPIES, COPIED = 64, 2**13
@@ -79,13 +80,13 @@ def remaining_distance(system: System, inputs: InputSequences, state: State, mos
     if system.endless:
         repeats = max(1, min(COPIES // inputs.batch, COPIED // entries))
         last = min(max(AT_LEAST, ENTRIES // (entries * repeats)), max(AT_LEAST, TIMES_AROUND * around), AT_MOST)
-    many = _Repeated(inputs, repeats)
-    lengths = None if many.lengths is None else many.lengths.to(system.device)
+    many, both = _Repeated(inputs, repeats), _Repeated(inputs, 2 * repeats)
 
-    def step(at: State, t: int) -> State:
-        return still_running(system.step(at, many.at(t % around)), at, lengths, t % around)
+    def step(at: State, t: int, of: _Repeated = many) -> State:
+        return of.through(system, at, t % around)
 
-    copies = Copies(system, many, step, _visited(system, inputs, state, first, repeats), first)
+    start = _visited(system, inputs, state, first, repeats)
+    copies = Copies(system, many, step, start, first, pair=partial(step, of=both) if repeats > 1 else None)
     found, merged = copies.each(), False
     while copies.t < last and bool(found.isfinite().all()) and not (merged and float(found.min()) <= MERGED_RATIO):
         merged = float(found.min()) <= MERGED_RATIO  # seen twice: chaotic copies part again
@@ -107,6 +108,11 @@ class _Repeated:
 
     def at(self, t: int) -> Input:
         return joined([self._once.at(t)] * self._times)
+
+    def through(self, system: System, state: State, t: int) -> State:
+        """The state alone through step t."""
+        lengths = None if self.lengths is None else self.lengths.to(system.device)
+        return still_running(system.step(state, self.at(t)), state, lengths, t)
 
 
 def _visited(system: System, inputs: InputSequences, state: State, steps: int, count: int) -> State:
@@ -157,12 +163,19 @@ class Copies:
 
     The second copy starts from where the first one gets to within `most_steps` steps, the next sequence's where there are
     several: a state the network really visits. What it carries is that of its own sequence: slow variables are forgotten, too.
+    `pair`: the step of both at once, one after the other as a batch.
     """
 
     def __init__(
-        self, system: System, inputs: InputSequences, step: Callable[[State, int], State], state: State, most_steps: int
+        self,
+        system: System,
+        inputs: InputSequences,
+        step: Callable[[State, int], State],
+        state: State,
+        most_steps: int,
+        pair: Callable[[State, int], State] | None = None,
     ) -> None:
-        self._system, self._inputs, self._step = system, inputs, step
+        self._system, self._inputs, self._step, self._pair = system, inputs, step, pair
         self._passed, last, end = [state], state, state
         few = KEPT // max(sum(leaf.numel() for leaf in tree_flatten(state)[0]), 1)
         first = [system.carried(state)]
@@ -181,8 +194,12 @@ class Copies:
     def advance(self) -> None:
         """One step of both."""
         kept = self.after(self.t + 1)
-        self._one = self._step(self._one, self.t) if kept is None else kept
-        self._other = self._step(self._other, self.t)
+        if kept is None and self._pair is not None:
+            both = self._pair(joined([self._one, self._other]), self.t)
+            self._one, self._other = (tree_map(lambda leaf, half=half: leaf.chunk(2)[half], both) for half in (0, 1))
+        else:
+            self._one = self._step(self._one, self.t) if kept is None else kept
+            self._other = self._step(self._other, self.t)
         self.t += 1
 
     def turn(self, groups: int) -> None:
