@@ -218,8 +218,12 @@ def _affine(own: Linear, read: Sequence[Tensor]) -> Tensor:
 
 
 def _applied(weight: Tensor, columns: Tensor) -> Tensor:
-    """(copies, n, n) @ (times, copies, n, k); of one time without the detour of a broadcast."""
-    return torch.bmm(weight, columns[0]).unsqueeze(0) if len(columns) == 1 else weight @ columns
+    """(copies, n, n) @ (times, copies, n, k): a product for each copy, with the columns of all times."""
+    times, copies, size, k = columns.shape
+    if times == 1:
+        return torch.bmm(weight, columns[0]).unsqueeze(0)
+    together = columns.permute(1, 2, 0, 3).reshape(copies, size, times * k)
+    return torch.bmm(weight, together).view(copies, -1, times, k).permute(2, 0, 1, 3)
 
 
 def _scaled(slope: Tensor | None, columns: Tensor) -> Tensor:

@@ -6,8 +6,9 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from experiments.commands import RECORDED
 from experiments.records import known
-from experiments.task_scales.answer import by_task, distances, paragraphs, statistic
+from experiments.task_scales.answer import by_task, distances, paragraphs, sign_against_scale, statistic
 from experiments.task_scales.measure import NAME, row_of
 from experiments.task_scales.networks import STARTS, Start, learner
 from experiments.task_scales.tasks import TASKS, Delayed, probe_inputs, time_scale
@@ -75,8 +76,6 @@ def test_a_network_has_a_row(name: str) -> None:
 
 
 def test_every_network_that_was_measured_is_one_of_the_frozen_ones() -> None:
-    from experiments.commands import RECORDED
-
     rows = known(RECORDED / NAME)
     if not rows:
         pytest.skip("nothing was recorded yet")
@@ -84,3 +83,16 @@ def test_every_network_that_was_measured_is_one_of_the_frozen_ones() -> None:
     names = {(start.kind, start.start, f"{start.by:g}", str(start.seed)) for start in STARTS}
     assert {(row["kind"], row["start"], row["by"], row["seed"]) for row in rows} == names
     assert "mark" in "\n".join(paragraphs())
+
+
+def test_what_the_page_says_of_time_scales_holds() -> None:
+    rows = known(RECORDED / NAME)
+    found = {one.name: one for one in by_task(rows)}
+    assert statistic(list(found.values())).low < 0 < statistic(list(found.values())).value
+    assert all(found[name].distance > 0.4 for name in ("copy-8", "copy-16", "parity-8"))
+    motion = [one for name, one in found.items() if name.startswith("motion")]
+    assert all(one.distance < -0.2 for one in motion)
+    assert all(one.exponent > 0.2 for one in (*motion, found["text"]))
+    assert found["copy-16"].exponent < -0.3
+    assert abs(sign_against_scale(list(found.values()))) < 0.3
+    assert 0.4 < sum(row["converged"] == "False" for row in rows) / len(rows) < 0.6
