@@ -63,7 +63,7 @@ def blocks(preset: Preset) -> Iterator[tuple[str, list[str]]]:
     yield "answers", list(answers.paragraphs(preset))
     yield "force", list(force.paragraphs(preset))
     yield "cells", list(cells.paragraphs())
-    yield "task-scales", list(task_scales.paragraphs())
+    yield "scales", list(task_scales.paragraphs())
     if os.environ.get(DATA_DIR):
         grid = published_grid.columns(Path(os.environ[DATA_DIR]) / "reference_grid.csv")
         yield "published", [f"- {name}: {value}" for name, value in published_grid.findings(grid).items()]
