@@ -132,6 +132,25 @@ def test_weights_that_moved_between_two_runs_are_seen(compiler) -> None:
     assert not same(found[1].exponents, found[2].exponents)
 
 
+def test_the_same_operations_are_compiled_once_in_a_process(monkeypatch) -> None:
+    """Whatever the values are of the tensors that they refer to; a number in the step is part of the operations."""
+    import torch._inductor
+
+    made = []
+    monkeypatch.setattr(MACHINE_CODE, "_MADE", {})
+    monkeypatch.setattr(torch._inductor, "compile", lambda graph, given, options: made.append(1) or graph)
+    for times, (factor, number) in ((2, (0.9, 1.0)), (2, (0.8, 1.0)), (4, (0.8, 0.9))):
+        gain = torch.full((SIZE,), factor, dtype=torch.float64)
+
+        def step(h, x, gain=gain, number=number):
+            return number * gain * (CELL(x, h) + torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0]))
+
+        fast, plain = (lyapunov.spectrum(step, compile=way, **FAST) for way in (True, False))
+        assert fast.settings.compiled
+        assert same(fast.exponents, plain.exponents)
+        assert len(made) == times
+
+
 def test_a_step_of_too_many_operations_is_not_compiled_for_minutes(monkeypatch) -> None:
     monkeypatch.setattr(MACHINE_CODE, "MOST_OPERATIONS", 10)
     with pytest.warns(lyapunov.LyapunovWarning, match="a step of .* operations, which would take minutes"):

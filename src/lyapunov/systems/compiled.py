@@ -5,6 +5,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -30,6 +31,9 @@ CHECKED_CALLS = 2
 """Calls of each graph that are compared with the step itself."""
 MOST_GRAPHS = 4
 """Forms of arguments that are compiled for; others go the ordinary way."""
+MOST_KEPT = 64
+"""Graphs whose machine code is kept for later runs of the same operations."""
+_MADE: dict[tuple[Any, ...], Callable[..., Any]] = {}
 _OPTIONS = {"cpp.min_chunk_size": 2**15}
 """Entries for each thread at the least, as in PyTorch's own operations."""
 
@@ -46,10 +50,10 @@ def compiled(
 ) -> System:
     """The system with `step` and `push` compiled, where that was asked for or pays; else the system itself.
 
-    It is for one run, within `system.running()`: other values that its functions refer to are those of now. `columns`: as
-    many of a frame are pushed at once. `inputs`: those of the first steps, on which the numbers are compared. `steps`: of the
-    whole run. `wanted`: None where it is to be found out whether compiling pays. What cannot be compiled runs as it is, and
-    a warning says so if it was asked for.
+    It is for one run, within `system.running()`: what its functions refer to is looked up now. `columns`: as many of a frame
+    are pushed at once. `inputs`: those of the first steps, on which the numbers are compared. `steps`: of the whole run.
+    `wanted`: None where it is to be found out whether compiling pays. What cannot be compiled runs as it is, and a warning
+    says so if it was asked for.
     """
     if wanted is False:
         return system
@@ -214,11 +218,43 @@ def _machine_code(function: Callable[..., list[Tensor]], tensors: list[Tensor]) 
     import torch._inductor as inductor  # takes seconds, and nothing else needs it
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    graph = make_fx(function, tracing_mode="fake", _allow_non_fake_inputs=True)(*tensors)
-    if len(graph.graph.nodes) > MOST_OPERATIONS:
-        raise ValueError(f"a step of {len(graph.graph.nodes)} operations, which would take minutes to compile")
-    options: dict[str, Any] = _OPTIONS if tensors[0].device.type == "cpu" else {}
-    return inductor.compile(graph, list(tensors), options=options)
+    traced = make_fx(function, tracing_mode="fake", _allow_non_fake_inputs=True)(*tensors)
+    if len(traced.graph.nodes) > MOST_OPERATIONS:
+        raise ValueError(f"a step of {len(traced.graph.nodes)} operations, which would take minutes to compile")
+    others = _as_arguments(traced)
+    given: list[Any] = [*tensors, *others]
+    key = traced.code, *((one.shape, one.stride(), one.dtype, one.device) for one in given), torch.get_num_threads()
+    made = _MADE.get(key)
+    if made is None:
+        options: dict[str, Any] = _OPTIONS if tensors[0].device.type == "cpu" else {}
+        made = inductor.compile(traced, given, options=options)
+        if len(_MADE) == MOST_KEPT:
+            _MADE.clear()
+        _MADE[key] = made
+    return partial(_with_others, made, others)
+
+
+def _with_others(made: Callable[..., Any], others: list[Tensor], *given: Tensor) -> Any:
+    return made(*given, *others)
+
+
+def _as_arguments(traced: Any) -> list[Tensor]:
+    """Tensors that a function refers to become arguments of its graph, which then says by itself what is computed."""
+    found: dict[str, Any] = {}
+    last = [node for node in traced.graph.nodes if node.op == "placeholder"][-1]
+    for node in [node for node in traced.graph.nodes if node.op == "get_attr"]:
+        if node.target not in found:
+            with traced.graph.inserting_after(last):
+                last = traced.graph.placeholder(f"other_{len(found)}")
+            last.meta.update(node.meta)
+            found[node.target] = last
+        node.replace_all_uses_with(found[node.target])
+        traced.graph.erase_node(node)
+    traced.recompile()
+    others = [getattr(traced, name) for name in found]
+    if not all(type(one) in (Tensor, torch.nn.Parameter) for one in others):
+        raise TypeError("a step that refers to more than tensors and numbers")
+    return [one.detach() for one in others]
 
 
 def _agree(found: Any, expected: Any, state: State) -> bool:
