@@ -23,6 +23,8 @@ PAYS_FROM = 30.0
 """Seconds that a run would take without compiling, from which on it is compiled unasked: compiling takes 5 to 20."""
 LEAST_STEPS = 2000
 """Steps of a run below which that is not even measured: an operation takes as long to compile as to be made 500 times."""
+LEAST_GAIN = 1.5
+"""How many times as fast compiled steps must be to be used unasked: those that wait for large products are no faster."""
 MOST_OPERATIONS = 10_000
 """Of a graph: more would take minutes to compile."""
 ROUNDING = 1e3
@@ -57,19 +59,39 @@ def compiled(
     """
     if wanted is False:
         return system
-    why = _excluded(system)
-    if wanted is None and (why or not _pays(system, state, inputs[0], columns, steps) or lacks_compiler(system.device)):
-        return system
-    graphs = Graphs(system, columns)
-    if why is None:
-        with progress_bar(f"Compiling {system.name}", 2, enabled=progress) as advance:
-            graphs.prepare(state, inputs, advance)
-        why = graphs.failed
-    if why is None:
-        return graphs.system()
-    if wanted:
+    first = (inputs, columns, progress)
+    if wanted is None:
+        return _where_it_pays(system, state, steps, *first)
+    fast, why = _tried(system, state, *first)
+    if why is not None:
         warn(f"Expected a step that can be compiled, got {why}. The run goes on without; leave `compile` out.")
-    return system
+    return fast
+
+
+def _where_it_pays(
+    system: System, state: State, steps: int, inputs: Sequence[Input], columns: int, progress: bool | None
+) -> System:
+    """Where the run is long, the system can be compiled, and is much faster then."""
+    if steps < LEAST_STEPS or _excluded(system) is not None:
+        return system
+    itself = _seconds(system, state, inputs[0], columns)
+    if steps * itself < PAYS_FROM or lacks_compiler(system.device):
+        return system
+    fast, _ = _tried(system, state, inputs, columns, progress)
+    return fast if fast is not system and LEAST_GAIN * _seconds(fast, state, inputs[0], columns) < itself else system
+
+
+def _tried(
+    system: System, state: State, inputs: Sequence[Input], columns: int, progress: bool | None
+) -> tuple[System, str | None]:
+    """The compiled system; or the system itself, and what it is that cannot be compiled."""
+    why = _excluded(system)
+    if why is not None:
+        return system, why
+    graphs = Graphs(system, columns)
+    with progress_bar(f"Compiling {system.name}", 2, enabled=progress) as advance:
+        graphs.prepare(state, inputs, advance)
+    return (graphs.system(), None) if graphs.failed is None else (system, graphs.failed)
 
 
 class Graphs:
@@ -290,18 +312,17 @@ def _excluded(system: System) -> str | None:
     return None
 
 
-def _pays(system: System, state: State, x: Input, columns: int, steps: int) -> bool:
-    """Whether the run would take so long, by the time of two steps, that compiling is a small part of it."""
-    if steps < LEAST_STEPS:
-        return False
+def _seconds(system: System, state: State, x: Input, columns: int) -> float:
+    """What a step takes with a frame of so many columns."""
     (vector,) = system.vectors(state)
     frame = torch.ones(len(vector), columns, vector.shape[-1], dtype=vector.dtype, device=vector.device).mT
     took = []
-    for _ in range(2):
+    for _ in range(3):
         start = time.perf_counter()
-        system.push(state, x, (frame,))
+        moved = system.push(state, x, (frame,))[1][0]
+        float(moved.flatten()[0])  # a GPU is waited for
         took.append(time.perf_counter() - start)
-    return steps * min(took) > PAYS_FROM
+    return min(took)
 
 
 def lacks_compiler(device: torch.device) -> bool:
