@@ -20,7 +20,6 @@ BATCH, SIZE = 3, 5
 CELL, OTHER = seeded(nn.GRUCell, 4, SIZE), seeded(nn.GRUCell, SIZE, SIZE)
 INPUTS = drawn(BATCH, 60, 4, seed=3)
 START = drawn(BATCH, SIZE, seed=4)
-CPU = torch.device("cpu")
 
 
 MACHINE_CODE = sys.modules["lyapunov.systems.compiled"]
@@ -28,7 +27,7 @@ MACHINE_CODE = sys.modules["lyapunov.systems.compiled"]
 
 @pytest.fixture
 def compiler():
-    if lacks_compiler(CPU):
+    if lacks_compiler():
         pytest.skip("no C++ compiler, without which PyTorch makes no machine code for the CPU")
 
 
@@ -105,7 +104,6 @@ def test_step_and_push_are_those_of_the_system_and_no_more_is_compiled_than_two_
                 torch.testing.assert_close(moved, pushed, rtol=0, atol=ROUNDING)
                 torch.testing.assert_close(state, expected, rtol=0, atol=ROUNDING)
         torch.testing.assert_close(fast.step(START.mT.contiguous().mT, x), system.step(START, x), rtol=0, atol=ROUNDING)
-        assert graphs.failed is None
         assert len(graphs._made) == 2
         (pulled,) = fast.pull(START, x, (frame,))
     torch.testing.assert_close(pulled, system.pull(START, x, (frame,))[0], rtol=0, atol=ROUNDING)
@@ -113,6 +111,8 @@ def test_step_and_push_are_those_of_the_system_and_no_more_is_compiled_than_two_
     torch.testing.assert_close(
         gradient, torch.func.grad(lambda state: system.step(state, x).sum())(START), rtol=0, atol=ROUNDING
     )
+    assert graphs.failed is None
+    assert fast.compiled
 
 
 def test_weights_that_moved_between_two_runs_are_seen(compiler) -> None:
@@ -149,6 +149,15 @@ def test_the_same_operations_are_compiled_once_in_a_process(monkeypatch) -> None
         assert fast.settings.compiled
         assert same(fast.exponents, plain.exponents)
         assert len(made) == times
+
+
+def test_what_is_kept_is_for_tensors_of_one_form(compiler) -> None:
+    """The operations alone do not tell how many sequences there are."""
+    for batch in (1, 2):
+        fast = lyapunov.spectrum(
+            lambda h, _: h.sin(), state=drawn(batch, 3, seed=1), steps=5, settle=0, align=0, compile=True, check=False
+        )
+        assert fast.settings.compiled
 
 
 def test_a_step_of_too_many_operations_is_not_compiled_for_minutes(monkeypatch) -> None:
@@ -256,7 +265,7 @@ def test_a_wrong_return_is_refused_as_ever(compiler) -> None:
 def test_without_a_compiler_everything_works(monkeypatch) -> None:
     """It says so where compiling was asked for, and nothing where it was not."""
     monkeypatch.setattr(MACHINE_CODE, "_machine_code", _no_compiler)
-    monkeypatch.setattr(MACHINE_CODE, "lacks_compiler", lambda _: True)
+    monkeypatch.setattr(MACHINE_CODE, "lacks_compiler", lambda: True)
     monkeypatch.setattr(MACHINE_CODE, "PAYS_FROM", 0.0)
     monkeypatch.setattr(MACHINE_CODE, "LEAST_STEPS", 0)
     with pytest.warns(
@@ -275,13 +284,18 @@ def _no_compiler(function, tensors):
 def test_unasked_only_a_long_run_is_compiled(monkeypatch) -> None:
     made = []
     monkeypatch.setattr(MACHINE_CODE, "_machine_code", lambda function, tensors: made.append(1) or _known_answers(function))
-    monkeypatch.setattr(MACHINE_CODE, "lacks_compiler", lambda _: False)
+    monkeypatch.setattr(MACHINE_CODE, "lacks_compiler", lambda: False)
     system = Step(lambda h, x: CELL(x, h), START, dtype=torch.float64)
     about = {"columns": 2, "wanted": None}
     with torch.no_grad(), system.running():
         assert not compiled_system(system, START, [INPUTS[:, 0]], steps=60, **about).compiled
+        assert not compiled_system(system, START, [INPUTS[:, 0]], steps=2000, **about).compiled
+        monkeypatch.setattr(MACHINE_CODE, "PAYS_FROM", 0.0)
         assert not compiled_system(system, START, [INPUTS[:, 0]], steps=1999, **about).compiled
         assert made == []
+        monkeypatch.undo()
+        monkeypatch.setattr(MACHINE_CODE, "_machine_code", lambda function, tensors: made.append(1) or _known_answers(function))
+        monkeypatch.setattr(MACHINE_CODE, "lacks_compiler", lambda: False)
         assert compiled_system(system, START, [INPUTS[:, 0]], steps=10**8, **about).compiled
         assert not system.compiled
     assert len(made) == 2
@@ -303,7 +317,7 @@ def _known_answers(function):
 
 def test_unasked_what_is_no_faster_is_not_used(monkeypatch) -> None:
     monkeypatch.setattr(MACHINE_CODE, "_machine_code", lambda function, tensors: function)
-    monkeypatch.setattr(MACHINE_CODE, "lacks_compiler", lambda _: False)
+    monkeypatch.setattr(MACHINE_CODE, "lacks_compiler", lambda: False)
     system = Step(lambda h, x: CELL(x, h), START, dtype=torch.float64)
     with torch.no_grad(), system.running():
         assert not compiled_system(system, START, [INPUTS[:, 0]], columns=2, steps=10**8, wanted=None).compiled

@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
-from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -71,11 +70,11 @@ def compiled(
 def _where_it_pays(
     system: System, state: State, steps: int, inputs: Sequence[Input], columns: int, progress: bool | None
 ) -> System:
-    """Where the run is long, the system can be compiled, and is much faster then."""
-    if steps < LEAST_STEPS or _excluded(system) is not None:
+    """Compiled where the run is long and on the CPU, the system can be compiled, and is much faster then."""
+    if steps < LEAST_STEPS or _excluded(system) is not None or torch.device(system.device).type != "cpu":
         return system
     itself = _seconds(system, state, inputs[0], columns)
-    if steps * itself < PAYS_FROM or lacks_compiler(system.device):
+    if steps * itself < PAYS_FROM or lacks_compiler():
         return system
     fast, _ = _tried(system, state, inputs, columns, progress)
     return fast if fast is not system and LEAST_GAIN * _seconds(fast, state, inputs[0], columns) < itself else system
@@ -89,7 +88,7 @@ def _tried(
     if why is not None:
         return system, why
     graphs = Graphs(system, columns)
-    with progress_bar(f"Compiling {system.name}", 2, enabled=progress) as advance:
+    with progress_bar("Compiling the step", 2, enabled=progress) as advance:
         graphs.prepare(state, inputs, advance)
     return (graphs.system(), None) if graphs.failed is None else (system, graphs.failed)
 
@@ -319,16 +318,13 @@ def _seconds(system: System, state: State, x: Input, columns: int) -> float:
     took = []
     for _ in range(3):
         start = time.perf_counter()
-        moved = system.push(state, x, (frame,))[1][0]
-        float(moved.flatten()[0])  # a GPU is waited for
+        system.push(state, x, (frame,))
         took.append(time.perf_counter() - start)
     return min(took)
 
 
-def lacks_compiler(device: torch.device) -> bool:
-    """Whether nothing is there that turns graphs into machine code for this device."""
-    if torch.device(device).type == "cuda":
-        return find_spec("triton") is None
+def lacks_compiler() -> bool:
+    """Whether nothing is there that turns graphs into machine code for the CPU."""
     try:
         from torch._inductor.cpp_builder import get_cpp_compiler
 
