@@ -41,6 +41,7 @@ ORDER = {
         "contract",
         *KIND_FILES,
         "step",
+        "compiled",
         "loop",
         "known_case",
         "flows",

@@ -20,7 +20,7 @@ from lyapunov.estimate.statistics import estimates, without_empty
 from lyapunov.estimate.transient_findings import is_positive
 from lyapunov.estimate.verdict import judge, unreliable_tail
 from lyapunov.intake import CastProblem, Problem, independent, problem, recognize
-from lyapunov.systems import Label, Linearization, check_contract, total_size
+from lyapunov.systems import Label, Linearization, check_contract, compiled, total_size
 from lyapunov.tangent import (
     NOISE_LIMIT_ADAPTIVE,
     NOISE_LIMIT_FIXED,
@@ -63,6 +63,7 @@ def spectrum(
     dt: float = 1.0,
     dtype: torch.dtype = torch.float64,
     seed: int = 0,
+    compile: bool | None = None,
     options: RunOptions | None = None,
     check: bool = True,
     progress: bool | None = None,
@@ -97,7 +98,10 @@ def spectrum(
         dt: time of one step; exponents are divided by it.
         dtype: of the computation.
         seed: of the frames, one per sequence.
-        options: settle, align, from_initial_state, method, dtype and seed in one object, in the place of these keywords.
+        compile: whether a step of your own is compiled for the run by PyTorch's compiler, which takes seconds and needs a C++
+            compiler. None: where the run would take more than half a minute otherwise. What cannot be compiled runs as it is.
+        options: settle, align, from_initial_state, method, dtype, seed and compile in one object, in the place of these
+            keywords.
         check: test the system's promises on two steps first.
         progress: a bar (None: on a terminal, after two seconds).
 
@@ -120,11 +124,11 @@ def spectrum(
     words = {"state": state, "carried": carried, "steps": steps, "lengths": lengths, "dt": dt}
     asked = problem(system, inputs, linearization=linearization, coupled=coupled, **words)
     _checks.one_of(dtype, (torch.float64, torch.float32), "dtype")
-    spelled = RunOptions(settle, align, from_initial_state, _method(method, qr_every, chunks), dtype, seed)
+    spelled = RunOptions(settle, align, from_initial_state, _method(method, qr_every, chunks), dtype, seed, compile)
     if options is not None and spelled != RunOptions(dtype=torch.float64):
         raise InvalidInput(
             "Expected `options`, or keywords of what they hold (settle, align, from_initial_state, qr_every, chunks, method, "
-            "dtype, seed), got both. Put all of them into lyapunov.RunOptions(...)."
+            "dtype, seed, compile), got both. Put all of them into lyapunov.RunOptions(...)."
         )
     result = estimate_spectrum(asked, options or spelled, k=k, check=check, progress=progress)[0]
     _warn_of_tail(result)
@@ -190,13 +194,14 @@ def estimate_spectrum(
         plan = rollout_options(cast, options, width, coarse=coarse)
         if warm_start is not None:
             plan = replace(plan, first=warm_start.qr_every, follow_copies=plan.follow_copies and not warm)
-        result_of = partial(
-            _result, problem=asked, cast=cast, options=options, k=width, inputs=fingerprint(cast), chose_k=k is None
-        )
         threads = Workers.suited_to(cast.system, cast.sequences.batch * _chunks(options))
         with cast.system.running(), torch.autocast(cast.system.device.type, enabled=False), threads as workers:
             if _checks.flag(check, "check"):
                 check_contract(cast.system, cast.state, cast.sequences.at(0), cast.sequences.at(1))
+            cast = _compiled(cast, options, width, plan.most, progress)
+            result_of = partial(
+                _result, problem=asked, cast=cast, options=options, k=width, inputs=fingerprint(cast), chose_k=k is None
+            )
             try:
                 growth = _grow(cast, options, width, plan, workers, progress, None if warm_start is None else warm_start.frames)
             except Diverged as error:
@@ -211,6 +216,14 @@ def estimate_spectrum(
     if warm_start is None or not warm:
         return result, next_start
     return result, next_start._replace(disagreement=warm_start.disagreement, tolerated=warm_start.tolerated)
+
+
+def _compiled(cast: CastProblem, options: RunOptions, k: int, most: int, progress: bool | None) -> CastProblem:
+    """The same with a system whose steps are compiled, where that was asked for or pays."""
+    first, how = (cast.sequences.at(0), cast.sequences.at(1)), options.compile
+    steps = most // _chunks(options)
+    system = compiled(cast.system, cast.state, first, columns=k, steps=steps, wanted=how, progress=progress)
+    return replace(cast, system=system)
 
 
 def _chunks(options: RunOptions) -> int:

@@ -53,6 +53,7 @@ class RunOptions:
         method: `QR(every=..., chunks=...)`, or `TimeMean()`. None: the time mean where Jacobians are triangular, else QR.
         dtype: of the computation; None: float64, and float32 for the leading exponents of a `Monitor`.
         seed: of the frames, one per sequence.
+        compile: whether a step of your own is compiled for the run. None: where the run would take more than half a minute.
 
     Raises:
         InvalidInput: where a setting is none that it knows, or where `from_initial_state` excludes it.
@@ -69,10 +70,13 @@ class RunOptions:
     method: QR | TimeMean | None = None
     dtype: torch.dtype | None = None
     seed: int = 0
+    compile: bool | None = None
 
     def __post_init__(self) -> None:
         _checks.flag(self.from_initial_state, "from_initial_state")
         _checks.whole_number(self.seed, "seed", least=0)
+        if self.compile is not None:
+            _checks.flag(self.compile, "compile")
         if self.dtype is not None:
             _checks.one_of(self.dtype, (torch.float64, torch.float32), "dtype")
         if not isinstance(self.method, QR | TimeMean | None):

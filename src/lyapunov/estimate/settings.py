@@ -42,6 +42,7 @@ class Settings(Shown):
         inputs: a hash of inputs, state and lengths.
         chosen: the names of what the caller left open.
         called: a hash of what a model was called with, whose core received the inputs.
+        compiled: whether the steps of the run were compiled, as machine code made for it.
 
     Example:
         >>> spectrum = lyapunov.spectrum(torch.nn.RNN(2, 6, batch_first=True), torch.randn(4, 200, 2), k=1)
@@ -70,6 +71,7 @@ class Settings(Shown):
     chunks: int = 1
     method: Method = "qr"
     called: str = field(default="", compare=False)
+    compiled: bool = False
 
     def _parts(self) -> Parts:
         rows = [(each.name, str(getattr(self, each.name))) for each in fields(self)]
@@ -103,6 +105,7 @@ def settings_of(
         from_initial_state=options.from_initial_state,
         inputs=inputs,
         called=cast.called,
+        compiled=cast.system.compiled,
         chosen=(*(["k"] if left_open else []), *(name for name, value in given.items() if value is None)),
         chunks=method.chunks if isinstance(method, QR) else 1,
         method="closed" if isinstance(method, TimeMean) else "qr",

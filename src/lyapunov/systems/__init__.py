@@ -4,6 +4,7 @@ from lyapunov.systems.arguments import require_order
 from lyapunov.systems.casting import CastCall, attribute_restorer, cast_tensor, content_restorer, eval_mode
 from lyapunov.systems.closed import Layer, Linearization, ModuleLayer, joined
 from lyapunov.systems.closed_loop import FedBack, fed_back
+from lyapunov.systems.compiled import compiled
 from lyapunov.systems.contract import check_contract
 from lyapunov.systems.diagonal import Diagonal
 from lyapunov.systems.faults import explained
@@ -43,6 +44,7 @@ __all__ = [
     "attribute_restorer",
     "cast_tensor",
     "check_contract",
+    "compiled",
     "content_restorer",
     "eval_mode",
     "explained",

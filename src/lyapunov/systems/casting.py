@@ -49,6 +49,20 @@ class CastCall:
             finally:
                 self._cast = None
 
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """Those that calls of the run in progress use, cast, by their names; none outside of a run."""
+        return {} if self._cast is None or not self.modules else self._cast
+
+    @contextmanager
+    def lending(self, weights: dict[str, Tensor]) -> Generator[None, None, None]:
+        """Within it, calls use these in the place of `weights`."""
+        before, self._cast = self._cast, weights
+        try:
+            yield
+        finally:
+            self._cast = before
+
     def _as_they_are(self) -> dict[str, Tensor]:
         weights = {name: cast_tensor(weight, self._dtype, self._device) for name, weight in self._held.named_parameters()}
         # A step may write into its buffers: into copies, then.

@@ -59,6 +59,11 @@ class Step(System):
         )
 
     @property
+    def call(self) -> CastCall:
+        """The function, with its weights cast."""
+        return self._call
+
+    @property
     def modules(self) -> tuple[nn.Module, ...]:
         """Those that the function reaches."""
         return self._call.modules

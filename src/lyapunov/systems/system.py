@@ -65,6 +65,8 @@ class System(ABC):
     """Entries of frames, over several steps, whose graph may be there at once: a user's step keeps hundreds of times that."""
     differentiable: bool = True
     """Whether reverse mode can follow its step."""
+    compiled: bool = False
+    """Whether its steps run as machine code that was made for the run."""
     grows: bool = False
     """Whether what its state carries along becomes longer from step to step, as a cache of attention does."""
 
