@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -18,6 +18,13 @@ from lyapunov._warning import warn
 from lyapunov.systems.step import AT_ONCE, Step
 from lyapunov.systems.system import System
 
+if TYPE_CHECKING:
+    from torch._inductor.utils import InputType
+    from torch.fx import GraphModule
+
+Moved = tuple[State, Tensor | None]
+"""The next state, and frames pushed, column by column; None where there were none."""
+Code = Callable[..., Sequence[Tensor]]
 PAYS_FROM = 30.0
 """Seconds that a run would take without compiling, from which on it is compiled unasked: compiling takes 5 to 20."""
 LEAST_STEPS = 2000
@@ -34,7 +41,7 @@ MOST_GRAPHS = 4
 """Forms of arguments that are compiled for; others go the ordinary way."""
 MOST_KEPT = 64
 """Graphs whose machine code is kept for later runs of the same operations."""
-_MADE: dict[tuple[Any, ...], Callable[..., Any]] = {}
+_MADE: dict[tuple[object, ...], Code] = {}
 _OPTIONS = {"cpp.min_chunk_size": 2**15}
 """Entries for each thread at the least, as in PyTorch's own operations."""
 
@@ -128,7 +135,7 @@ class Graphs:
             state = new
 
     def step(self, state: State, x: Input) -> State:
-        """The next state."""
+        """The next state, by machine code."""
         return self._moved(state, x, None)[0]
 
     def push(self, state: State, x: Input, frames: Frames) -> tuple[State, Frames]:
@@ -140,15 +147,15 @@ class Graphs:
             missing = self._columns - part.shape[1]
             filled = torch.cat([part, part.new_zeros(len(part), missing, part.shape[2])], dim=1) if missing else part
             new, pushed = self._moved(state, x, filled)
-            moved.append(pushed[:, : part.shape[1]] if missing else pushed)
+            moved += [] if pushed is None else [pushed[:, : part.shape[1]] if missing else pushed]
         return new, ((moved[0] if len(moved) == 1 else torch.cat(moved, dim=1)).mT,)
 
     def _usable(self) -> bool:
         """Not where something differentiates through it: a graph is of plain numbers."""
-        active: Any = torch._C._functorch.peek_interpreter_stack
+        active = torch._C._functorch.peek_interpreter_stack
         return self.failed is None and not torch.is_grad_enabled() and active() is None
 
-    def _moved(self, state: State, x: Input, columns: Tensor | None) -> tuple[State, Any]:
+    def _moved(self, state: State, x: Input, columns: Tensor | None) -> Moved:
         if self._usable():
             try:
                 return self._compiled(state, x, columns)
@@ -158,13 +165,13 @@ class Graphs:
                 self._fail(f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0].rstrip(' .')}")
         return self._plain(state, x, columns)
 
-    def _plain(self, state: State, x: Input, columns: Tensor | None) -> tuple[State, Any]:
+    def _plain(self, state: State, x: Input, columns: Tensor | None) -> Moved:
         if columns is None:
             return self._system.step(state, x), None
         new, (moved,) = self._system.push(state, x, (columns.mT,))
         return new, moved.mT
 
-    def _compiled(self, state: State, x: Input, columns: Tensor | None) -> tuple[State, Any]:
+    def _compiled(self, state: State, x: Input, columns: Tensor | None) -> Moved:
         leaves = [*_leaves(state), *_leaves(x), columns]
         key = tuple(leaf.shape if isinstance(leaf, Tensor) else None for leaf in leaves)
         graph = self._made.get(key)
@@ -186,23 +193,23 @@ class Graphs:
         if self._twin is not None:
             vars(self._twin)["compiled"] = False
 
-    def _with_weights(self, weights: dict[str, Tensor], *given: Any) -> tuple[State, Any]:
+    def _with_weights(self, weights: dict[str, Tensor], state: State, x: Input, columns: Tensor | None) -> Moved:
         lent = self._system.call.lending(weights) if isinstance(self._system, Step) and weights else nullcontext()
         with lent:
-            return self._plain(*given)
+            return self._plain(state, x, columns)
 
 
 class _Graph:
     """`function(weights, state, x, columns)`, compiled for tensors of one form: whatever else is among them is fixed."""
 
     def __init__(
-        self, function: Callable[..., Any], state: State, x: Input, columns: Tensor | None, weights: dict[str, Tensor]
+        self, function: Callable[..., Moved], state: State, x: Input, columns: Tensor | None, weights: dict[str, Tensor]
     ) -> None:
         self.calls, self._form = 0, None if isinstance(state, Tensor) else tree_flatten(state)[1]
         self._weights = [_plainly_laid_out(weight) for weight in weights.values()]
         leaves, form = tree_flatten((state, x, columns))
 
-        def flat(*tensors: Tensor) -> list[Tensor]:
+        def flat(*tensors: Tensor) -> list[object]:
             given = iter(tensors)
             filled = [next(given) if isinstance(leaf, Tensor) else leaf for leaf in leaves]
             new, moved = function(dict(zip(weights, given, strict=True)), *tree_unflatten(filled, form))
@@ -214,17 +221,17 @@ class _Graph:
             warnings.simplefilter("ignore")
             self._run = _machine_code(flat, self._given(leaves))
 
-    def _given(self, leaves: Sequence[Any]) -> list[Tensor]:
+    def _given(self, leaves: Sequence[object]) -> list[Tensor]:
         return [*(_plainly_laid_out(leaf) for leaf in leaves if isinstance(leaf, Tensor)), *self._weights]
 
-    def __call__(self, leaves: Sequence[Any]) -> tuple[State, Any]:
+    def __call__(self, leaves: Sequence[object]) -> Moved:
         self.calls += 1
         found = list(self._run(*self._given(leaves)))
         moved = None if leaves[-1] is None else found.pop()
         return found[0] if self._form is None else tree_unflatten(found, self._form), moved
 
 
-def _leaves(tree: Any) -> list[Any]:
+def _leaves(tree: object) -> list[object]:
     """Of a tensor quickly: this is done at every step."""
     return [tree] if tree is None or isinstance(tree, Tensor) else tree_flatten(tree)[0]
 
@@ -234,7 +241,7 @@ def _plainly_laid_out(tensor: Tensor) -> Tensor:
     return (tensor.detach() if tensor.requires_grad else tensor).contiguous()
 
 
-def _machine_code(function: Callable[..., list[Tensor]], tensors: list[Tensor]) -> Callable[..., Any]:
+def _machine_code(function: Callable[..., list[object]], tensors: list[Tensor]) -> Code:
     """The operations that the function makes with such tensors, whose values it must not ask for, by PyTorch's compiler."""
     import torch._inductor as inductor  # takes seconds, and nothing else needs it
     from torch.fx.experimental.proxy_tensor import make_fx
@@ -243,25 +250,26 @@ def _machine_code(function: Callable[..., list[Tensor]], tensors: list[Tensor]) 
     if len(traced.graph.nodes) > MOST_OPERATIONS:
         raise ValueError(f"a step of {len(traced.graph.nodes)} operations, which would take minutes to compile")
     others = _as_arguments(traced)
-    given: list[Any] = [*tensors, *others]
+    given = [*tensors, *others]
     key = traced.code, *((one.shape, one.stride(), one.dtype, one.device) for one in given), torch.get_num_threads()
     made = _MADE.get(key)
     if made is None:
-        options: dict[str, Any] = _OPTIONS if tensors[0].device.type == "cpu" else {}
-        made = inductor.compile(traced, given, options=options)
+        options = _OPTIONS if tensors[0].device.type == "cpu" else {}
+        examples: list[InputType] = [*given]
+        made = inductor.compile(traced, examples, options=options)
         if len(_MADE) == MOST_KEPT:
             _MADE.clear()
         _MADE[key] = made
     return partial(_with_others, made, others)
 
 
-def _with_others(made: Callable[..., Any], others: list[Tensor], *given: Tensor) -> Any:
+def _with_others(made: Code, others: list[Tensor], *given: Tensor) -> Sequence[Tensor]:
     return made(*given, *others)
 
 
-def _as_arguments(traced: Any) -> list[Tensor]:
+def _as_arguments(traced: "GraphModule") -> list[Tensor]:
     """Tensors that a function refers to become arguments of its graph, which then says by itself what is computed."""
-    found: dict[str, Any] = {}
+    found = {}
     last = [node for node in traced.graph.nodes if node.op == "placeholder"][-1]
     for node in [node for node in traced.graph.nodes if node.op == "get_attr"]:
         if node.target not in found:
@@ -278,7 +286,7 @@ def _as_arguments(traced: Any) -> list[Tensor]:
     return [one.detach() for one in others]
 
 
-def _agree(found: Any, expected: Any, state: State) -> bool:
+def _agree(found: Moved, expected: Moved, state: State) -> bool:
     """To rounding, relative to the largest entry of each tensor; a state's own entries count, as it may nearly cancel."""
     one, two = tree_flatten(found), tree_flatten(expected)
     if one[1] != two[1]:
