@@ -154,8 +154,8 @@ BREAKS = (
     Break(
         "copies that stay apart are not followed beyond the inputs",
         "tangent/criteria/burn_in.py",
-        "if system.endless else min(most, AT_MOST)",
-        "if False else min(most, AT_MOST)",
+        "    if system.endless:",
+        "    if False:",
         (BURN_IN + "test_copies_that_stay_apart_are_followed_for_longer_than_the_inputs_unless_something_is_carried",),
     ),
     Break(
@@ -385,8 +385,8 @@ BREAKS = (
     Break(
         "a spread of sequences is called groups",
         "estimate/verdict.py",
-        "_GROUPED * max(own, width, ",
-        "_GROUPED * max(own, ",
+        "max(float(rates[at] - rates[0]), float(rates[-1] - rates[at + 1]), ",
+        "max(0.0, ",
         (VERDICT + "test_groups_are_further_apart_than_sequences_within_them",),
     ),
     Break(
@@ -427,8 +427,8 @@ BREAKS = (
     Break(
         "copies are followed along the same inputs over and over",
         "tangent/criteria/burn_in.py",
-        "if t and t % around == 0 else at",
-        "if False else at",
+        "if copies.t % around == 0:",
+        "if False:",
         (BURN_IN + "test_each_time_around_sequences_go_on_along_the_next_ones_inputs",),
     ),
     Break(
