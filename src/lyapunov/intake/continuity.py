@@ -45,9 +45,15 @@ def require_continuous(feed: Callable[[Any], Any], output: object) -> None:
     """
     generator = torch.Generator().manual_seed(20204)
     with torch.random.fork_rng(devices=[]):
+        before = torch.random.get_rng_state()
         once, again = _leaves(feed(output)), _leaves(feed(output))
+        drawn = not torch.equal(before, torch.random.get_rng_state())  # two samples may be the same
         _fitting(once)
-        _same_twice(once, again)
+        if drawn or not all(torch.equal(one, two) for one, two in zip(once, again, strict=True)):
+            raise Unsupported(
+                "Expected a feedback that is a function of the core's output, got one that differs between two calls: it draws "
+                f"random numbers (sampling, dropout), so the loop is not one map. {_INSTEAD}"
+            )
         if not all(leaf.is_floating_point() for leaf in once):
             raise Unsupported(f"Expected a continuous feedback, got symbols ({once[0].dtype}), as argmax gives. {_INSTEAD}")
         jumps, moves = _looked_at(feed, output, once, generator)
@@ -71,14 +77,6 @@ def _fitting(fed: list[Tensor]) -> None:
         )
     if not all(_checks.is_finite(leaf) for leaf in fed):
         raise InvalidInput("Expected a finite feedback, got NaN or infinity. Check the weights of readout and feedback.")
-
-
-def _same_twice(once: list[Tensor], again: list[Tensor]) -> None:
-    if not all(torch.equal(one, two) for one, two in zip(once, again, strict=True)):
-        raise Unsupported(
-            "Expected a feedback that is a function of the core's output, got one that differs between two calls: it draws "
-            f"random numbers (sampling, dropout), so the loop is not one map. {_INSTEAD}"
-        )
 
 
 def _looked_at(

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 import lyapunov
 from cases import drawn
 from lyapunov.errors import Unsupported
+from lyapunov.intake.continuity import require_continuous
 from tolerances import same
 
 FEATURES, UNITS, BATCH, SEEN = 3, 9, 4, 8
@@ -230,3 +231,9 @@ def test_a_core_that_is_driven_has_no_loop() -> None:
         model = nn.Sequential(nn.GRU(FEATURES, UNITS))
     with pytest.raises(Unsupported, match="not fed by its own output"):
         lyapunov.capture(model, drawn(SEEN, BATCH, FEATURES, seed=401).float()).closed_loop()
+
+
+def test_a_sample_that_comes_out_the_same_twice_is_a_sample_still() -> None:
+    output = torch.linspace(-1, 1, 12, dtype=torch.float64).reshape(3, 4)
+    with pytest.raises(Unsupported, match="draws random numbers"):
+        require_continuous(lambda out: torch.bernoulli(torch.ones_like(out)) * out, output)
