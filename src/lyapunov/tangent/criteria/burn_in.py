@@ -107,7 +107,8 @@ class _Repeated:
         self.lengths = None if once.lengths is None else once.lengths.repeat(times)
 
     def at(self, t: int) -> Input:
-        return joined([self._once.at(t)] * self._times)
+        x = self._once.at(t)
+        return x if x is None else tree_map(lambda leaf: leaf.repeat(self._times, *[1] * (leaf.dim() - 1)), x)
 
     def through(self, system: System, state: State, t: int) -> State:
         """The state alone through step t."""
