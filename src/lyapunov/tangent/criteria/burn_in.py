@@ -23,7 +23,7 @@ KEPT = 2**24
 AT_LEAST, AT_MOST, ENTRIES, TIMES_AROUND = 2000, 10_000, 2**23, 10
 """Steps for which copies that stay apart are followed, the inputs over and over again where they are fewer: in between, as many
 as states with so many entries in all take, and no more than so many times the steps of the run."""
-COPIES, COPIED = 64, 2**13
+COPIES, COPIED = 64, 2**12
 """Copies of small states in all, and entries in them: up to so many, a step costs hardly more than that of one."""
 SMALLER = 1e-6
 """Part by which entries of these copies' states are smaller than they were where the system has been."""
