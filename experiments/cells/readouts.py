@@ -9,7 +9,7 @@ run side by side.
 import math
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -59,24 +59,12 @@ def gradient_numbers(recipe: Recipe, width: int, seeds: Sequence[int]) -> list[d
 
 def exponent_numbers(recipe: Recipe, width: int, seeds: Sequence[int]) -> list[dict[str, float]]:
     """By seed: the four leading exponents of each layer, and what S7 takes of them."""
-    start = time.process_time()
-    networks, _, inputs = _networks(recipe, width, seeds)
-    with torch.no_grad():
-        layers = layers_of(networks)
-        outputs, _ = _outputs(layers, inputs)
-        return _rows(seeds, _exponents(layers, [inputs, *outputs[:-1]]), start)
+    return _of_layers(recipe, width, seeds, _exponents)
 
 
 def dimension_numbers(recipe: Recipe, width: int, seeds: Sequence[int]) -> list[dict[str, float]]:
     """By seed: the Kaplan-Yorke dimension of each layer's own state, in units of its size; 0 where nothing grows."""
-    start = time.process_time()
-    networks, _, inputs = _networks(recipe, width, seeds)
-    with torch.no_grad():
-        layers = layers_of(networks)
-        outputs, _ = _outputs(layers, inputs)
-        found = [_dimensions(layer, driven) for layer, driven in zip(layers, [inputs, *outputs[:-1]], strict=True)]
-        rows = [{f"dimension_{depth}": value for depth, value in enumerate(own)} for own in zip(*found, strict=True)]
-        return _rows(seeds, rows, start)
+    return _of_layers(recipe, width, seeds, _dimensions)
 
 
 def reach(layers: Sequence[CellLayer], inputs: Tensor, states: Sequence[tuple[Tensor, ...]], seeds: Sequence[int]) -> Numbers:
@@ -156,8 +144,13 @@ def _exponents(layers: Sequence[CellLayer], inputs: Sequence[Tensor]) -> list[di
     return rows
 
 
-def _dimensions(layer: CellLayer, inputs: Tensor) -> list[float]:
-    """By copy. What overflows has the whole dimension."""
+def _dimensions(layers: Sequence[CellLayer], inputs: Sequence[Tensor]) -> list[dict[str, float]]:
+    found = [dimensions(layer, driven) for layer, driven in zip(layers, inputs, strict=True)]
+    return [{f"dimension_{depth}": value for depth, value in enumerate(own)} for own in zip(*found, strict=True)]
+
+
+def dimensions(layer: CellLayer, inputs: Tensor) -> list[float]:
+    """By copy, the Kaplan-Yorke dimension of one layer over its size. What overflows has the whole one."""
     if all(own[0] <= 0 for own in _leading(layer, inputs, 1)):
         return [0.0] * layer.copies
     size = sum(layer.block_sizes)
@@ -187,6 +180,21 @@ def _copy(layer: CellLayer, at: int) -> CellLayer:
         for name, own in layer.weights.items()
     }
     return CellLayer(layer.recipe, weights, layer.index)
+
+
+def _of_layers(
+    recipe: Recipe,
+    width: int,
+    seeds: Sequence[int],
+    read: Callable[[Sequence[CellLayer], Sequence[Tensor]], list[dict[str, float]]],
+) -> list[dict[str, float]]:
+    """What is read off all layers, each with the inputs that it receives."""
+    start = time.process_time()
+    networks, _, inputs = _networks(recipe, width, seeds)
+    with torch.no_grad():
+        layers = layers_of(networks)
+        outputs, _ = _outputs(layers, inputs)
+        return _rows(seeds, read(layers, [inputs, *outputs[:-1]]), start)
 
 
 def _rows(seeds: Sequence[int], found: Sequence[dict[str, float]], start: float) -> list[dict[str, float]]:

@@ -66,9 +66,9 @@ def pool_of(rows: Rows) -> Pool:
     return Pool("search", rungs, ranks(best), predicted, np.arange(len(rows), dtype=np.float64), cost, fractions)
 
 
-def outcome(rows: Rows) -> dict[str, tuple[str, float, float]]:
+def outcome(rows: Rows, pool: Pool) -> dict[str, tuple[str, float, float]]:
     """By the kind of search: the cell that it found, its rank among all (0 best), and its least loss."""
-    pool, names = pool_of(rows), sorted(row["cell"] for row in rows)
+    names = sorted(row["cell"] for row in rows)
     losses = {row["cell"]: min(float(row[f"loss_{at}"]) for at in MEASURED_AT) for row in rows}
     found = found_by(pool, np.arange(len(rows)))
     return {kind: (names[at], float(pool.final[at]), losses[names[at]]) for kind, at in zip(Found._fields, found, strict=True)}
@@ -84,7 +84,7 @@ def paragraphs(results: Path = RECORDED) -> Iterator[str]:
     yield f"\n**One search of {len(rows)} new cells ({broke} broke); {budget_of(pool):.1f} full trainings for each**\n"
     yield "| search | found | rank (0 best) | its loss |\n|---|---|---|---|"
     named = {"screened": "halving after a screen", "alone": "halving", "early": "best early loss", "random": "random"}
-    for kind, (cell, rank, loss) in outcome(rows).items():
+    for kind, (cell, rank, loss) in outcome(rows, pool).items():
         yield f"| {named[kind]} | {cell} | {rank:.2f} | {loss:.3f} |"
 
 

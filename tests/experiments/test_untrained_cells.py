@@ -461,7 +461,8 @@ def test_what_the_page_says_of_the_use_holds() -> None:
 
 
 def test_what_the_page_says_of_the_one_search_holds() -> None:
-    found = outcome(known(RECORDED / search.NAME))
+    rows = known(RECORDED / search.NAME)
+    found = outcome(rows, search.pool_of(rows))
     assert found["alone"][1] == 0
     assert 0 < found["screened"][1] < 0.1
     assert 0 < found["early"][1] < 0.1
@@ -532,5 +533,5 @@ def test_a_layer_that_forgets_has_no_dimension_and_one_that_grows_has_its_whole(
         recipe, {name: type(own)(tuple(9 * w for w in own.weights), own.bias) for name, own in layer.weights.items()}, 0
     )
     inputs = torch.randn(1, 170, WIDTH, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    (chaotic,) = readouts._dimensions(large, inputs / 10)
+    (chaotic,) = readouts.dimensions(large, inputs / 10)
     assert 0 < chaotic <= 1

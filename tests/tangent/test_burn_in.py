@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lyapunov.intake import PaddedSequences
 from lyapunov.systems import Step
-from lyapunov.tangent import DEFAULT_BURN_IN, RolloutOptions, remaining_distance
+from lyapunov.tangent import DEFAULT_BURN_IN, RolloutOptions, TangentPropagator, Workers, remaining_distance
 from lyapunov.tangent.criteria.burn_in import AT_LEAST, MERGED_RATIO, TIMES_AROUND, BurnIn, find_burn_in
 
 F64 = torch.float64
@@ -53,7 +53,7 @@ def test_copies_of_sequences_on_attractors_of_their_own_stay_apart() -> None:
 
 def apart(function: Callable[..., Any], start: Tensor, carried: Tensor | None = None) -> Tensor:
     system, inputs, _, state = run(function, start, carried)
-    return remaining_distance(system, inputs, state, STEPS)
+    return remaining_distance(system, inputs, lambda those: TangentPropagator(system, those, Workers()).step, state, STEPS)
 
 
 def test_what_is_carried_starts_elsewhere_too() -> None:
@@ -111,7 +111,8 @@ def test_each_time_around_sequences_go_on_along_the_next_ones_inputs() -> None:
     start = torch.tensor([[1.0], [2.0], [4.0]], dtype=F64)
     system = Step(lambda h, x: x * h, start[:1], dtype=F64)
     with torch.no_grad():
-        left = remaining_distance(system, PaddedSequences(values, 3, STEPS), start, STEPS)
+        inputs = PaddedSequences(values, 3, STEPS)
+        left = remaining_distance(system, inputs, lambda those: lambda s, t: system.step(s, those.at(t)), start, STEPS)
     assert bool((left < 0.01).all())
 
 
@@ -131,3 +132,12 @@ def test_a_transient_that_may_end_at_any_time_is_seen_on_some_copy(seed: int) ->
 
     parted = apart(step, torch.rand(1, 1, generator=torch.Generator().manual_seed(seed), dtype=F64))
     assert float(parted.max()) <= MERGED_RATIO
+
+
+def test_copies_of_a_short_sequence_do_not_step_along_its_padding() -> None:
+    values = torch.ones(STEPS, 2, 1, dtype=F64)
+    values[50:, 1] = torch.nan
+    inputs, start = PaddedSequences(values, 2, STEPS, torch.tensor([STEPS, 50])), torch.zeros(2, 1, dtype=F64)
+    system = Step(lambda h, x: 0.9 * h + x, start[:1], dtype=F64)
+    left = remaining_distance(system, inputs, lambda those: TangentPropagator(system, those, Workers()).step, start, STEPS)
+    assert bool(left.isfinite().all())

@@ -28,6 +28,7 @@ from lyapunov.tangent import (
     SHADOWED,
     Growth,
     RolloutOptions,
+    TangentPropagator,
     Workers,
     orthonormalise,
     random_frame,
@@ -210,7 +211,11 @@ def estimate_spectrum(
             if warm_start is not None and warm:
                 growth = replace(growth, distance=warm_start.distance, parted=warm_start.parted)
             if _is_chaotic(growth) and growth.distance is not None and growth.parted is None:
-                growth = replace(growth, parted=remaining_distance(cast.system, cast.sequences, cast.state, plan.most))
+                system, sequences = cast.system, cast.sequences
+                parted = remaining_distance(
+                    system, sequences, lambda those: TangentPropagator(system, those, workers).step, cast.state, plan.most
+                )
+                growth = replace(growth, parted=parted)
         result = result_of(growth)
         next_start = _warm_start_of(growth, result, cast)
     if warm_start is None or not warm:

@@ -180,13 +180,9 @@ class Memory(Shown):
         return f"> {three_digits(float(self.lengths.max()) * self.dt)}" if math.isinf(value) else three_digits(value)
 
     def _between(self, low: float, high: float) -> str:
-        return (
-            "-"
-            if math.isnan(low)
-            else f"{three_digits(low)} to {three_digits(high)}"
-            if math.isfinite(high)
-            else f"over {three_digits(low)}"
-        )
+        if math.isnan(low):
+            return "-"
+        return f"{three_digits(low)} to {three_digits(high)}" if math.isfinite(high) else f"over {three_digits(low)}"
 
     def _error(self, steps: Tensor) -> tuple[float, float]:
         """One standard error and its degrees of freedom.

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -11,9 +10,11 @@ from torch import Tensor
 from lyapunov._shapes import Input, State
 from lyapunov._trees import tree_flatten, tree_map
 from lyapunov.systems import System, joined, total_size
-from lyapunov.tangent.input_sequences import InputSequences, running_at, still_running
+from lyapunov.tangent.input_sequences import InputSequences, running_at
 from lyapunov.tangent.rollout_options import DEFAULT_BURN_IN, RolloutOptions
 
+Step = Callable[[State, int], State]
+"""A state through step t."""
 SETTLED_RATIO = 1e-2
 """Copies have come together when their distance is this fraction of what it was."""
 NOT_CONVERGING_RATIO = 0.3
@@ -45,9 +46,7 @@ class BurnIn(NamedTuple):
     distance: float | None
 
 
-def find_burn_in(
-    system: System, inputs: InputSequences, step: Callable[[State, int], State], state: State, options: RolloutOptions
-) -> BurnIn:
+def find_burn_in(system: System, inputs: InputSequences, step: Step, state: State, options: RolloutOptions) -> BurnIn:
     """How many steps to settle for, where that is open, and what is left of the start (None where copies are not followed)."""
     if options.settle is None:
         copies = Copies(system, inputs, step, state, options.longest_settle)
@@ -66,13 +65,15 @@ def find_burn_in(
     return BurnIn(steps, copies.after(steps), distance)
 
 
-def remaining_distance(system: System, inputs: InputSequences, state: State, most: int) -> Tensor:
+def remaining_distance(
+    system: System, inputs: InputSequences, along: Callable[[InputSequences], Step], state: State, most: int
+) -> Tensor:
     """(batch,): how far apart copies are after thousands of steps, or where some come together permanently.
 
     Chaos keeps them apart, a long transient does not. The inputs go over and over where they are fewer. Each time around, a
     state goes on along the next sequence's inputs: a short input that returns may keep copies apart where others like it would
     not. Of a small state there are many copies, from all over the first steps, as a transient may end at any time: the least
-    distance of a sequence's counts.
+    distance of a sequence's counts. `along`: the step of a state along such sequences.
     """
     around, entries = max(most, 1), max(inputs.batch * total_size(system), 1)
     first, last = min(DEFAULT_BURN_IN, around), min(most, AT_MOST)
@@ -80,13 +81,15 @@ def remaining_distance(system: System, inputs: InputSequences, state: State, mos
     if system.endless:
         repeats = max(1, min(COPIES // inputs.batch, COPIED // entries))
         last = min(max(AT_LEAST, ENTRIES // (entries * repeats)), max(AT_LEAST, TIMES_AROUND * around), AT_MOST)
-    many, both = _Repeated(inputs, repeats), _Repeated(inputs, 2 * repeats)
 
-    def step(at: State, t: int, of: _Repeated = many) -> State:
-        return of.through(system, at, t % around)
+    def around_and_around(sequences: InputSequences) -> Step:
+        step = along(sequences)
+        return lambda at, t: step(at, t % around)
 
-    start = _visited(system, inputs, state, first, repeats)
-    copies = Copies(system, many, step, start, first, pair=partial(step, of=both) if repeats > 1 else None)
+    many = _Repeated(inputs, repeats)
+    pair = around_and_around(_Repeated(inputs, 2 * repeats)) if repeats > 1 else None
+    start = _visited(system, along(inputs), state, first, repeats)
+    copies = Copies(system, many, around_and_around(many), start, first, pair=pair)
     found, merged = copies.each(), False
     while copies.t < last and bool(found.isfinite().all()) and not (merged and float(found.min()) <= MERGED_RATIO):
         merged = float(found.min()) <= MERGED_RATIO  # seen twice: chaotic copies part again
@@ -110,13 +113,8 @@ class _Repeated:
         x = self._once.at(t)
         return x if x is None else tree_map(lambda leaf: leaf.repeat(self._times, *[1] * (leaf.dim() - 1)), x)
 
-    def through(self, system: System, state: State, t: int) -> State:
-        """The state alone through step t."""
-        lengths = None if self.lengths is None else self.lengths.to(system.device)
-        return still_running(system.step(state, self.at(t)), state, lengths, t)
 
-
-def _visited(system: System, inputs: InputSequences, state: State, steps: int, count: int) -> State:
+def _visited(system: System, step: Step, state: State, steps: int, count: int) -> State:
     """So many states on the way, from the first one on, for each sequence.
 
     All but the first are a little smaller than they were, each entry by another part: without inputs they would be one orbit.
@@ -126,22 +124,20 @@ def _visited(system: System, inputs: InputSequences, state: State, steps: int, c
     for t in range(wanted[-1] + 1):
         found += [state] * wanted.count(t)
         if t < wanted[-1]:
-            state = system.step(state, inputs.at(t))
+            state = step(state, t)
     if count == 1:
         return state
     many, source = joined(found), torch.Generator().manual_seed(0)
 
     def smaller(rows: Tensor) -> Tensor:
         part = torch.rand(rows.shape, generator=source).to(rows)
-        part[: inputs.batch] = 0.0
+        part[: len(part) // count] = 0.0
         return rows * (1 - SMALLER * part)
 
     return system.with_vectors(many, tree_map(smaller, system.vectors(many)))
 
 
-def settled_after(
-    system: System, inputs: InputSequences, step: Callable[[State, int], State], state: State, limit: int
-) -> tuple[int, float | None]:
+def settled_after(system: System, inputs: InputSequences, step: Step, state: State, limit: int) -> tuple[int, float | None]:
     """The steps after which copies from different starts have come together, at most `limit`, and how far apart they still are.
 
     Copies that stay apart settle for DEFAULT_BURN_IN steps; a state that does not stay finite does not settle: 0 and None.
@@ -171,10 +167,10 @@ class Copies:
         self,
         system: System,
         inputs: InputSequences,
-        step: Callable[[State, int], State],
+        step: Step,
         state: State,
         most_steps: int,
-        pair: Callable[[State, int], State] | None = None,
+        pair: Step | None = None,
     ) -> None:
         self._system, self._inputs, self._step, self._pair = system, inputs, step, pair
         self._passed, last, end = [state], state, state
