@@ -208,13 +208,10 @@ class CellTangent(LayerTangent):
 
 def _affine(own: Linear, read: Sequence[Tensor]) -> Tensor:
     """The sum of a linear node's terms, for inputs (times, copies, width)."""
-    if len(read[0]) == 1:
-        total = own.bias.unsqueeze(-1)
-        for weight, one in zip(own.weights, read, strict=True):
-            total = torch.baddbmm(total, weight, one[0].unsqueeze(-1))
-        return total.squeeze(-1).unsqueeze(0)
-    moves = [_applied(weight, one.unsqueeze(-1)) for weight, one in zip(own.weights, read, strict=True)]
-    return own.bias + sum(moves[1:], moves[0]).squeeze(-1)
+    total = own.bias.unsqueeze(-1)
+    for weight, one in zip(own.weights, read, strict=True):
+        total = torch.baddbmm(total, weight, one.permute(1, 2, 0))
+    return total.permute(2, 0, 1)
 
 
 def _applied(weight: Tensor, columns: Tensor) -> Tensor:
